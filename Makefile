@@ -1,0 +1,59 @@
+# Two commands are all: `make demo` and `make test`. Both create .venv and install what pyproject.toml pins.
+VENV   ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+READY  := $(VENV)/.installed
+PYTEST ?= -n 2 --dist loadfile
+
+export OMP_WAIT_POLICY = PASSIVE
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: demo test check lint types imports package bench format clean help
+
+help:            ## this list
+	@grep -E '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(READY): pyproject.toml constraints.txt images/llama_cpp.cmake
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or 3.12 is needed"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || { echo "error: $(PYTHON) is not Python 3.11 or 3.12; say which one with PYTHON=…"; exit 1; }
+	@echo "installing into $(VENV): about 5 minutes the first time (llama.cpp is compiled)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	$(PIP) scikit-build-core cmake ninja
+	PATH="$(CURDIR)/$(BIN):$$PATH" CMAKE_GENERATOR=Ninja \
+	  CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/images/llama_cpp.cmake" \
+	  $(PIP) --no-build-isolation llama-cpp-python
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(READY)   ## one turn of the loop on the bundled feedback, with its own services; no network needed
+	$(BIN)/flytewheel demo
+
+test: $(READY)   ## all tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports
+
+package: $(READY)
+	$(BIN)/pyflyte --config flyte.config.yaml --pkgs workflows package $$($(BIN)/python -m images) --output $(VENV)/flyte-package.tgz --force
+
+check: lint types imports package test   ## every gate: ruff, formatting, types, import contracts, Flyte packaging, tests
+
+bench: $(READY)  ## what is claimed about time and memory, measured
+	$(BIN)/python -m benchmarks.demo
+
+format: $(READY) ## mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:           ## remove the environment; state under .flytewheel stays
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,332 @@
+"""The command `flytewheel`: noun verb, with `--json` where a program may read along.
+
+Heavy modules load inside the commands, so that `--help` answers at once. Every error that a person is meant to read is one line
+behind `error:`; exit 2 for a wrong recipe, setting or option, 1 for everything else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flytewheel import __version__
+from flytewheel.errors import FlytewheelError
+
+if TYPE_CHECKING:
+    from flytewheel.local.services import Services
+    from registry.versions import Registry
+
+as_json = click.option("--json", "json_", is_flag=True, help="Print JSON instead of text.")
+sources_option = click.option("--source", "sources", multiple=True, help="Only this stream; may be given more than once.")
+
+
+class _Group(click.Group):
+    """Prints our own errors as one line and keeps the trace for FLYTEWHEEL_DEBUG=1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FlytewheelError as error:
+            if os.environ.get("FLYTEWHEEL_DEBUG"):
+                raise
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="flytewheel")
+def main() -> None:
+    """People's reactions to your model's answers become next week's model."""
+
+
+def _say(value: Any, json_: bool, text: Callable[[], None]) -> None:
+    if json_:
+        from flytewheel.records import to_jsonable
+
+        click.echo(json.dumps(to_jsonable(value), indent=1, ensure_ascii=False, default=str))
+    else:
+        text()
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    texts = [head, *[tuple("" if cell is None else str(cell) for cell in row) for row in rows]]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
+    for row in texts:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _services() -> Services:
+    from flytewheel.local.services import ensure_services
+    from flytewheel.settings import read_settings
+
+    return ensure_services(read_settings(), announce=lambda line: click.echo(line, err=True))
+
+
+def _registry() -> Registry:
+    from flytewheel.turn import open_store
+    from registry.versions import Registry
+
+    return Registry(open_store(_services()))
+
+
+# ---------------------------------------------------------------------------------------------------- the loop
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+def run(recipe: Path) -> None:
+    """Turn the loop once with RECIPE: prepares the environment and calls pyflyte."""
+    from flytewheel.local.pyflyte import run_weekly
+    from flytewheel.recipe import load_recipe
+    from flytewheel.settings import read_settings
+
+    load_recipe(recipe)
+    settings = read_settings()
+    services = _services()
+    sys.exit(run_weekly(recipe, services, debug=settings.debug))
+
+
+@main.command()
+@click.option("--requests", default=240, show_default=True, help="Requests of the simulated users.")
+@click.option("--keep", is_flag=True, help="Leave the stack running at the end.")
+def demo(requests: int, keep: bool) -> None:
+    """One turn on the bundled feedback, then simulated users on the canary. Starts from an empty state each time."""
+    from flytewheel.local.demo import run_demo
+    from flytewheel.settings import read_settings
+
+    sys.exit(run_demo(read_settings(), requests=requests, keep=keep))
+
+
+@main.group()
+def runs() -> None:
+    """Turns of the loop."""
+
+
+@runs.command("list")
+@click.option("--limit", default=20, show_default=True)
+@as_json
+def runs_list(limit: int, json_: bool) -> None:
+    """List the newest runs."""
+    from flytewheel.runs import list_runs
+
+    found = list_runs(_services().database_url, limit=limit)
+    rows = [(run.run_id, run.status, run.station or "", f"{run.started_at:%Y-%m-%d %H:%M}", run.error or "") for run in found]
+    _say(found, json_, lambda: _table(("run", "status", "station", "started", "error"), rows))
+
+
+@runs.command("show")
+@click.argument("run_id")
+@as_json
+def runs_show(run_id: str, json_: bool) -> None:
+    """Show the table that a run ended with."""
+    from flytewheel.runs import read_reports
+    from flytewheel.summary import summarise
+
+    services = _services()
+    if json_:
+        _say(read_reports(services.database_url, run_id), True, lambda: None)
+    else:
+        summarise(services, run_id).print()
+
+
+# ---------------------------------------------------------------------------------------------------- the embedded stack
+
+
+@main.command()
+def up() -> None:
+    """Start PostgreSQL, the object store and the router on loopback; what runs already is kept."""
+    services = _services()
+    _table(("service", "address"), _addresses(services))
+
+
+@main.command()
+def down() -> None:
+    """Stop the embedded stack; its data stays."""
+    from flytewheel.local import stack
+    from flytewheel.settings import read_settings
+
+    settings = read_settings()
+    stopped = stack.down(settings)
+    click.echo(f"stopped {', '.join(stopped)}" if stopped else f"nothing runs under {settings.home}")
+
+
+@main.command()
+@as_json
+def status(json_: bool) -> None:
+    """Say which services run, and where."""
+    from flytewheel.local import stack
+    from flytewheel.settings import read_settings
+
+    found = stack.status(read_settings())
+    rows = [(service.name, service.state, service.pid, service.url, service.since) for service in found]
+    _say(found, json_, lambda: _table(("service", "state", "pid", "address", "since"), rows))
+
+
+def _addresses(services: Services) -> list[tuple[Any, ...]]:
+    from flytewheel.database import describe_url
+
+    return [
+        ("database", describe_url(services.database_url)),
+        ("object store", f"{services.s3_url}/{services.s3_bucket}"),
+        ("router", f"{services.router_url}/v1 (models as flytewheel/NAME, docs under /docs)"),
+        ("state", services.home),
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------- feedback
+
+
+@main.group()
+def feedback() -> None:
+    """People's reactions: import, export, count, simulate."""
+
+
+@feedback.command("import")
+@click.argument("interactions", type=click.Path(path_type=Path))
+@click.argument("events", type=click.Path(path_type=Path))
+@click.option("--source", default="default", show_default=True, help="Stream that these belong to (a recipe's `feedback.sources`).")
+@as_json
+def feedback_import(interactions: Path, events: Path, source: str, json_: bool) -> None:
+    """Store INTERACTIONS and EVENTS (.jsonl or .jsonl.gz); bad lines are quarantined, known ones skipped."""
+    from flytewheel.feedback.store import FeedbackStore
+
+    services = _services()
+    report = FeedbackStore(services.database_url).import_files(
+        interactions, events, source=source, quarantine_dir=services.home / "quarantine"
+    )
+
+    def text() -> None:
+        click.echo(report.describe())
+        click.echo(f"next: a recipe learns from it with feedback.sources: [{source}]")
+
+    _say(report, json_, text)
+
+
+@feedback.command("export")
+@click.argument("folder", type=click.Path(path_type=Path))
+@sources_option
+@as_json
+def feedback_export(folder: Path, sources: tuple[str, ...], json_: bool) -> None:
+    """Write everything stored to FOLDER as two logs that `feedback import` reads."""
+    from flytewheel.feedback.store import FeedbackStore
+
+    counts = FeedbackStore(_services().database_url).export(folder, sources=sources)
+    _say(counts, json_, lambda: click.echo(f"{folder}: {counts}"))
+
+
+@feedback.command("stats")
+@sources_option
+@as_json
+def feedback_stats(sources: tuple[str, ...], json_: bool) -> None:
+    """Count what is stored: types, rewards, days, quarantine."""
+    from flytewheel.feedback.store import FeedbackStore
+
+    stats = FeedbackStore(_services().database_url).stats(sources=sources)
+    _say(stats, json_, lambda: click.echo(stats.describe()))
+
+
+@feedback.command("simulate")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--users", default=320, show_default=True)
+@click.option("--interactions", default=1600, show_default=True)
+@click.option("--seed", default=7, show_default=True)
+@as_json
+def feedback_simulate(folder: Path, users: int, interactions: int, seed: int, json_: bool) -> None:
+    """Make the logs of a simulated week of on-call engineers in FOLDER."""
+    from flytewheel.feedback.simulate import simulate
+
+    report = simulate(folder, users=users, interactions=interactions, seed=seed)
+    _say(report, json_, lambda: click.echo(f"{folder}: {report}"))
+
+
+# ---------------------------------------------------------------------------------------------------- models
+
+
+@main.group()
+def models() -> None:
+    """Versions in the registry."""
+
+
+@models.command("list")
+@click.argument("name", required=False)
+@as_json
+def models_list(name: str | None, json_: bool) -> None:
+    """List versions, newest first, with the aliases that point at them."""
+    registry = _registry()
+    found = registry.list(name)
+    aliases = {
+        (each, registry.get_alias(each, alias)): alias
+        for each in {manifest.name for manifest in found}
+        for alias in ("challenger", "champion")
+    }
+    rows = [
+        (
+            manifest.name,
+            manifest.version,
+            aliases.get((manifest.name, manifest.version), ""),
+            f"{manifest.created_at:%Y-%m-%d %H:%M}",
+            manifest.facts.get("kind", ""),
+            manifest.facts.get("verdict", ""),
+        )
+        for manifest in found
+    ]
+    _say(found, json_, lambda: _table(("model", "version", "alias", "created", "kind", "verdict"), rows))
+
+
+@models.command("show")
+@click.argument("name")
+@click.argument("version")
+def models_show(name: str, version: str) -> None:
+    """Print the manifest of a version (or alias): files, digests, lineage, verdict."""
+    _say(_registry().show(name, version), True, lambda: None)
+
+
+@models.command("download")
+@click.argument("name")
+@click.argument("version")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--only", multiple=True, help="Only this file; may be given more than once.")
+def models_download(name: str, version: str, folder: Path, only: tuple[str, ...]) -> None:
+    """Download a version (or alias) into FOLDER; every file is hashed again."""
+    for path in _registry().download(name, version, folder, only=list(only) or None):
+        click.echo(path)
+
+
+@models.command("verify")
+@click.argument("name")
+@click.argument("version")
+@as_json
+def models_verify(name: str, version: str, json_: bool) -> None:
+    """Hash every stored file of a version again; exit 1 when one is missing or differs."""
+    result = _registry().verify(name, version)
+    _say(result, json_, lambda: _table(("file", "state"), list(result.items())))
+    sys.exit(0 if all(state == "ok" for state in result.values()) else 1)
+
+
+# ---------------------------------------------------------------------------------------------------- experiments
+
+
+@main.group()
+def experiments() -> None:
+    """Canaries and other comparisons at the router."""
+
+
+@experiments.command("list")
+@as_json
+def experiments_list(json_: bool) -> None:
+    """List experiments, the running ones first."""
+    from flytewheel.experiment.experiments import list_experiments
+
+    found = list_experiments(_services().database_url)
+    rows = [(each.experiment_id, each.name, each.state, each.control, each.treatment, f"{each.share:.0%}") for each in found]
+    _say(found, json_, lambda: _table(("experiment", "model", "state", "control", "treatment", "share"), rows))
+
+
+if __name__ == "__main__":
+    main()

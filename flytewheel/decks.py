@@ -1,0 +1,76 @@
+"""The deck of each station: the figures that a person would look at, from the station's report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flytewheel import figures
+from flytewheel.figures import describe_interval
+from flytewheel.records import Interval
+
+
+def describe(station: str, report: Mapping[str, Any]) -> str:
+    """Renders a station's report as HTML.
+
+    Args:
+        station: name of the station; unknown ones are shown as a plain table.
+        report: JSON-like report, as `runs.read_reports` gives it.
+    """
+    parts = {
+        "curate": _dataset,
+        "train_sft": _training,
+        "align": _training,
+        "evaluate": _evaluation,
+        "gate": _verdict,
+    }.get(station, _plain)(report)
+    return figures.page(station, *parts)
+
+
+def _dataset(report: Mapping[str, Any]) -> list[str]:
+    kinds = [
+        (kind, *(parts.get(part, 0) for part in ("train", "validation", "test")))
+        for kind, parts in report["counts"].items()
+    ]
+    steps = [
+        (step["name"], step["rows_in"], step["rows_out"], ", ".join(f"{k} {v}" for k, v in step["dropped"].items()))
+        for step in report["steps"]
+    ]
+    examples = [
+        (reason, text) for step in report["steps"] for reason, texts in step["examples"].items() for text in texts
+    ]
+    return [
+        figures.paragraph(f"{report['interactions']:,} interactions, {report['events']:,} feedback events"),
+        figures.section("Rows", figures.table(("kind", "train", "validation", "test"), kinds)),
+        figures.section("Steps", figures.table(("step", "rows in", "rows out", "dropped"), steps)),
+        figures.section("Dropped, redacted examples", figures.table(("reason", "text"), examples)),
+        figures.section("Topics", figures.counts(report["topics"], "topic")),
+        figures.paragraph(f"data set {report['digest']}"),
+    ]
+
+
+def _training(report: Mapping[str, Any]) -> list[str]:
+    curve = [(point["step"], point["loss"]) for point in report["curve"] if "loss" in point]
+    facts = {key: value for key, value in report.items() if key != "curve"}
+    return [figures.line_chart(curve, x="step", y="loss"), *_plain(facts)]
+
+
+def _evaluation(report: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (name, *(describe_interval(Interval(**metric[key])) for key in ("candidate", "champion", "difference")))
+        for name, metric in report["metrics"].items()
+    ]
+    return [figures.table(("metric", "candidate", "champion", "difference"), rows)]
+
+
+def _verdict(report: Mapping[str, Any]) -> list[str]:
+    return [figures.paragraph(report["decision"]), figures.table(("reason",), [(line,) for line in report["reasons"]])]
+
+
+def _plain(report: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (key, value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)[:400])
+        for key, value in report.items()
+    ]
+    return [figures.table(("fact", "value"), rows)]

@@ -1,0 +1,78 @@
+"""What can go wrong, one class for each boundary that can be crossed.
+
+The message of every error here is one line for a person: what was expected, what came, the next step. The command line prints
+it behind ``error:`` and exits with ``exit_code``; nothing else of the trace is shown unless ``FLYTEWHEEL_DEBUG`` is set.
+"""
+
+from __future__ import annotations
+
+
+class FlytewheelError(Exception):
+    """Base of every error that a user is meant to read."""
+
+    exit_code = 1
+
+
+class RecipeError(FlytewheelError):
+    """A recipe could not be read: every fault is listed, each with its path."""
+
+    exit_code = 2
+
+    def __init__(self, source: str, faults: list[str]) -> None:
+        self.source = source
+        self.faults = faults
+        super().__init__(f"{source}: {'; '.join(faults)}")
+
+
+class SettingsError(FlytewheelError):
+    """An environment variable of the service has a wrong value."""
+
+    exit_code = 2
+
+
+class DatabaseError(FlytewheelError):
+    """PostgreSQL is away, or refused what it was asked."""
+
+
+class StoreError(FlytewheelError):
+    """The object store is away, refuses the keys, or does not keep its promises."""
+
+
+class FeedbackError(FlytewheelError):
+    """A feedback log could not be read at all (a single bad line is quarantined instead)."""
+
+
+class DatasetError(FlytewheelError):
+    """A data set is missing, incomplete, or not the one that was named."""
+
+
+class BaseModelError(FlytewheelError):
+    """The base model or its tokenizer cannot be loaded."""
+
+
+class CheckpointError(FlytewheelError):
+    """A checkpoint belongs to other data, another recipe or other code."""
+
+
+class EvaluationError(FlytewheelError):
+    """The candidate could not be judged."""
+
+
+class ExportError(FlytewheelError):
+    """The model cannot be written as GGUF, or the file does not behave as the trained weights."""
+
+
+class RegistryError(FlytewheelError):
+    """A version is missing, incomplete, or does not match its digests."""
+
+
+class RouterError(FlytewheelError):
+    """The router is away, or refused a request to its control API."""
+
+
+class ExperimentError(FlytewheelError):
+    """An experiment cannot be opened or changed as asked."""
+
+
+class StackError(FlytewheelError):
+    """The embedded stack could not be started or stopped."""

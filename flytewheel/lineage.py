@@ -1,0 +1,68 @@
+"""Where a version came from: the facts that its manifest keeps, so that every model answers for its data, recipe and code."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flytewheel import __version__
+from flytewheel.recipe import Recipe
+from flytewheel.records import digest, to_jsonable
+
+
+def find_commit(folder: Path) -> str:
+    """The git commit of the code in `folder`, with `+changes` when files differ from it; the package's version without git."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return f"{commit}+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else commit
+    except (OSError, subprocess.CalledProcessError):
+        return f"flytewheel {__version__}"
+
+
+def describe_candidate(
+    recipe: Recipe, reports: Mapping[str, Mapping[str, Any]], *, run_id: str, code: Path, champion: str
+) -> dict[str, Any]:
+    """The facts of a trained candidate, from the reports of its run's stations.
+
+    Args:
+        recipe: what the run was asked for.
+        reports: `runs.read_reports` of the run; `curate`, `gate` and `export_gguf` must have ended.
+        run_id: the run.
+        code: folder of the code that ran.
+        champion: version that it was judged against; empty for the bare base.
+    """
+    gate, exported = reports["gate"], reports["export_gguf"]
+    return {
+        "kind": "candidate",
+        "run_id": run_id,
+        "base_model": recipe.base.model,
+        "dataset_digest": reports["curate"]["digest"],
+        "recipe": to_jsonable(recipe),
+        "recipe_digest": digest(recipe),
+        "git_commit": find_commit(code),
+        "judged_against": champion or "base",
+        "metrics": gate["metrics"],
+        "verdict": gate["decision"],
+        "reasons": gate["reasons"],
+        "parity": exported["parity"],
+        "serve": exported["serve"],
+    }
+
+
+def describe_base(recipe: Recipe, reports: Mapping[str, Mapping[str, Any]], *, run_id: str, code: Path) -> dict[str, Any]:
+    """The facts of the untouched base model, registered as iteration 0 so that the first canary has a control."""
+    return {
+        "kind": "base",
+        "run_id": run_id,
+        "base_model": recipe.base.model,
+        "git_commit": find_commit(code),
+        "parity": reports["export_gguf"]["base_parity"],
+        "serve": reports["export_gguf"]["serve"],
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()

@@ -1,0 +1,385 @@
+"""The recipe: everything that decides a turn of the loop, in one strict, frozen tree.
+
+One YAML file is one recipe (`recipes/`). Every key is known, every value typed; all faults are reported at once, each with its
+path. A recipe never changes in flight: runs, checkpoints and data sets are named by the digest of the part they depend on.
+Defaults are those of the reference design unless a field says otherwise; models and data have no default. In YAML write
+either 2e-4 or 0.0002.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, model_validator
+
+from flytewheel.errors import RecipeError
+
+_SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+
+
+def _read_scientific(value: object) -> object:
+    """YAML 1.1 reads `2e-4` as text, because it has no point; people write it all the same."""
+    return float(value) if isinstance(value, str) and _SCIENTIFIC.fullmatch(value) else value
+
+
+_Item = TypeVar("_Item")
+Many = Annotated[tuple[_Item, ...], Strict(False)]  # YAML and JSON bring lists
+Number = Annotated[float, BeforeValidator(_read_scientific)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Positive = Annotated[Number, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+Quantization = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
+Metric = Literal["perplexity", "preference_accuracy", "regression_pass_rate", "rouge_l", "bleu"]
+
+
+class Section(BaseModel):
+    """Base of every part: unknown keys are refused, values are not coerced, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class BaseModelSpec(Section):
+    """The model that adapters are trained on."""
+
+    model: str = Field(min_length=1, description="`pocket` (bundled), a hub id, or a folder")
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    max_length: int = Field(default=1024, ge=16, description="tokens of prompt and completion together")
+    system_prompt: str | None = Field(default=None, description="opens every prompt that brings no system turn")
+
+
+class FeedbackFiles(Section):
+    """Recorded logs to import before curating, as `flytewheel feedback import` would; already stored lines are skipped."""
+
+    interactions: str
+    feedback: str
+
+
+class Rewards(Section):
+    """Reward of each reaction, summed and clipped to [-1, 1] (DESIGN §3). A rating r counts (r - 3) / 2."""
+
+    thumbs_up: Number = 1.0
+    thumbs_down: Number = -1.0
+    correction: Number = -0.5
+    abandonment: Number = -0.8
+    follow_up: Number = 0.0
+    reformulation: Number = -0.5
+    accepted: Number = 0.6
+    accepted_within_s: Positive = 3.0
+    copied: Number = 0.4
+    citation_click: Number = 0.3
+    read_time: Number = 0.5
+    read_share: Share = Field(default=0.8, description="share of the expected reading time that counts as read")
+
+
+class FeedbackSpec(Section):
+    """Which reactions are listened to."""
+
+    sources: Many[str] = Field(default=(), description="streams to curate; none: the one named as the recipe")
+    files: FeedbackFiles | None = None
+    enable_explicit: bool = True
+    enable_implicit: bool = True
+    min_session_duration_s: Count = Field(default=0, description="shorter sessions' implicit signals are ignored; the reference design has 10")
+    implicit_tracking_events: Many[
+        Literal["reformulation", "accepted", "copied", "citation_click", "read_time"]
+    ] = ("reformulation", "accepted", "copied", "citation_click", "read_time")
+    rewards: Rewards = Rewards()
+
+
+class QualityWeights(Section):
+    """Quality of an interaction, a weighted sum clipped to [0, 1] (DESIGN §3)."""
+
+    explicit: Share = 0.4
+    implicit: Share = 0.3
+    length: Share = 0.15
+    context: Share = 0.15
+
+
+class CurationSpec(Section):
+    """How a window of feedback becomes a data set."""
+
+    schedule: Literal["hourly", "daily", "weekly"] = "weekly"
+    min_interactions: AtLeastOne = 1000
+    max_interactions: AtLeastOne = 10_000
+    min_quality_score: Share = 0.5
+    quality: QualityWeights = QualityWeights()
+    min_answer_tokens: AtLeastOne = 10
+    max_answer_tokens: AtLeastOne = 1000
+    redact_pii: bool = True
+    screen_toxicity: bool = True
+    screen_injection: bool = True
+    near_duplicate_similarity: Share = 0.9
+    max_rows_per_user: AtLeastOne = Field(default=5, description="training rows of one user in a window")
+    max_rows_per_cluster: AtLeastOne = Field(default=20, description="rows of one cluster of near-identical prompts")
+    min_reward_margin: Positive = 0.5
+    balance_topics: bool = True
+    max_topic_ratio: Annotated[Number, Field(ge=1)] = Field(
+        default=3.0, description="the largest topic has at most so many times the rows of the median topic"
+    )
+    augmentation_factor: Annotated[Number, Field(ge=1)] = Field(default=1.5, description="rows after paraphrasing queries, per row before")
+    replay_share: Share = Field(default=0.2, description="share of training rows from earlier data sets, when there are any")
+    train_share: Share = 0.8
+    validation_share: Share = 0.1
+    regression_cases: str | None = Field(default=None, description="a JSONL file of hand-written regression cases")
+    max_regression_cases: Count = 100
+
+    @model_validator(mode="after")
+    def _shares_leave_a_test_part(self) -> Self:
+        if self.train_share + self.validation_share >= 1:
+            raise ValueError("train_share + validation_share must be below 1: the rest is the test part")
+        if self.min_answer_tokens >= self.max_answer_tokens:
+            raise ValueError("min_answer_tokens must be below max_answer_tokens")
+        if self.min_interactions > self.max_interactions:
+            raise ValueError("min_interactions must not exceed max_interactions")
+        return self
+
+
+class TrainingSpec(Section):
+    """Supervised fine-tuning. `adapter` is what the reference design calls `training.method`."""
+
+    adapter: Literal["lora", "qlora", "full"] = "lora"
+    lora_rank: AtLeastOne = 16
+    lora_alpha: AtLeastOne = 32
+    lora_dropout: Share = 0.05
+    target_modules: Many[str] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    learning_rate: Positive = 2e-4
+    epochs: Positive = 3.0
+    max_steps: AtLeastOne | None = Field(default=None, description="stops earlier than `epochs` when set")
+    batch_size: AtLeastOne = 4
+    gradient_accumulation: AtLeastOne = 4
+    warmup_ratio: Share = 0.1
+    weight_decay: Annotated[Number, Field(ge=0)] = 0.01
+    lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
+    max_grad_norm: Positive = 1.0
+    checkpoint_every: Literal["epoch"] | AtLeastOne = Field(default="epoch", description="`epoch`, or a number of steps")
+    keep_checkpoints: AtLeastOne = 3
+
+
+class RlhfSpec(Section):
+    """Alignment to preferences after SFT. PPO is not offered: TRL no longer ships it; `grpo` scores trajectories instead."""
+
+    enable: bool = True
+    method: Literal["dpo", "kto", "orpo", "grpo"] = "dpo"
+    fallback: Literal["kto", "skip"] = Field(default="kto", description="what to do with too few preference pairs")
+    beta: Positive = 0.1
+    loss: Many[Literal["sigmoid", "ipo", "hinge", "sft"]] = ("sigmoid",)
+    learning_rate: Positive = Field(default=5e-6, description="for LoRA, as TRL advises; full weights take 5e-7")
+    epochs: Positive = 1.0
+    max_steps: AtLeastOne | None = None
+    batch_size: AtLeastOne = 4
+    gradient_accumulation: AtLeastOne = 4
+    warmup_ratio: Share = 0.1
+    min_preference_pairs: AtLeastOne = 500
+    min_unpaired: AtLeastOne = 100
+    min_chosen_quality: Share = 0.7
+    checkpoint_every: Literal["epoch"] | AtLeastOne = "epoch"
+    keep_checkpoints: AtLeastOne = 3
+
+    @model_validator(mode="before")
+    @classmethod
+    def _explain_ppo(cls, data: object) -> object:
+        if isinstance(data, Mapping) and data.get("method") == "ppo":
+            raise ValueError("method 'ppo' is not offered (TRL no longer ships it); take 'grpo', or 'dpo' for pairs")
+        return data
+
+
+class EvaluationSpec(Section):
+    """How candidate and champion are compared on the held-out users."""
+
+    max_examples: AtLeastOne = Field(default=100, description="test prompts whose answers are generated")
+    max_scored_rows: AtLeastOne = Field(default=1000, description="test rows whose perplexity is measured")
+    max_new_tokens: AtLeastOne = 128
+    batch_size: AtLeastOne = 16
+    bootstrap_samples: AtLeastOne = 2000
+    confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
+
+
+class GateSpec(Section):
+    """What a candidate must show. Missing figures never pass."""
+
+    must_improve: Many[Metric] = Field(
+        default=("preference_accuracy",), description="each better than the champion's, interval clear of zero"
+    )
+    must_not_worsen: Many[Metric] = Field(
+        default=("perplexity", "regression_pass_rate"), description="not worse by more than the margin, interval included"
+    )
+    margin: Share = Field(default=0.05, description="tolerated relative worsening of `must_not_worsen`")
+
+
+class ExportSpec(Section):
+    """GGUF files to write, and the one to serve."""
+
+    quantizations: Many[Quantization] = ("Q8_0", "Q4_K_M")
+    serve: Quantization = "Q8_0"
+    parity_prompts: AtLeastOne = 20
+    parity_tokens: AtLeastOne = Field(default=48, description="greedy tokens compared for each prompt")
+    parity_logit_tolerance: Positive = Field(
+        default=0.05, description="a greedy difference counts only where the two best logits are further apart"
+    )
+
+    @model_validator(mode="after")
+    def _served_file_is_written(self) -> Self:
+        if self.serve != "F16" and self.serve not in self.quantizations:
+            raise ValueError(f"serve {self.serve!r} must be one of quantizations or 'F16'")
+        return self
+
+
+class Guardrail(Section):
+    """A metric that may not worsen: one margin, relative or absolute."""
+
+    metric: str
+    relative_margin: Share | None = None
+    absolute_margin: Share | None = None
+
+    @model_validator(mode="after")
+    def _one_margin(self) -> Self:
+        if (self.relative_margin is None) == (self.absolute_margin is None):
+            raise ValueError("give either relative_margin or absolute_margin")
+        return self
+
+
+class AbTestingSpec(Section):
+    """The canary and the release that follows it."""
+
+    initial_traffic_split: Annotated[Number, Field(gt=0, lt=1)] = 0.1
+    allocation: Literal["fixed", "thompson", "epsilon_greedy", "linucb"] = "fixed"
+    exploration: Share = 0.1
+    min_sample_size: AtLeastOne = Field(default=1000, description="users an arm")
+    burn_in_users: AtLeastOne = 50
+    confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
+    rollout_stages: Many[Share] = (0.1, 0.25, 0.5, 1.0)
+    stage_duration_hours: Positive = 24.0
+    primary_metric: str = "thumbs_up_rate"
+    guardrails: Many[Guardrail] = (
+        Guardrail(metric="thumbs_up_rate", relative_margin=0.05),
+        Guardrail(metric="latency_p95", relative_margin=0.05),
+        Guardrail(metric="error_rate", absolute_margin=0.01),
+    )
+
+    @model_validator(mode="after")
+    def _stages_grow_to_one(self) -> Self:
+        stages = self.rollout_stages
+        if list(stages) != sorted(set(stages)) or not stages or stages[-1] != 1.0 or stages[0] <= 0:
+            raise ValueError(f"rollout_stages must grow from above 0 to 1.0, not {list(stages)}")
+        return self
+
+
+class IncrementalSpec(Section):
+    """The small turn between two weekly ones."""
+
+    enable: bool = False
+    after_interactions: AtLeastOne = 1000
+    batch_size: AtLeastOne = 32
+    keep_checkpoints: AtLeastOne = 10
+
+
+class NotifySpec(Section):
+    """Who hears of a finished or failed run on a Flyte cluster: e-mail addresses of the channels."""
+
+    slack: Many[str] = ()
+    pagerduty: Many[str] = ()
+    email: Many[str] = ()
+
+
+class AutomationSpec(Section):
+    """What happens without a person."""
+
+    auto_finetune: bool = True
+    auto_experiment: bool = True
+    auto_rollout: bool = False
+    rollback_on_regression: bool = True
+    schedule: str = Field(default="0 2 * * 0", description="cron, UTC: Sunday 02:00")
+    retrain_after_hours: Positive = 168.0
+    retrain_after_interactions: AtLeastOne = 10_000
+    incremental: IncrementalSpec = IncrementalSpec()
+    notify: NotifySpec = NotifySpec()
+
+
+class DriftSpec(Section):
+    """When inputs count as drifted."""
+
+    ks_statistic: Share = 0.2
+    confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
+
+
+class TrackingSpec(Section):
+    """Where curves and artifacts go. Without an account wandb runs offline; `WANDB_MODE` decides otherwise."""
+
+    wandb_project: str = "flytewheel"
+    wandb_entity: str | None = None
+
+
+class Recipe(Section):
+    """One way of turning the loop. `name` names the model that is served: registry, router and feedback stream."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    seed: int = Field(default=7, ge=0, lt=2**31)
+    base: BaseModelSpec
+    feedback: FeedbackSpec = FeedbackSpec()
+    curation: CurationSpec = CurationSpec()
+    training: TrainingSpec = TrainingSpec()
+    rlhf: RlhfSpec = RlhfSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    gate: GateSpec = GateSpec()
+    export: ExportSpec = ExportSpec()
+    ab_testing: AbTestingSpec = AbTestingSpec()
+    automation: AutomationSpec = AutomationSpec()
+    drift: DriftSpec = DriftSpec()
+    tracking: TrackingSpec = TrackingSpec()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _say_every_fault_in_one_line(cls, data: Any, handler: Any) -> Self:
+        try:
+            return handler(data)  # type: ignore[no-any-return]
+        except ValidationError as error:
+            raise RecipeError("recipe", list_faults(error)) from None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The feedback streams that this recipe learns from."""
+        return self.feedback.sources or (self.name,)
+
+
+def list_faults(error: ValidationError) -> list[str]:
+    """Each fault of a pydantic error as `path: what was expected, what came`."""
+    faults = []
+    for fault in error.errors():
+        path = ".".join(str(part) for part in fault["loc"]) or "recipe"
+        if fault["type"] == "extra_forbidden":
+            faults.append(f"{path}: unknown key")
+        elif fault["type"] == "missing":
+            faults.append(f"{path}: required, but missing")
+        elif fault["type"] == "value_error":
+            faults.append(f"{path}: {str(fault['msg']).removeprefix('Value error, ')}")
+        else:
+            faults.append(f"{path}: {fault['msg']}, got {fault['input']!r}")
+    return faults
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Reads a recipe from a YAML or JSON file.
+
+    Raises:
+        RecipeError: the file is missing, is not YAML, or has faults; all of them are listed.
+    """
+    source = Path(path)
+    try:
+        data = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(str(path), [f"cannot be read ({error.strerror})"]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(str(path), [" ".join(str(error).split())]) from None
+    if not isinstance(data, Mapping):
+        raise RecipeError(str(path), [f"expected sections such as `name:` and `base:`, got {type(data).__name__}"])
+    try:
+        return Recipe.model_validate_json(json.dumps(data, default=str))
+    except RecipeError as error:
+        raise RecipeError(str(path), error.faults) from None

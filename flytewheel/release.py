@@ -1,0 +1,147 @@
+"""From a judged candidate to a canary: what the export, register and launch tasks call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flytewheel import lineage, runs
+from flytewheel.experiment import launch
+from flytewheel.export.export import export_model
+from flytewheel.local.services import Services
+from flytewheel.recipe import AbTestingSpec, AutomationSpec, BaseModelSpec, ExportSpec
+from flytewheel.records import Message, to_jsonable
+from flytewheel.turn import open_store
+from registry.versions import Registry
+
+CODE = Path(__file__).resolve().parent.parent
+
+
+def fetch_adapter(services: Services, name: str, version: str, folder: Path) -> Path | None:
+    """The champion's LoRA adapter, from the registry; `None` where the bare base is the champion.
+
+    Raises:
+        RegistryError: the version is missing or does not match its digests.
+    """
+    if not version:
+        return None
+    registry = Registry(open_store(services))
+    files = [path for path in registry.show(name, version).files if path.startswith("adapter/")]
+    if not files:
+        return None
+    registry.download(name, version, folder, only=files)
+    return folder / "adapter"
+
+
+def export_versions(
+    out: Path,
+    *,
+    prompts: Sequence[tuple[Message, ...]],
+    candidate: Path,
+    with_base: bool,
+    base: BaseModelSpec,
+    export: ExportSpec,
+    seed: int,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> dict[str, Any]:
+    """Exports the candidate into `out/candidate`, and the bare base into `out/base` when no champion exists yet.
+
+    Returns:
+        The station's report: files, parity, and which file is to be served.
+
+    Raises:
+        ExportError: a file does not behave as the trained weights.
+    """
+    report = export_model(
+        out / "candidate", base=base, adapter=candidate, export=export, prompts=prompts, seed=seed, progress=progress
+    )
+    facts: dict[str, Any] = {
+        "files": to_jsonable(report.files),
+        "parity": to_jsonable(report.parity),
+        "serve": f"model-{export.serve}.gguf",
+    }
+    if with_base:
+        base_report = export_model(
+            out / "base", base=base, adapter=None, export=export, prompts=prompts, seed=seed, progress=progress
+        )
+        facts["base_parity"] = to_jsonable(base_report.parity)
+    (out / "versions.json").write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
+    return facts
+
+
+def register_versions(
+    services: Services, run: runs.Run, exported: Path, *, champion: str, now: datetime
+) -> tuple[str, str]:
+    """Registers the candidate, and the bare base as iteration 0 and champion where there is none yet.
+
+    Returns:
+        The candidate's version, and the version that it is to be compared with.
+
+    Raises:
+        RegistryError, StoreError: nothing is visible unless the version was written as a whole.
+    """
+    registry = Registry(open_store(services))
+    reports = runs.read_reports(services.database_url, run.run_id)
+    control = champion
+    if not control:
+        base = registry.register(
+            run.name,
+            list_files(exported / "base"),
+            facts=lineage.describe_base(run.recipe, reports, run_id=run.run_id, code=CODE),
+            key=f"base:{run.recipe.base.model}",
+            now=now,
+            base_version=True,
+        )
+        control = base.version
+        if registry.get_alias(run.name, "champion") is None:
+            registry.set_alias(run.name, "champion", control)
+    facts = lineage.describe_candidate(run.recipe, reports, run_id=run.run_id, code=CODE, champion=champion)
+    manifest = registry.register(run.name, list_files(exported / "candidate"), facts=facts, key=run.run_id, now=now)
+    registry.set_alias(run.name, "challenger", manifest.version)
+    return manifest.version, control
+
+
+def launch_canary(
+    services: Services,
+    run: runs.Run,
+    *,
+    version: str,
+    control: str,
+    ab_testing: AbTestingSpec,
+    automation: AutomationSpec,
+) -> dict[str, Any]:
+    """Opens the experiment at the router, once for each run; with `automation.auto_experiment` off it only says how to.
+
+    Raises:
+        RouterError: the router is away, or could not load both versions.
+    """
+    if not automation.auto_experiment:
+        return {"skipped": f"automation.auto_experiment is off: {version} waits in the registry", "experiment_id": ""}
+    launched = launch.launch_canary(
+        services.router_url,
+        services.admin_key,
+        name=run.name,
+        control=control,
+        treatment=version,
+        share=ab_testing.initial_traffic_split,
+        launch_key=run.run_id,
+        body=to_jsonable(ab_testing),
+    )
+    return {
+        "experiment_id": launched.experiment_id,
+        "created": launched.created,
+        "control": control,
+        "treatment": version,
+        "share": ab_testing.initial_traffic_split,
+        "router": services.router_url,
+    }
+
+
+def list_files(folder: Path) -> dict[str, Path]:
+    """Every file of an export by its relative name."""
+    return {
+        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
+    }

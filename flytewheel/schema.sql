@@ -1,0 +1,109 @@
+-- Tables of the loop. Applied by flytewheel.database.migrate, which is idempotent.
+-- `xid` is the transaction that wrote a row: curation windows close on commit order (a row belongs to the first window whose
+-- snapshot sees its transaction), never on client time.
+CREATE TABLE IF NOT EXISTS interactions (
+    interaction_id text PRIMARY KEY,
+    source         text        NOT NULL,
+    user_id        text        NOT NULL,
+    "timestamp"    timestamptz NOT NULL,
+    body           jsonb       NOT NULL,          -- the whole Interaction, canonical
+    digest         text        NOT NULL,          -- of body: the same id with another body is a conflict
+    xid            xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    stored_at      timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS interactions_source_xid ON interactions (source, xid);
+
+CREATE TABLE IF NOT EXISTS feedback_events (
+    event_id       text PRIMARY KEY,
+    interaction_id text        NOT NULL REFERENCES interactions (interaction_id) ON DELETE CASCADE,
+    source         text        NOT NULL,
+    user_id        text        NOT NULL,
+    feedback_type  text        NOT NULL,
+    "timestamp"    timestamptz NOT NULL,
+    body           jsonb       NOT NULL,          -- the whole FeedbackEvent, canonical
+    digest         text        NOT NULL,
+    metadata       jsonb       NOT NULL DEFAULT '{}',
+    xid            xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    stored_at      timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS feedback_events_source_xid ON feedback_events (source, xid);
+CREATE INDEX IF NOT EXISTS feedback_events_interaction ON feedback_events (interaction_id);
+
+CREATE TABLE IF NOT EXISTS quarantine (
+    digest    text PRIMARY KEY,                   -- of kind + line: importing the same file twice counts a bad line once
+    kind      text        NOT NULL,               -- interaction | feedback
+    source    text        NOT NULL,
+    reason    text        NOT NULL,
+    line      text        NOT NULL,
+    stored_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS experiments (
+    experiment_id text PRIMARY KEY,
+    name          text        NOT NULL,           -- the model name
+    state         text        NOT NULL CHECK (state IN ('running', 'stopped')),
+    control       text        NOT NULL,           -- version
+    treatment     text        NOT NULL,           -- version
+    share         double precision NOT NULL CHECK (share >= 0 AND share <= 1),
+    body          jsonb       NOT NULL,           -- metrics, guardrails, stages, who opened it with which key
+    launch_key    text        NOT NULL UNIQUE,    -- idempotency: the same launch opens one experiment
+    reason        text,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    stopped_at    timestamptz
+);
+CREATE UNIQUE INDEX IF NOT EXISTS experiments_one_running ON experiments (name) WHERE state = 'running';
+
+CREATE TABLE IF NOT EXISTS rollouts (
+    rollout_id    text PRIMARY KEY,
+    name          text        NOT NULL,
+    experiment_id text        NOT NULL REFERENCES experiments (experiment_id),
+    state         text        NOT NULL CHECK (state IN ('active', 'paused', 'promoted', 'rolled_back')),
+    stage         integer     NOT NULL,           -- index into the recipe's rollout_stages
+    fence         bigint      NOT NULL DEFAULT 0, -- fencing token: grows with every change
+    stage_since   timestamptz NOT NULL DEFAULT now(),
+    created_at    timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX IF NOT EXISTS rollouts_one_active ON rollouts (name) WHERE state IN ('active', 'paused');
+
+CREATE TABLE IF NOT EXISTS rollout_log (
+    entry         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    rollout_id    text        NOT NULL REFERENCES rollouts (rollout_id),
+    fence         bigint      NOT NULL,
+    actor         text        NOT NULL,
+    action        text        NOT NULL,
+    detail        jsonb       NOT NULL DEFAULT '{}',
+    at            timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS outbox (
+    entry   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    topic   text        NOT NULL,
+    body    jsonb       NOT NULL,
+    at      timestamptz NOT NULL DEFAULT now(),
+    sent_at timestamptz
+);
+
+CREATE TABLE IF NOT EXISTS runs (
+    run_id        text PRIMARY KEY,
+    name          text        NOT NULL,
+    recipe_digest text        NOT NULL,
+    recipe        jsonb       NOT NULL,
+    "window"      jsonb       NOT NULL,
+    execution     text,                           -- the Flyte execution that opened it
+    status        text        NOT NULL CHECK (status IN ('running', 'succeeded', 'failed')),
+    station       text,                           -- the last one that began
+    error         text,
+    started_at    timestamptz NOT NULL DEFAULT now(),
+    ended_at      timestamptz
+);
+CREATE INDEX IF NOT EXISTS runs_open ON runs (name, recipe_digest) WHERE status <> 'succeeded';
+
+CREATE TABLE IF NOT EXISTS run_stations (
+    run_id     text        NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
+    station    text        NOT NULL,
+    status     text        NOT NULL CHECK (status IN ('running', 'succeeded', 'failed', 'skipped')),
+    report     jsonb       NOT NULL DEFAULT '{}',
+    started_at timestamptz NOT NULL DEFAULT now(),
+    ended_at   timestamptz,
+    PRIMARY KEY (run_id, station)
+);

@@ -1,0 +1,83 @@
+"""Where the services are: environment variables with the prefix ``FLYTEWHEEL_``, read once, at the edge.
+
+A recipe says *what* to do and travels with a run; settings say *where* and stay with the machine. Nothing below the command
+line, the task files and the router's start reads the environment.
+
+| variable | meaning | default |
+|---|---|---|
+| `FLYTEWHEEL_HOME` | state of this machine: embedded services, runs, checkpoints | `.flytewheel` |
+| `FLYTEWHEEL_DATABASE_URL` | a PostgreSQL of your own (`DATABASE_URL` is read when this one is not set) | embedded |
+| `FLYTEWHEEL_S3_URL` | an S3 endpoint of your own, `http(s)://host[:port][/bucket]` | embedded |
+| `FLYTEWHEEL_S3_ACCESS_KEY`, `FLYTEWHEEL_S3_SECRET_KEY`, `FLYTEWHEEL_S3_REGION` | its keys | – |
+| `FLYTEWHEEL_S3_BUCKET` | bucket of data sets, runs and the registry | `flytewheel` |
+| `FLYTEWHEEL_ROUTER_URL` | a router that already runs | embedded |
+| `FLYTEWHEEL_ADMIN_KEY` | bearer key of the router's control API | made at the first start |
+| `FLYTEWHEEL_ASSIGNMENT_KEY` | secret of the sticky assignment and of receipts | made at the first start |
+| `FLYTEWHEEL_DEBUG` | `1` shows the whole trace of an error | – |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from flytewheel.errors import SettingsError
+
+PREFIX = "FLYTEWHEEL_"
+
+
+class Settings(BaseModel):
+    """Settings of this process; see the module's table. `None` means: use the embedded service."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Path(".flytewheel")
+    database_url: str | None = None
+    s3_url: str | None = None
+    s3_access_key: SecretStr | None = None
+    s3_secret_key: SecretStr | None = None
+    s3_region: str | None = None
+    s3_bucket: str = "flytewheel"
+    router_url: str | None = None
+    admin_key: SecretStr | None = None
+    assignment_key: SecretStr | None = None
+    debug: bool = False
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads the settings from `environ` (default: the process's environment).
+
+    Raises:
+        SettingsError: an unknown `FLYTEWHEEL_` variable, or a URL without scheme or host.
+    """
+    environ = os.environ if environ is None else environ
+    given = {
+        key.removeprefix(PREFIX).lower(): value for key, value in environ.items() if key.startswith(PREFIX) and value
+    }
+    unknown = sorted(set(given) - set(Settings.model_fields))
+    if unknown:
+        names = ", ".join(PREFIX + key.upper() for key in unknown)
+        known = ", ".join(PREFIX + key.upper() for key in Settings.model_fields)
+        raise SettingsError(f"unknown setting {names}: known are {known}")
+    if "database_url" not in given and environ.get("DATABASE_URL"):
+        given["database_url"] = environ["DATABASE_URL"]
+    for key in ("database_url", "s3_url", "router_url"):
+        if key in given:
+            parts = urlsplit(given[key])
+            if not parts.scheme or not (parts.hostname or parts.scheme.startswith("postgres")):
+                raise SettingsError(f"{PREFIX}{key.upper()}={given[key]!r}: expected scheme://host[:port]")
+    if "s3_url" in given:
+        parts = urlsplit(given["s3_url"])
+        bucket = parts.path.strip("/")
+        if bucket:
+            given.setdefault("s3_bucket", bucket)
+            given["s3_url"] = f"{parts.scheme}://{parts.netloc}"
+    if "debug" in given:
+        given["debug"] = "1" if given["debug"].lower() in {"1", "true", "yes"} else "0"
+    given.setdefault("home", ".flytewheel")
+    settings = Settings.model_validate(given)
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})

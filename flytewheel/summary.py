@@ -1,0 +1,132 @@
+"""The table that a turn ends with, from the reports of its stations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flytewheel import runs
+from flytewheel.figures import describe_interval
+from flytewheel.local.services import Services
+from flytewheel.records import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A turn as pairs of a name and a line, in the order of the loop."""
+
+    run: runs.Run
+    rows: tuple[tuple[str, str], ...]
+
+    def facts(self) -> dict[str, str]:
+        return dict(self.rows)
+
+    def print(self) -> None:
+        """Writes the table to the terminal."""
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(title=f"Turn {self.run.run_id}", show_header=False, title_justify="left", expand=False)
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, line in self.rows:
+            table.add_row(name, line, end_section=name in {"unpaired", "after align", "reasons"})
+        Console(soft_wrap=False, width=None if Console().is_terminal else 120).print(table)
+
+
+def summarise(services: Services, run_id: str) -> Summary:
+    """Reads what the stations of a run left behind.
+
+    Raises:
+        DatabaseError: the run is unknown.
+    """
+    run = runs.read_run(services.database_url, run_id)
+    reports = runs.read_reports(services.database_url, run_id)
+    rows: list[tuple[str, str]] = [("recipe", f"{run.name} on base {run.recipe.base.model}")]
+    for station, describe in (
+        ("curate", _curated),
+        ("train_sft", _trained),
+        ("align", _trained),
+        ("evaluate", _evaluated),
+        ("gate", _judged),
+        ("export_gguf", _exported),
+        ("register", _registered),
+        ("launch_canary", _launched),
+    ):
+        if station in reports:
+            rows.extend(describe(station, reports[station]))
+    decks = services.home / "runs" / run_id / "decks"
+    rows.append(("decks", _relative(decks)))
+    rows.append(("time", ", ".join(f"{name} {report['seconds']:.0f} s" for name, report in _in_order(reports))))
+    return Summary(run, tuple(rows))
+
+
+def _curated(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    kept = {kind: sum(parts.values()) for kind, parts in report["counts"].items()}
+    dropped = sorted(report["dropped"].items(), key=lambda item: -item[1])
+    parts = report["counts"].get("sft", {})
+    return [
+        ("feedback", f"{report['interactions']:,} interactions, {report['events']:,} events"),
+        ("rows kept", ", ".join(f"{kind} {count:,}" for kind, count in kept.items())),
+        ("split (sft)", ", ".join(f"{part} {count:,}" for part, count in parts.items())),
+        ("rows dropped", ", ".join(f"{reason} {count:,}" for reason, count in dropped) or "none"),
+        ("data set", report["digest"]),
+    ]
+
+
+def _trained(station: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if report["method"] == "skipped":
+        return [(station, f"skipped: {report['reason']}")]
+    losses = [f"loss {report['first_loss']:.3f} → {report['last_loss']:.3f}"]
+    if report.get("eval_loss") is not None:
+        losses.append(f"validation {report['eval_loss']:.3f}")
+    resumed = f", resumed at step {report['resumed_from_step']}" if report.get("resumed_from_step") else ""
+    reason = f" ({report['reason']})" if report.get("reason") else ""
+    return [
+        (
+            station,
+            f"{report['method']}{reason}: {report['rows']:,} rows, {report['steps']:,} steps, {', '.join(losses)}, "
+            f"{report['device']}{resumed}",
+        )
+    ]
+
+
+def _evaluated(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for name, metric in report["metrics"].items():
+        candidate, champion, difference = (
+            describe_interval(Interval(**metric[key])) for key in ("candidate", "champion", "difference")
+        )
+        rows.append((name, f"candidate {candidate}   champion {champion}   difference {difference}"))
+    return rows
+
+
+def _judged(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [("verdict", report["decision"]), ("reasons", "\n".join(report["reasons"]))]
+
+
+def _exported(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [("export", f"parity held; serves {report['serve']}")]
+
+
+def _registered(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [("version", report["version"])]
+
+
+def _launched(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if report.get("skipped"):
+        return [("experiment", str(report["skipped"]))]
+    share = f"{report['share']:.0%} to {report['treatment']}, the rest to {report['control']}"
+    return [("experiment", f"{report['experiment_id']}: {share}"), ("router", report["router"])]
+
+
+def _in_order(reports: Mapping[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (name, reports[name]) for name in runs.STATIONS if name in reports and reports[name].get("seconds") is not None
+    ]
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

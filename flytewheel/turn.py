@@ -1,0 +1,168 @@
+"""Begins and ends a turn of the loop: what the Flyte tasks before the first arrow and on failure call."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flytewheel import models, runs
+from flytewheel.dataset import Dataset, DatasetCard
+from flytewheel.errors import DatasetError
+from flytewheel.feedback.store import FeedbackStore
+from flytewheel.feedback.window import close_window, write_window
+from flytewheel.local.services import Services
+from flytewheel.recipe import Recipe
+from flytewheel.records import to_jsonable
+from registry.store import ObjectStore
+from registry.versions import Registry
+
+_TASK = re.compile(r"'tasks\.\w+\.(\w+)'")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTurn:
+    """A turn that may begin, or (`ready` false) the reason why not yet. `champion` is empty where the bare base serves."""
+
+    run_id: str
+    ready: bool
+    message: str
+    window: Path
+    champion: str
+    replay: str
+
+
+def open_store(services: Services) -> ObjectStore:
+    """The object store of these services, with its bucket, probed."""
+    store = ObjectStore(
+        services.s3_url, services.s3_access_key, services.s3_secret_key, services.s3_bucket, services.s3_region
+    )
+    store.ensure_bucket()
+    store.probe()
+    return store
+
+
+def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime, execution: str) -> OpenedTurn:
+    """Imports the recipe's logs, closes the curation window, and opens or resumes the run when there is enough of it.
+
+    Args:
+        services: where everything is.
+        recipe: what to do.
+        folder: where the window's rows are written.
+        now: current time.
+        execution: id of the Flyte execution.
+
+    Raises:
+        BaseModelError: the base model does not exist; found out before anything is stored.
+        FeedbackError: a log named by the recipe cannot be read.
+        DatabaseError, StoreError: a service is away.
+    """
+    print(f"device: {models.find_device()}", flush=True)
+    models.load_tokenizer(recipe.base)
+    store = open_store(services)
+    if recipe.feedback.files is not None:
+        report = FeedbackStore(services.database_url).import_files(
+            Path(recipe.feedback.files.interactions),
+            Path(recipe.feedback.files.feedback),
+            source=recipe.sources[0],
+            quarantine_dir=services.home / "quarantine",
+        )
+        print(report.describe(), flush=True)
+    window = close_window(services.database_url, recipe.sources, limit=recipe.curation.max_interactions)
+    champion = Registry(store).get_alias(recipe.name, "champion") or ""
+    needed = recipe.curation.min_interactions
+    if window.interactions < needed:
+        folder.mkdir(parents=True, exist_ok=True)
+        sources = ", ".join(recipe.sources)
+        message = (
+            f"not yet: {window.interactions:,} of {needed:,} interactions in {sources} "
+            "(collect more, `flytewheel feedback import … --source NAME`, or lower curation.min_interactions)"
+        )
+        return OpenedTurn("", False, message, folder, champion, "")
+    run = runs.open_run(services.database_url, recipe, window.to_json(), now=now, execution=execution)
+    kept = type(window).from_json(dict(run.window))
+    write_window(services.database_url, kept, folder)
+    verb = "resumes" if run.resumed else "opens"
+    message = f"run {run.run_id} {verb}: {kept.interactions:,} interactions, {kept.events:,} feedback events"
+    print(message, flush=True)
+    replay = runs.previous_dataset(services.database_url, recipe.name) or ""
+    return OpenedTurn(run.run_id, True, message, folder, champion, replay)
+
+
+def publish_dataset(services: Services, folder: Path, card: DatasetCard) -> None:
+    """Copies a frozen data set into the object store under its digest, the card last; what is there already is left."""
+    store = open_store(services)
+    prefix = f"datasets/{card.digest}"
+    if store.exists(f"{prefix}/card.json"):
+        return
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "card.json")
+    for path in [*files, folder / "card.json"]:
+        store.put_file(f"{prefix}/{path.relative_to(folder).as_posix()}", path)
+
+
+def fetch_dataset(services: Services, name: str) -> Path:
+    """Brings an earlier data set from the object store into this machine's home.
+
+    Raises:
+        DatasetError: it is not in the store.
+    """
+    folder = services.home / "datasets" / name
+    if (folder / "card.json").exists():
+        return folder
+    store = open_store(services)
+    prefix = f"datasets/{name}/"
+    keys = [key for key in store.list(prefix) if not key.endswith("/card.json")]
+    if not store.exists(f"{prefix}card.json"):
+        raise DatasetError(f"data set {name} is not in {store}: it cannot be replayed; set curation.replay_share: 0")
+    for key in [*keys, f"{prefix}card.json"]:
+        store.get_file(key, folder / key.removeprefix(prefix))
+    return folder
+
+
+def describe_card(card: DatasetCard) -> dict[str, Any]:
+    """The part of a data set's card that a run's report keeps."""
+    return {
+        "digest": card.digest,
+        "content_digest": card.content_digest,
+        "interactions": card.interactions,
+        "events": card.events,
+        "counts": card.counts,
+        "dropped": card.dropped,
+        "users": card.users,
+        "topics": card.topics,
+        "steps": [to_jsonable(step) for step in card.steps],
+    }
+
+
+def parity_prompts(folder: Path, count: int) -> list[Any]:
+    """Prompts on which an exported file is compared with the trained weights: held-out ones, each once.
+
+    Raises:
+        DatasetError: the data set has no held-out prompt.
+    """
+    dataset = Dataset(folder)
+    rows = [*dataset.sft("test"), *dataset.sft("validation"), *dataset.unpaired("test"), *dataset.sft("train")]
+    prompts = list(dict.fromkeys(row.prompt for row in rows))
+    if not prompts:
+        raise DatasetError(f"{folder}: no prompt to compare the exported model on")
+    return prompts[:count]
+
+
+def record_failure(services: Services, recipe: Recipe, node: str, message: str) -> str:
+    """Notes on the run which station failed and why; returns the line that says so.
+
+    Args:
+        services: where everything is.
+        recipe: the recipe of the failed turn.
+        node: Flyte's id of the failed node; its local execution only knows `fn0`, so the task named in `message` wins.
+        message: Flyte's error.
+    """
+    found = _TASK.search(message)
+    station = found.group(1) if found else node or "unknown"
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    cause = lines[-1] if lines else "no message"
+    run = runs.fail_open_run(services.database_url, recipe, station=station, error=cause)
+    where = f"run {run.run_id}: " if run else ""
+    return f"✗ {where}station {station} failed: {cause}"

@@ -1,0 +1,45 @@
+"""Settings: one prefix, read once, unknown names refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flytewheel.errors import SettingsError
+from flytewheel.settings import read_settings
+
+
+def test_nothing_set_means_embedded() -> None:
+    settings = read_settings({})
+    assert settings.home == Path(".flytewheel").absolute()
+    assert (settings.database_url, settings.s3_url, settings.router_url) == (None, None, None)
+
+
+def test_the_bucket_may_stand_in_the_store_url() -> None:
+    settings = read_settings({"FLYTEWHEEL_S3_URL": "https://store.example:9000/models"})
+    assert (settings.s3_url, settings.s3_bucket) == ("https://store.example:9000", "models")
+
+
+def test_database_url_is_read_when_ours_is_not_set() -> None:
+    ours, theirs = "postgresql://a@127.0.0.1/x", "postgresql://b@127.0.0.1/y"
+    assert read_settings({"DATABASE_URL": theirs}).database_url == theirs
+    assert read_settings({"DATABASE_URL": theirs, "FLYTEWHEEL_DATABASE_URL": ours}).database_url == ours
+
+
+@pytest.mark.parametrize(
+    ("environ", "cause"),
+    [
+        ({"FLYTEWHEEL_S3_ULR": "http://x"}, "unknown setting FLYTEWHEEL_S3_ULR: known are .*FLYTEWHEEL_S3_URL"),
+        ({"FLYTEWHEEL_S3_URL": "store:9000"}, "expected scheme://host"),
+        ({"FLYTEWHEEL_ROUTER_URL": "http://"}, "expected scheme://host"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(environ: dict[str, str], cause: str) -> None:
+    with pytest.raises(SettingsError, match=cause) as caught:
+        read_settings(environ)
+    assert "\n" not in str(caught.value)
+
+
+def test_secrets_are_not_shown() -> None:
+    assert "hush" not in repr(read_settings({"FLYTEWHEEL_ADMIN_KEY": "hush"}))
