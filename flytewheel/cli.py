@@ -1,7 +1,7 @@
 """The command `flytewheel`: noun verb, with `--json` where a program may read along.
 
-Heavy modules load inside the commands, so that `--help` answers at once. Every error that a person is meant to read is one line
-behind `error:`; exit 2 for a wrong recipe, setting or option, 1 for everything else.
+Heavy modules load inside the commands, so that `--help` answers at once. Every error that a person is meant to read
+is one line behind `error:`; exit 2 for a wrong recipe, setting or option, 1 for everything else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from registry.versions import Registry
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON instead of text.")
-sources_option = click.option("--source", "sources", multiple=True, help="Only this stream; may be given more than once.")
+sources_option = click.option(
+    "--source", "sources", multiple=True, help="Only this stream; may be given more than once."
+)
 
 
 class _Group(click.Group):
@@ -116,7 +118,10 @@ def runs_list(limit: int, json_: bool) -> None:
     from flytewheel.runs import list_runs
 
     found = list_runs(_services().database_url, limit=limit)
-    rows = [(run.run_id, run.status, run.station or "", f"{run.started_at:%Y-%m-%d %H:%M}", run.error or "") for run in found]
+    rows = [
+        (run.run_id, run.status, run.station or "", f"{run.started_at:%Y-%m-%d %H:%M}", run.error or "")
+        for run in found
+    ]
     _say(found, json_, lambda: _table(("run", "status", "station", "started", "error"), rows))
 
 
@@ -135,7 +140,7 @@ def runs_show(run_id: str, json_: bool) -> None:
         summarise(services, run_id).print()
 
 
-# ---------------------------------------------------------------------------------------------------- the embedded stack
+# -------------------------------------------------------------------------------- the embedded stack
 
 
 @main.command()
@@ -190,7 +195,12 @@ def feedback() -> None:
 @feedback.command("import")
 @click.argument("interactions", type=click.Path(path_type=Path))
 @click.argument("events", type=click.Path(path_type=Path))
-@click.option("--source", default="default", show_default=True, help="Stream that these belong to (a recipe's `feedback.sources`).")
+@click.option(
+    "--source",
+    default="default",
+    show_default=True,
+    help="Stream that these belong to (a recipe's `feedback.sources`).",
+)
 @as_json
 def feedback_import(interactions: Path, events: Path, source: str, json_: bool) -> None:
     """Store INTERACTIONS and EVENTS (.jsonl or .jsonl.gz); bad lines are quarantined, known ones skipped."""
@@ -233,8 +243,8 @@ def feedback_stats(sources: tuple[str, ...], json_: bool) -> None:
 
 @feedback.command("simulate")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--users", default=320, show_default=True)
-@click.option("--interactions", default=1600, show_default=True)
+@click.option("--users", default=340, show_default=True)
+@click.option("--interactions", default=1700, show_default=True)
 @click.option("--seed", default=7, show_default=True)
 @as_json
 def feedback_simulate(folder: Path, users: int, interactions: int, seed: int, json_: bool) -> None:
@@ -260,11 +270,10 @@ def models_list(name: str | None, json_: bool) -> None:
     """List versions, newest first, with the aliases that point at them."""
     registry = _registry()
     found = registry.list(name)
-    aliases = {
-        (each, registry.get_alias(each, alias)): alias
-        for each in {manifest.name for manifest in found}
-        for alias in ("challenger", "champion")
-    }
+    aliases: dict[tuple[str, str], str] = {}
+    for each in sorted({manifest.name for manifest in found}):
+        for alias, pointed_at in sorted(registry.aliases(each).items()):
+            aliases[each, pointed_at] = ", ".join(filter(None, (aliases.get((each, pointed_at)), alias)))
     rows = [
         (
             manifest.name,
@@ -304,9 +313,9 @@ def models_download(name: str, version: str, folder: Path, only: tuple[str, ...]
 @as_json
 def models_verify(name: str, version: str, json_: bool) -> None:
     """Hash every stored file of a version again; exit 1 when one is missing or differs."""
-    result = _registry().verify(name, version)
-    _say(result, json_, lambda: _table(("file", "state"), list(result.items())))
-    sys.exit(0 if all(state == "ok" for state in result.values()) else 1)
+    checks = _registry().verify(name, version)
+    _say(checks, json_, lambda: _table(("file", "state"), [(check.path, check.state) for check in checks]))
+    sys.exit(0 if all(check.state == "ok" for check in checks) else 1)
 
 
 # ---------------------------------------------------------------------------------------------------- experiments
@@ -324,7 +333,9 @@ def experiments_list(json_: bool) -> None:
     from flytewheel.experiment.experiments import list_experiments
 
     found = list_experiments(_services().database_url)
-    rows = [(each.experiment_id, each.name, each.state, each.control, each.treatment, f"{each.share:.0%}") for each in found]
+    rows = [
+        (each.experiment_id, each.name, each.state, each.control, each.treatment, f"{each.share:.0%}") for each in found
+    ]
     _say(found, json_, lambda: _table(("experiment", "model", "state", "control", "treatment", "share"), rows))
 
 

@@ -28,13 +28,16 @@ def connect(url: str, *, timeout_s: int = 10) -> Iterator[Connection]:
     except psycopg.Error as error:
         where = describe_url(url)
         raise DatabaseError(
-            f"PostgreSQL at {where} is not reachable ({last_line(error)}); start it, or unset FLYTEWHEEL_DATABASE_URL for the embedded one"
+            f"PostgreSQL at {where} is not reachable ({last_line(error)}); "
+            "start it, or unset FLYTEWHEEL_DATABASE_URL for the embedded one"
         ) from None
     try:
         with connection:
             yield connection
     except psycopg.OperationalError as error:
-        raise DatabaseError(f"PostgreSQL at {describe_url(url)} went away ({last_line(error)}); nothing was committed") from error
+        raise DatabaseError(
+            f"PostgreSQL at {describe_url(url)} went away ({last_line(error)}); nothing was committed"
+        ) from error
 
 
 def migrate(url: str) -> None:

@@ -1,4 +1,5 @@
-"""A frozen data set on disk: where its rows lie and what its card says. Curation writes it, every later station reads it.
+"""A frozen data set on disk: where its rows lie and what its card says. Curation writes it, every later station reads
+it.
 
     card.json                            the card: counts, reasons, digests
     sft/{train,validation,test}.jsonl          SftRow
@@ -6,8 +7,8 @@
     unpaired/{train,validation,test}.jsonl     Unpaired
     regression/{validation,test}.jsonl         RegressionCase
 
-Files are canonical JSON lines, so the same rows are the same bytes; `card.digest` is computed over window, recipe slice and code
-version (the *name* of the data set), `card.content_digest` over the row files.
+Files are canonical JSON lines, so the same rows are the same bytes; `card.digest` is computed over window, recipe
+slice and code version (the *name* of the data set), `card.content_digest` over the row files.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from flytewheel.records import (
     SftRow,
     Unpaired,
     file_digest,
-    digest as digest_of,
     read_jsonl,
     to_jsonable,
+)
+from flytewheel.records import (
+    digest as digest_of,
 )
 
 KINDS = ("sft", "preference", "unpaired", "regression")
@@ -36,13 +39,17 @@ KINDS = ("sft", "preference", "unpaired", "regression")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of curation: how many rows came and went. `dropped` counts by reason; `examples` are redacted texts."""
+    """One step of curation: how many rows came and went. `dropped` counts by reason; `examples` are redacted texts.
+
+    `changed` counts what was altered in the rows that stayed, by kind (personal data replaced).
+    """
 
     name: str
     rows_in: int
     rows_out: int
     dropped: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +119,14 @@ class Dataset:
 
 def digest_content(path: Path) -> str:
     """Digest over all row files of the data set in `path`, by relative name."""
-    return digest_of({
-        f"{kind}/{part}": file_digest(path / kind / f"{part}.jsonl")
-        for kind in KINDS
-        for part in PARTS
-        if (path / kind / f"{part}.jsonl").exists()
-    })
+    return digest_of(
+        {
+            f"{kind}/{part}": file_digest(path / kind / f"{part}.jsonl")
+            for kind in KINDS
+            for part in PARTS
+            if (path / kind / f"{part}.jsonl").exists()
+        }
+    )
 
 
 def write_card(path: Path, card: DatasetCard) -> None:

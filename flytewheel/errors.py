@@ -1,7 +1,8 @@
 """What can go wrong, one class for each boundary that can be crossed.
 
-The message of every error here is one line for a person: what was expected, what came, the next step. The command line prints
-it behind ``error:`` and exits with ``exit_code``; nothing else of the trace is shown unless ``FLYTEWHEEL_DEBUG`` is set.
+The message of every error here is one line for a person: what was expected, what came, the next step. The command
+line prints it behind ``error:`` and exits with ``exit_code``; nothing else of the trace is shown unless
+``FLYTEWHEEL_DEBUG`` is set.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from flytewheel.records import Interval
 WIDTH, HEIGHT, PAD = 560, 180, 36
 STYLE = (
     "<style>body{font:14px system-ui,sans-serif;margin:1.5rem;max-width:60rem;color:#222;background:#fff}"
-    "table{border-collapse:collapse;margin:.6rem 0}td,th{padding:.25rem .7rem;border-bottom:1px solid #ccc;text-align:left}"
+    "table{border-collapse:collapse;margin:.6rem 0}"
+    "td,th{padding:.25rem .7rem;border-bottom:1px solid #ccc;text-align:left}"
     "td.n{text-align:right;font-variant-numeric:tabular-nums}h2{font-size:1.1rem;margin-top:1.4rem}"
     "@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}td,th{border-color:#444}}</style>"
 )
@@ -47,7 +48,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def counts(values: Mapping[str, int], name: str = "reason") -> str:
     """Counts, largest first."""
-    return table((name, "rows"), sorted(values.items(), key=lambda item: -item[1]))
+    largest_first = sorted(values, key=lambda key: -values[key])
+    return table((name, "rows"), [(key, values[key]) for key in largest_first])
 
 
 def line_chart(points: Sequence[tuple[float, float]], *, x: str, y: str) -> str:
@@ -68,7 +70,8 @@ def line_chart(points: Sequence[tuple[float, float]], *, x: str, y: str) -> str:
         f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">'
         f'<polyline fill="none" stroke="#2a6fdb" stroke-width="2" points="{path}"/>'
         f'<text x="{PAD}" y="16" font-size="12" fill="currentColor">{escape(label)}</text>'
-        f'<text x="{PAD}" y="{HEIGHT - 8}" font-size="11" fill="currentColor">{escape(x)} {min(xs):g} – {max(xs):g}</text></svg>'
+        f'<text x="{PAD}" y="{HEIGHT - 8}" font-size="11" fill="currentColor">'
+        f"{escape(x)} {min(xs):g} – {max(xs):g}</text></svg>"
     )
 
 

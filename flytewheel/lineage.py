@@ -1,4 +1,6 @@
-"""Where a version came from: the facts that its manifest keeps, so that every model answers for its data, recipe and code."""
+"""Where a version came from: the facts that its manifest keeps, so that every model answers for its data, recipe and
+code.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from flytewheel.records import digest, to_jsonable
 
 
 def find_commit(folder: Path) -> str:
-    """The git commit of the code in `folder`, with `+changes` when files differ from it; the package's version without git."""
+    """The git commit of the code in `folder`, with `+changes` when files differ from it; the package's version
+    without git.
+    """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return f"{commit}+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else commit
@@ -51,7 +55,9 @@ def describe_candidate(
     }
 
 
-def describe_base(recipe: Recipe, reports: Mapping[str, Mapping[str, Any]], *, run_id: str, code: Path) -> dict[str, Any]:
+def describe_base(
+    recipe: Recipe, reports: Mapping[str, Mapping[str, Any]], *, run_id: str, code: Path
+) -> dict[str, Any]:
     """The facts of the untouched base model, registered as iteration 0 so that the first canary has a control."""
     return {
         "kind": "base",

@@ -35,8 +35,8 @@ class Device:
 def find_device() -> Device:
     """Finds the device: cuda, then mps, then cpu.
 
-    bf16 on CUDA that has it (fp16 otherwise), bf16 on MPS from macOS 14 (fp32 before; never fp16), fp32 on CPU, where bf16
-    autocast was measured 9 times slower.
+    bf16 on CUDA that has it (fp16 otherwise), bf16 on MPS from macOS 14 (fp32 before; never fp16), fp32 on CPU, where
+    bf16 autocast was measured 9 times slower.
     """
     import platform
 
@@ -72,7 +72,7 @@ def load_tokenizer(spec: BaseModelSpec) -> PreTrainedTokenizerBase:
         raise BaseModelError(f"base.model {spec.model!r} has no chat template: take an instruct model")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer  # type: ignore[no-any-return]
+    return tokenizer
 
 
 def load_model(spec: BaseModelSpec, *, dtype: str | None = None, device: str = "cpu") -> PreTrainedModel:
@@ -87,7 +87,7 @@ def load_model(spec: BaseModelSpec, *, dtype: str | None = None, device: str = "
     name = dtype or (spec.dtype if spec.dtype != "auto" else find_device().dtype)
     attention = {} if spec.attention == "auto" else {"attn_implementation": spec.attention}
     model: Any = _load(spec, AutoModelForCausalLM.from_pretrained, dtype=getattr(torch, name), **attention)
-    return model.to(device)  # type: ignore[no-any-return]
+    return model.to(device)
 
 
 def load_adapted(
@@ -99,7 +99,7 @@ def load_adapted(
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, str(adapter))
-    return model.eval()  # type: ignore[no-any-return]
+    return model.eval()
 
 
 def _load(spec: BaseModelSpec, loader: Any, **options: Any) -> Any:
@@ -110,9 +110,14 @@ def _load(spec: BaseModelSpec, loader: Any, **options: Any) -> Any:
         return loader(where, revision=spec.revision, **options)
     except (OSError, ValueError, KeyError) as error:
         cause = " ".join(str(error).split())[:200]
-        offline = " (HF_HUB_OFFLINE is set: only folders and cached models can be loaded)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        offline = (
+            " (HF_HUB_OFFLINE is set: only folders and cached models can be loaded)"
+            if os.environ.get("HF_HUB_OFFLINE")
+            else ""
+        )
         raise BaseModelError(
-            f"base.model {spec.model!r} cannot be loaded{offline}: name a folder, a hub id you may read, or 'pocket' ({cause})"
+            f"base.model {spec.model!r} cannot be loaded{offline}: name a folder, a hub id you may read, "
+            f"or 'pocket' ({cause})"
         ) from None
 
 

@@ -1,9 +1,9 @@
 """The recipe: everything that decides a turn of the loop, in one strict, frozen tree.
 
-One YAML file is one recipe (`recipes/`). Every key is known, every value typed; all faults are reported at once, each with its
-path. A recipe never changes in flight: runs, checkpoints and data sets are named by the digest of the part they depend on.
-Defaults are those of the reference design unless a field says otherwise; models and data have no default. In YAML write
-either 2e-4 or 0.0002.
+One YAML file is one recipe (`recipes/`). Every key is known, every value typed; all faults are reported at once, each
+with its path. A recipe never changes in flight: runs, checkpoints and data sets are named by the digest of the part
+they depend on. Defaults are those of the reference design unless a field says otherwise; models and data have no
+default. In YAML write either 2e-4 or 0.0002.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class BaseModelSpec(Section):
 
 
 class FeedbackFiles(Section):
-    """Recorded logs to import before curating, as `flytewheel feedback import` would; already stored lines are skipped."""
+    """Recorded logs to import before curating, as `flytewheel feedback import` would; already stored lines are
+    skipped.
+    """
 
     interactions: str
     feedback: str
@@ -86,10 +88,16 @@ class FeedbackSpec(Section):
     files: FeedbackFiles | None = None
     enable_explicit: bool = True
     enable_implicit: bool = True
-    min_session_duration_s: Count = Field(default=0, description="shorter sessions' implicit signals are ignored; the reference design has 10")
-    implicit_tracking_events: Many[
-        Literal["reformulation", "accepted", "copied", "citation_click", "read_time"]
-    ] = ("reformulation", "accepted", "copied", "citation_click", "read_time")
+    min_session_duration_s: Count = Field(
+        default=0, description="shorter sessions' implicit signals are ignored; the reference design has 10"
+    )
+    implicit_tracking_events: Many[Literal["reformulation", "accepted", "copied", "citation_click", "read_time"]] = (
+        "reformulation",
+        "accepted",
+        "copied",
+        "citation_click",
+        "read_time",
+    )
     rewards: Rewards = Rewards()
 
 
@@ -123,8 +131,12 @@ class CurationSpec(Section):
     max_topic_ratio: Annotated[Number, Field(ge=1)] = Field(
         default=3.0, description="the largest topic has at most so many times the rows of the median topic"
     )
-    augmentation_factor: Annotated[Number, Field(ge=1)] = Field(default=1.5, description="rows after paraphrasing queries, per row before")
-    replay_share: Share = Field(default=0.2, description="share of training rows from earlier data sets, when there are any")
+    augmentation_factor: Annotated[Number, Field(ge=1)] = Field(
+        default=1.5, description="rows after paraphrasing queries, per row before"
+    )
+    replay_share: Share = Field(
+        default=0.2, description="share of training rows from earlier data sets, when there are any"
+    )
     train_share: Share = 0.8
     validation_share: Share = 0.1
     regression_cases: str | None = Field(default=None, description="a JSONL file of hand-written regression cases")
@@ -158,12 +170,16 @@ class TrainingSpec(Section):
     weight_decay: Annotated[Number, Field(ge=0)] = 0.01
     lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"
     max_grad_norm: Positive = 1.0
-    checkpoint_every: Literal["epoch"] | AtLeastOne = Field(default="epoch", description="`epoch`, or a number of steps")
+    checkpoint_every: Literal["epoch"] | AtLeastOne = Field(
+        default="epoch", description="`epoch`, or a number of steps"
+    )
     keep_checkpoints: AtLeastOne = 3
 
 
 class RlhfSpec(Section):
-    """Alignment to preferences after SFT. PPO is not offered: TRL no longer ships it; `grpo` scores trajectories instead."""
+    """Alignment to preferences after SFT. PPO is not offered: TRL no longer ships it; `grpo` scores trajectories
+    instead.
+    """
 
     enable: bool = True
     method: Literal["dpo", "kto", "orpo", "grpo"] = "dpo"
@@ -208,7 +224,8 @@ class GateSpec(Section):
         default=("preference_accuracy",), description="each better than the champion's, interval clear of zero"
     )
     must_not_worsen: Many[Metric] = Field(
-        default=("perplexity", "regression_pass_rate"), description="not worse by more than the margin, interval included"
+        default=("perplexity", "regression_pass_rate"),
+        description="not worse by more than the margin, interval included",
     )
     margin: Share = Field(default=0.05, description="tolerated relative worsening of `must_not_worsen`")
 

@@ -51,8 +51,8 @@ IMPLICIT_TYPES = frozenset(FeedbackType) - EXPLICIT_TYPES
 class Interaction(BaseModel):
     """One served prompt and its answer.
 
-    `history` holds the turns before `query` (a system message first, if there was one); `context` is the passage that the
-    answer was to rest on. `propensity` is the logged probability of the arm served, in (0, 1].
+    `history` holds the turns before `query` (a system message first, if there was one); `context` is the passage that
+    the answer was to rest on. `propensity` is the logged probability of the arm served, in (0, 1].
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -79,8 +79,8 @@ class Interaction(BaseModel):
 class FeedbackEvent(BaseModel):
     """One reaction to one interaction.
 
-    `rating` is 1 to 5 and given with type `rating` only; `corrected_response` with `correction` only. `metadata` may hold
-    `seconds` (accepted: how long it took), `count` (citation_click), `read_s` and `expected_s` (read_time).
+    `rating` is 1 to 5 and given with type `rating` only; `corrected_response` with `correction` only. `metadata` may
+    hold `seconds` (accepted: how long it took), `count` (citation_click), `read_s` and `expected_s` (read_time).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -140,8 +140,8 @@ class Unpaired:
 class RegressionCase:
     """A prompt whose answer must pass a check, for ever.
 
-    `check` says how `expected` is compared: `exact` (after stripping), `contains`, `regex` (searched), `forbidden` (must not
-    be contained).
+    `check` says how `expected` is compared: `exact` (after stripping), `contains`, `regex` (searched), `forbidden`
+    (must not be contained).
     """
 
     id: str

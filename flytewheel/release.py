@@ -142,6 +142,4 @@ def launch_canary(
 
 def list_files(folder: Path) -> dict[str, Path]:
     """Every file of an export by its relative name."""
-    return {
-        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}

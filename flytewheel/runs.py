@@ -1,8 +1,8 @@
 """Runs: one turn of the loop each, kept in PostgreSQL so that a turn that was killed goes on where it stopped.
 
-A run is *resumed* when an unfinished one of the same model name and the same recipe exists. It keeps its window from the moment
-its data set is frozen; before that the window is closed anew, so that a run which failed for want of rows can be
-mended by importing more.
+A run is *resumed* when an unfinished one of the same model name and the same recipe exists. It keeps its window from
+the moment its data set is frozen; before that the window is closed anew, so that a run which failed for want of rows
+can be mended by importing more.
 """
 
 from __future__ import annotations
@@ -153,7 +153,8 @@ def finish_run(database_url: str, run_id: str, *, error: str | None = None, stat
     """Marks a run as succeeded, or as failed with its reason."""
     with connect(database_url) as connection:
         connection.execute(
-            "UPDATE runs SET status = %s, error = %s, station = coalesce(%s, station), ended_at = now() WHERE run_id = %s",
+            "UPDATE runs SET status = %s, error = %s, station = coalesce(%s, station), ended_at = now() "
+            "WHERE run_id = %s",
             ("failed" if error else "succeeded", error, station, run_id),
         )
 
@@ -201,13 +202,23 @@ def run_station(database_url: str, home: Path, run_id: str, name: str) -> Iterat
         ):
             station = Station(run, name, folder, tracker, progress)
             yield station
-            tracker.summary(station.report)
+            tracker.summary(dict(_flatten(to_jsonable(station.report))))
     except Exception as error:
         _mark(database_url, run_id, name, "failed", {"error": f"{type(error).__name__}: {error}"})
         raise
-    status = "skipped" if station.report.get("skipped") else "succeeded"
+    skipped = isinstance(station.report.get("skipped"), str) or station.report.get("method") == "skipped"
+    status = "skipped" if skipped else "succeeded"
     _mark(database_url, run_id, name, status, station.report)
     print(f"  {name} {status} in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float | str]]:
+    """The scalars of a report under dotted names, for a summary that compares side by side; lists are left out."""
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _flatten(item, f"{prefix}{key}.")
+        elif isinstance(item, int | float | str):
+            yield f"{prefix}{key}", item
 
 
 def _mark(database_url: str, run_id: str, station: str, status: str, report: Mapping[str, Any]) -> None:

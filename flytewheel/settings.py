@@ -1,7 +1,7 @@
 """Where the services are: environment variables with the prefix ``FLYTEWHEEL_``, read once, at the edge.
 
-A recipe says *what* to do and travels with a run; settings say *where* and stay with the machine. Nothing below the command
-line, the task files and the router's start reads the environment.
+A recipe says *what* to do and travels with a run; settings say *where* and stay with the machine. Nothing below the
+command line, the task files and the router's start reads the environment.
 
 | variable | meaning | default |
 |---|---|---|
@@ -13,6 +13,8 @@ line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_ROUTER_URL` | a router that already runs | embedded |
 | `FLYTEWHEEL_ADMIN_KEY` | bearer key of the router's control API | made at the first start |
 | `FLYTEWHEEL_ASSIGNMENT_KEY` | secret of the sticky assignment and of receipts | made at the first start |
+| `FLYTEWHEEL_IMAGE_REGISTRY` | container registry of the tasks' images, read when these are built | `localhost:30000` |
+| `FLYTEWHEEL_RECIPE` | recipe of the scheduled launch plans, read at registration | `recipes/laptop.yaml` |
 | `FLYTEWHEEL_DEBUG` | `1` shows the whole trace of an error | – |
 """
 
@@ -45,6 +47,8 @@ class Settings(BaseModel):
     router_url: str | None = None
     admin_key: SecretStr | None = None
     assignment_key: SecretStr | None = None
+    image_registry: str | None = None
+    recipe: Path | None = None
     debug: bool = False
 
 

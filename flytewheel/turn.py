@@ -15,7 +15,8 @@ from flytewheel.feedback.store import FeedbackStore
 from flytewheel.feedback.window import close_window, write_window
 from flytewheel.local.services import Services
 from flytewheel.recipe import Recipe
-from flytewheel.records import to_jsonable
+from flytewheel.records import Message, to_jsonable
+from flytewheel.training.align import check_method
 from registry.store import ObjectStore
 from registry.versions import Registry
 
@@ -24,7 +25,9 @@ _TASK = re.compile(r"'tasks\.\w+\.(\w+)'")
 
 @dataclass(frozen=True, slots=True)
 class OpenedTurn:
-    """A turn that may begin, or (`ready` false) the reason why not yet. `champion` is empty where the bare base serves."""
+    """A turn that may begin, or (`ready` false) the reason why not yet. `champion` is empty where the bare base
+    serves.
+    """
 
     run_id: str
     ready: bool
@@ -55,11 +58,13 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
         execution: id of the Flyte execution.
 
     Raises:
-        BaseModelError: the base model does not exist; found out before anything is stored.
+        RecipeError: the alignment method is not offered.
+        BaseModelError: the base model does not exist. Both are found out before anything is stored.
         FeedbackError: a log named by the recipe cannot be read.
         DatabaseError, StoreError: a service is away.
     """
     print(f"device: {models.find_device()}", flush=True)
+    check_method(recipe.rlhf)
     models.load_tokenizer(recipe.base)
     store = open_store(services)
     if recipe.feedback.files is not None:
@@ -136,15 +141,15 @@ def describe_card(card: DatasetCard) -> dict[str, Any]:
     }
 
 
-def parity_prompts(folder: Path, count: int) -> list[Any]:
+def parity_prompts(folder: Path, count: int) -> list[tuple[Message, ...]]:
     """Prompts on which an exported file is compared with the trained weights: held-out ones, each once.
 
     Raises:
         DatasetError: the data set has no held-out prompt.
     """
     dataset = Dataset(folder)
-    rows = [*dataset.sft("test"), *dataset.sft("validation"), *dataset.unpaired("test"), *dataset.sft("train")]
-    prompts = list(dict.fromkeys(row.prompt for row in rows))
+    prompts = [row.prompt for part in ("test", "validation", "train") for row in dataset.sft(part)]
+    prompts = list(dict.fromkeys(prompts))
     if not prompts:
         raise DatasetError(f"{folder}: no prompt to compare the exported model on")
     return prompts[:count]

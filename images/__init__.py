@@ -1,8 +1,8 @@
 """Container images of the tasks, built by Flyte from what pyproject.toml pins; the service image is in deploy/.
 
 Two images: `core` for the tasks that need no accelerator library, `trainer` for those that load torch. The registry to
-push to is set where images are built: `FLYTEWHEEL_IMAGE_REGISTRY` (default `localhost:30000`, the one of Flyte's sandbox).
-`python -m images` prints the `--image` options that keep `pyflyte package` from building anything.
+push to is set where images are built: `FLYTEWHEEL_IMAGE_REGISTRY` (default `localhost:30000`, the one of Flyte's
+sandbox).
 """
 
 from __future__ import annotations
@@ -21,7 +21,19 @@ CONSTRAINTS = [
 ]
 PINNED = {line.split("==")[0].lower().replace("_", "-"): line for line in CONSTRAINTS}
 CORE = (
-    *("flytekit", "pydantic", "PyYAML", "numpy", "pandas", "minio", "psycopg", "psycopg-binary", "httpx", "orjson", "rich"),
+    *(
+        "flytekit",
+        "pydantic",
+        "PyYAML",
+        "numpy",
+        "pandas",
+        "minio",
+        "psycopg",
+        "psycopg-binary",
+        "httpx",
+        "orjson",
+        "rich",
+    ),
     *("click", "wandb", "rensa", "phonenumbers", "sacrebleu", "RapidFuzz", "transformers", "filelock", "psutil"),
 )
 TRAINER = ("torch", "peft", "trl", "datasets", "accelerate", "safetensors", "gguf")

@@ -61,7 +61,12 @@ def test_all_faults_are_reported_with_their_paths(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "cause"),
-    [("", "expected sections"), ("- a\n", "expected sections"), ("a: [1", "expected ',' or ']'"), ("\x00", "special characters")],
+    [
+        ("", "expected sections"),
+        ("- a\n", "expected sections"),
+        ("a: [1", "expected ',' or ']'"),
+        ("\x00", "special characters"),
+    ],
 )
 def test_a_file_that_is_no_recipe_is_one_line(tmp_path: Path, text: str, cause: str) -> None:
     path = tmp_path / "r.yaml"

@@ -53,7 +53,11 @@ def test_a_bare_question_is_one_turn() -> None:
     assert build_prompt("why?") == (Message(role="user", content="why?"),)
 
 
-@given(st.lists(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=9) | st.none(), max_size=4), max_size=6))
+@given(
+    st.lists(
+        st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=9) | st.none(), max_size=4), max_size=6
+    )
+)
 def test_jsonl_gives_back_what_was_written(rows: list[dict[str, object]]) -> None:
     import tempfile
 

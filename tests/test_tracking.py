@@ -18,7 +18,7 @@ def _read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     summary = subprocess.run([*command, "--summary", str(folder)], capture_output=True, text=True, check=True)
     records = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=True)
     runs = [record for record in map(json.loads, records.stdout.splitlines()) if record["type"] == "run"]
-    return json.loads(summary.stdout), runs[0]["data"]
+    return json.loads(summary.stdout), runs[0]["run"]
 
 
 def test_offline_without_an_account(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Watch: is another turn of the loop due?"""

@@ -1,0 +1,109 @@
+"""Decides whether a turn of the loop is due, and says why: enough new interactions, enough time, or other prompts
+than before.
+
+Drift is the two-sample Kolmogorov–Smirnov statistic D of prompt lengths (characters), interactions before against
+after the last run's window; it counts only when D exceeds the recipe's threshold *and* chance does not explain it
+(asymptotic critical value c(α)·√((n+m)/nm) with c(α) = √(−ln(α/2)/2); Smirnov 1948), so that size alone does not fire
+it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from flytewheel.database import connect
+from flytewheel.recipe import Recipe
+
+MAX_SAMPLE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerReport:
+    """What was looked at. `reasons` is empty when nothing is due; `drift` is D in [0, 1], or `None` without two
+    samples.
+    """
+
+    due: bool
+    reasons: tuple[str, ...]
+    new_interactions: int
+    hours_since_last_run: float | None
+    drift: float | None
+
+
+def check_triggers(database_url: str, recipe: Recipe, *, now: datetime) -> TriggerReport:
+    """Looks at what came in since the last run of this model that ended.
+
+    Raises:
+        DatabaseError: PostgreSQL is away.
+    """
+    sources = list(recipe.sources)
+    with connect(database_url) as connection:
+        last = connection.execute(
+            "SELECT \"window\" ->> 'high_xid', ended_at FROM runs WHERE name = %s AND status = 'succeeded' "
+            "ORDER BY ended_at DESC LIMIT 1",
+            (recipe.name,),
+        ).fetchone()
+        mark, ended_at = last or ("0", None)
+        lengths = {
+            is_new: [
+                row[0]
+                for row in connection.execute(
+                    f"SELECT length(body ->> 'query') FROM interactions WHERE source = ANY(%s) "
+                    f"AND xid {'>=' if is_new else '<'} %s::xid8 ORDER BY xid DESC, interaction_id LIMIT %s",
+                    (sources, mark, MAX_SAMPLE),
+                )
+            ]
+            for is_new in (False, True)
+        }
+        counted = connection.execute(
+            "SELECT count(*) FROM interactions WHERE source = ANY(%s) AND xid >= %s::xid8", (sources, mark)
+        ).fetchone()
+    new = int(counted[0]) if counted else 0
+    hours = None if ended_at is None else (now - ended_at).total_seconds() / 3600
+    statistic = ks_statistic(lengths[False], lengths[True])
+    reasons = list(_find_reasons(recipe, new, hours, statistic, len(lengths[False]), len(lengths[True])))
+    return TriggerReport(bool(reasons), tuple(reasons), new, hours, statistic)
+
+
+def _find_reasons(
+    recipe: Recipe, new: int, hours: float | None, statistic: float | None, before: int, after: int
+) -> Sequence[str]:
+    automation, drift = recipe.automation, recipe.drift
+    reasons: list[str] = []
+    if new < recipe.curation.min_interactions:
+        return reasons
+    if new >= automation.retrain_after_interactions:
+        reasons.append(f"volume: {new:,} new interactions, due from {automation.retrain_after_interactions:,}")
+    if hours is None:
+        reasons.append(f"first run: {new:,} interactions and no run yet")
+    elif hours >= automation.retrain_after_hours:
+        reasons.append(f"age: last run {hours:.0f} h ago, due after {automation.retrain_after_hours:.0f} h")
+    if statistic is not None and statistic > drift.ks_statistic:
+        critical = ks_critical_value(before, after, 1 - drift.confidence_level)
+        if statistic > critical:
+            reasons.append(
+                f"drift: prompt lengths differ by D = {statistic:.3f}, above {drift.ks_statistic} and chance"
+            )
+    return reasons
+
+
+def ks_statistic(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Largest distance between two empirical distribution functions, in [0, 1]; `None` when a sample is empty."""
+    if not first or not second:
+        return None
+    a, b = np.sort(np.asarray(first, dtype=float)), np.sort(np.asarray(second, dtype=float))
+    points = np.concatenate([a, b])
+    gaps = np.searchsorted(a, points, side="right") / len(a) - np.searchsorted(b, points, side="right") / len(b)
+    return float(np.abs(gaps).max())
+
+
+def ks_critical_value(n: int, m: int, alpha: float) -> float:
+    """The value that D exceeds with probability `alpha` when both samples of sizes `n` and `m` come from one
+    distribution.
+    """
+    return math.sqrt(-math.log(alpha / 2) / 2) * math.sqrt((n + m) / (n * m))

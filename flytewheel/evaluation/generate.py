@@ -1,0 +1,94 @@
+"""Greedy answers, in batches.
+
+Greedy, because two models are compared on the same prompts and sampling would add noise that neither of them is. The
+loop is our own: transformers' `generate` takes over whatever a model's generation config holds (repetition penalties,
+sampling), which differs from what is served, and keeps computing rows that have ended; here a finished row leaves the
+batch. Prompts are padded on the left with a mask and their own position ids, so the first new token sits at the same
+column for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from flytewheel.progress import ProgressCallback
+
+
+def find_end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Tokens that end an answer: the tokenizer's end token and those of the model's generation config."""
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ends = {tokenizer.eos_token_id}
+    ends.update(configured if isinstance(configured, list | tuple) else [configured])
+    return frozenset(int(token) for token in ends if token is not None)
+
+
+def generate_answers(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    end_tokens: Collection[int],
+    pad_id: int,
+    progress: ProgressCallback | None = None,
+    what: str = "answering",
+) -> list[list[int]]:
+    """Continues each prompt greedily until an end token or the limit.
+
+    Args:
+        model: A causal language model in evaluation mode.
+        prompts: Token ids, in any order; none may be empty.
+        max_new_tokens: The limit for each answer.
+        batch_size: Prompts at a time, neighbours in length.
+        end_tokens: Any of them ends an answer.
+        pad_id: Fills short prompts; it is masked.
+        progress: Told prompts done and in all.
+        what: The name under which progress is told.
+
+    Returns:
+        New token ids a prompt, without the end token, in the order given.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    answers: list[list[int]] = [[] for _ in prompts]
+    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    for start in range(0, len(order), batch_size):
+        running = order[start : start + batch_size]
+        longest = len(prompts[running[0]])
+        padding = [longest - len(prompts[index]) for index in running]
+        pairs = list(zip(padding, (prompts[index] for index in running), strict=True))
+        ids = torch.tensor([[pad_id] * gap + list(prompt) for gap, prompt in pairs], device=model.device)
+        mask = torch.tensor([[0] * gap + [1] * len(prompt) for gap, prompt in pairs], device=model.device)
+        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        cache = DynamicCache(config=model.config)
+        with torch.inference_mode():
+            for step in range(max_new_tokens):
+                logits = model(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                ).logits
+                new = logits[:, -1].argmax(dim=-1)
+                tokens = new.tolist()
+                for index, token in zip(running, tokens, strict=True):
+                    if token not in end_tokens:
+                        answers[index].append(token)
+                going = [line for line, token in enumerate(tokens) if token not in end_tokens]
+                if not going or step + 1 == max_new_tokens:
+                    break
+                positions = positions[:, -1:] + 1
+                if len(going) < len(running):
+                    kept = torch.tensor(going, device=model.device)
+                    cache.batch_select_indices(kept)
+                    new, mask, positions = new[kept], mask[kept], positions[kept]
+                    running = [running[line] for line in going]
+                ids = new[:, None]
+                mask = torch.cat([mask, mask.new_ones(len(running), 1)], dim=1)
+        if progress is not None:
+            progress(what, min(start + batch_size, len(order)), len(order))
+    return answers

@@ -1,0 +1,104 @@
+"""What an evaluation found, on disk and in words.
+
+`evaluation.json` holds the figures and is written last; a folder without it is not an evaluation. `answers.jsonl` holds
+what both models said to each prompt, for people to read.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from flytewheel.errors import EvaluationError
+from flytewheel.evaluation.bootstrap import Comparison
+from flytewheel.records import Interval, to_jsonable, write_jsonl
+
+LOWER_IS_BETTER = frozenset({"perplexity", "degenerate_share"})
+RESULT, ANSWERS = "evaluation.json", "answers.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Candidate against champion on the held-out users.
+
+    `metrics` maps a name to its figures: perplexity, preference_accuracy, regression_pass_rate, rouge_l and
+    degenerate_share as ratios, bleu in [0, 100], length_ratio (words said per word of the reference),
+    implicit_reward_accuracy (no gate). `newly_failing` and `newly_passing` are ids of regression cases whose outcome
+    differs between the models. `skipped` counts rows that were longer than the model's room. `dataset` is the data
+    set's digest.
+    """
+
+    metrics: Mapping[str, Comparison]
+    newly_failing: tuple[str, ...] = ()
+    newly_passing: tuple[str, ...] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    champion: Literal["base", "adapter"] = "base"
+    dataset: str = ""
+    device: str = ""
+    seed: int = 0
+
+
+def write_evaluation(out: Path, evaluation: Evaluation, answers: Iterable[Any]) -> None:
+    """Writes both files into `out`, the figures last; each appears whole or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / RESULT).unlink(missing_ok=True)  # an older result beside newer answers would lie
+    draft = out / f".{ANSWERS}.part"
+    write_jsonl(draft, answers)
+    os.replace(draft, out / ANSWERS)
+    draft = out / f".{RESULT}.part"
+    text = json.dumps(to_jsonable(evaluation), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    draft.write_text(text + "\n", encoding="utf-8")
+    os.replace(draft, out / RESULT)
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Reads what `write_evaluation` wrote, from the folder or the file itself.
+
+    Raises:
+        EvaluationError: there is none, or it is not one.
+    """
+    file = path / RESULT if path.is_dir() else path
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        metrics = {
+            name: Comparison(
+                **{side: Interval(**found[side]) for side in ("candidate", "champion", "difference")},
+                rows=found["rows"],
+                users=found["users"],
+            )
+            for name, found in raw.pop("metrics").items()
+        }
+        failing, passing = tuple(raw.pop("newly_failing")), tuple(raw.pop("newly_passing"))
+        return Evaluation(metrics=metrics, newly_failing=failing, newly_passing=passing, **raw)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        cause = " ".join(str(error).split())
+        raise EvaluationError(f"{file}: expected the result of an evaluation ({cause}); evaluate again") from None
+
+
+def tellable(value: float | None) -> float | None:
+    """The value, or nothing where it is not finite."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def describe(evaluation: Evaluation) -> str:
+    """The figures as a table of plain text, one metric a line."""
+    lines = [f"{'metric':<28}{'candidate':<26}{'champion':<26}{'difference':<29}{'rows':>6}{'users':>7}"]
+    for name, found in evaluation.metrics.items():
+        arrow = "↓" if name in LOWER_IS_BETTER else "↑" if name != "length_ratio" else " "
+        cells = (_cell(found.candidate), _cell(found.champion), _cell(found.difference, signed=True))
+        lines.append(
+            f"{name + ' ' + arrow:<28}{cells[0]:<26}{cells[1]:<26}{cells[2]:<29}{found.rows:>6,}{found.users:>7,}"
+        )
+    return "\n".join(lines)
+
+
+def _cell(interval: Interval, *, signed: bool = False) -> str:
+    if interval.estimate is None or interval.low is None or interval.high is None:
+        return "cannot tell"
+    sign = "+" if signed else ""
+    return f"{interval.estimate:{sign}.3f} [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"

@@ -1,0 +1,246 @@
+"""Decides which experiment runs for a model, and writes down every change of it.
+
+One experiment runs for a model name at a time. Opening is idempotent on the launch key; a launch with another key
+stops the one that runs ("superseded by <treatment>"), closes its rollout and opens the new one at stage 0, all in one
+transaction behind a lock of that name, so that no reader ever sees two, or none where there was one. Every change
+raises the rollout's fencing token and adds a line to `rollout_log`, which is only ever appended to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flytewheel.database import Connection, connect
+from flytewheel.errors import ExperimentError
+from flytewheel.records import canonical_json
+
+_COLUMNS = "experiment_id, name, state, control, treatment, share, body, launch_key, reason, created_at, stopped_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A split of one model's users: registry versions as arms; `share`, in [0, 1], is the treatment's."""
+
+    experiment_id: str
+    name: str
+    state: str
+    control: str
+    treatment: str
+    share: float
+    body: Mapping[str, Any] = field(default_factory=dict)
+    launch_key: str = ""
+    reason: str | None = None
+    created_at: datetime | None = None
+    stopped_at: datetime | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.state == "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a launch did: `created` is false when the same launch had opened it before."""
+
+    experiment: Experiment
+    created: bool
+    superseded: str | None = None
+
+
+def open_experiment(
+    database_url: str,
+    *,
+    name: str,
+    control: str,
+    treatment: str,
+    share: float,
+    launch_key: str,
+    body: Mapping[str, Any],
+    actor: str = "launch",
+) -> Opened:
+    """Opens an experiment with its rollout at stage 0, or returns the one that this launch key opened before.
+
+    Raises:
+        ExperimentError: share outside (0, 1], equal arms, or a launch key that opened something else.
+        DatabaseError: PostgreSQL is away; nothing was opened.
+    """
+    check_launch(name=name, control=control, treatment=treatment, share=share, launch_key=launch_key)
+    experiment_id = "exp-" + hashlib.sha256(f"{name}\0{launch_key}".encode()).hexdigest()[:16]
+    with connect(database_url) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"experiment {name}",))
+        earlier = _find_launch(connection, launch_key)
+        if earlier is not None:
+            return Opened(_same_launch(earlier, name, control, treatment), created=False)
+        running = _select(connection, "name = %s AND state = 'running'", (name,))
+        for experiment in running:
+            _stop(connection, experiment, f"superseded by {treatment}", actor, "superseded", "rolled_back")
+        connection.execute(
+            "INSERT INTO experiments (experiment_id, name, state, control, treatment, share, body, launch_key)"
+            " VALUES (%s, %s, 'running', %s, %s, %s, %s, %s)",
+            (experiment_id, name, control, treatment, share, canonical_json(body).decode(), launch_key),
+        )
+        rollout_id = experiment_id.replace("exp-", "roll-", 1)
+        connection.execute(
+            "INSERT INTO rollouts (rollout_id, name, experiment_id, state, stage) VALUES (%s, %s, %s, 'active', 0)",
+            (rollout_id, name, experiment_id),
+        )
+        detail = {"control": control, "treatment": treatment, "share": share, "launch_key": launch_key}
+        _log(connection, rollout_id, 0, actor, "opened", detail)
+        opened = _select(connection, "experiment_id = %s", (experiment_id,))[0]
+    return Opened(opened, created=True, superseded=running[0].experiment_id if running else None)
+
+
+def check_launch(*, name: str, control: str, treatment: str, share: float, launch_key: str) -> None:
+    """Refuses a launch that could never be opened, before anything is loaded for it.
+
+    Raises:
+        ExperimentError: share outside (0, 1], equal arms, or an empty name or launch key.
+    """
+    if not 0.0 < share <= 1.0:
+        raise ExperimentError(f"experiment on {name}: share {share!r} must be above 0 and at most 1")
+    if control == treatment:
+        raise ExperimentError(f"experiment on {name}: control and treatment are both {control}; name another version")
+    if not name or not launch_key or not control or not treatment:
+        raise ExperimentError("an experiment needs a name, a control, a treatment and a launch key; none may be empty")
+
+
+def find_launch(database_url: str, *, name: str, control: str, treatment: str, launch_key: str) -> Experiment | None:
+    """The experiment that a launch key opened before, or None.
+
+    Raises:
+        ExperimentError: the launch key opened something else.
+    """
+    with connect(database_url) as connection:
+        earlier = _find_launch(connection, launch_key)
+    return None if earlier is None else _same_launch(earlier, name, control, treatment)
+
+
+def stop_experiment(
+    database_url: str, experiment_id: str, *, reason: str, actor: str, promoted: bool = False
+) -> Experiment:
+    """Stops an experiment and closes its rollout (`promoted` or rolled back); one that is stopped stays as it is.
+
+    Raises:
+        ExperimentError: no such experiment.
+    """
+    with connect(database_url) as connection:
+        experiment = _lock(connection, experiment_id)
+        if experiment.running:
+            _stop(connection, experiment, reason, actor, "stopped", "promoted" if promoted else "rolled_back")
+        return _select(connection, "experiment_id = %s", (experiment_id,))[0]
+
+
+def set_share(database_url: str, experiment_id: str, share: float, *, actor: str) -> Experiment:
+    """Sets the treatment's share, in [0, 1], of a running experiment.
+
+    Raises:
+        ExperimentError: no such experiment, it has stopped, or the share is outside [0, 1].
+    """
+    if not 0.0 <= share <= 1.0:
+        raise ExperimentError(f"experiment {experiment_id}: share {share!r} must be in [0, 1]")
+    with connect(database_url) as connection:
+        experiment = _lock(connection, experiment_id)
+        if not experiment.running:
+            raise ExperimentError(
+                f"experiment {experiment_id} has stopped ({experiment.reason}); its share stays; open another"
+            )
+        if experiment.share != share:
+            connection.execute("UPDATE experiments SET share = %s WHERE experiment_id = %s", (share, experiment_id))
+            _advance(connection, experiment_id, actor, "set_share", {"from": experiment.share, "to": share})
+        return _select(connection, "experiment_id = %s", (experiment_id,))[0]
+
+
+def list_experiments(database_url: str, *, name: str | None = None, running: bool = False) -> list[Experiment]:
+    """Lists experiments, the newest first."""
+    with connect(database_url) as connection:
+        return _select(
+            connection, "(%s::text IS NULL OR name = %s) AND (NOT %s OR state = 'running')", (name, name, running)
+        )
+
+
+def get_experiment(database_url: str, experiment_id: str) -> Experiment:
+    """Reads one experiment.
+
+    Raises:
+        ExperimentError: no such experiment.
+    """
+    with connect(database_url) as connection:
+        found = _select(connection, "experiment_id = %s", (experiment_id,))
+    if not found:
+        raise ExperimentError(_unknown(experiment_id))
+    return found[0]
+
+
+def _unknown(experiment_id: str) -> str:
+    return f"no experiment {experiment_id!r}; list them with GET /experiments"
+
+
+def _select(connection: Connection, condition: str, values: tuple[Any, ...]) -> list[Experiment]:
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM experiments WHERE {condition} ORDER BY created_at DESC, experiment_id".encode(), values
+    )
+    return [Experiment(*row) for row in rows]
+
+
+def _find_launch(connection: Connection, launch_key: str) -> Experiment | None:
+    found = _select(connection, "launch_key = %s", (launch_key,))
+    return found[0] if found else None
+
+
+def _same_launch(earlier: Experiment, name: str, control: str, treatment: str) -> Experiment:
+    if (earlier.name, earlier.control, earlier.treatment) != (name, control, treatment):
+        raise ExperimentError(
+            f"launch key {earlier.launch_key!r} opened {earlier.experiment_id} on {earlier.name}"
+            f" ({earlier.control} against {earlier.treatment}); take another key for {control} against {treatment}"
+        )
+    return earlier
+
+
+def _lock(connection: Connection, experiment_id: str) -> Experiment:
+    connection.execute("SELECT 1 FROM experiments WHERE experiment_id = %s FOR UPDATE", (experiment_id,))
+    found = _select(connection, "experiment_id = %s", (experiment_id,))
+    if not found:
+        raise ExperimentError(_unknown(experiment_id))
+    return found[0]
+
+
+def _stop(
+    connection: Connection, experiment: Experiment, reason: str, actor: str, action: str, rollout_state: str
+) -> None:
+    connection.execute(
+        "UPDATE experiments SET state = 'stopped', reason = %s, stopped_at = now() WHERE experiment_id = %s",
+        (reason, experiment.experiment_id),
+    )
+    _advance(connection, experiment.experiment_id, actor, action, {"reason": reason}, state=rollout_state)
+
+
+def _advance(
+    connection: Connection,
+    experiment_id: str,
+    actor: str,
+    action: str,
+    detail: Mapping[str, Any],
+    *,
+    state: str | None = None,
+) -> None:
+    changed = connection.execute(
+        "UPDATE rollouts SET fence = fence + 1, state = coalesce(%s, state)"
+        " WHERE experiment_id = %s AND state IN ('active', 'paused') RETURNING rollout_id, fence",
+        (state, experiment_id),
+    ).fetchall()
+    for rollout_id, fence in changed:
+        _log(connection, rollout_id, fence, actor, action, detail)
+
+
+def _log(
+    connection: Connection, rollout_id: str, fence: int, actor: str, action: str, detail: Mapping[str, Any]
+) -> None:
+    connection.execute(
+        "INSERT INTO rollout_log (rollout_id, fence, actor, action, detail) VALUES (%s, %s, %s, %s, %s)",
+        (rollout_id, fence, actor, action, json.dumps(detail)),
+    )

@@ -1,0 +1,104 @@
+"""Decides how a candidate gets its canary: by asking the router's control API, once or again with the same effect.
+
+The launch key makes it idempotent: a task that is retried, or a run that is started again, meets the experiment it
+opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from flytewheel.errors import RouterError
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The experiment of a launch; `created` is false when the same launch had opened it before."""
+
+    experiment_id: str
+    created: bool
+    name: str
+    control: str
+    treatment: str
+    share: float
+    state: str
+    superseded: str | None = None
+
+
+def launch_canary(
+    router_url: str,
+    admin_key: str,
+    *,
+    name: str,
+    control: str,
+    treatment: str,
+    share: float,
+    launch_key: str,
+    body: Mapping[str, Any],
+    timeout_s: float = 120.0,
+) -> Launched:
+    """Opens an experiment of `treatment` against `control` on model `name`, with `share` in (0, 1] of its users.
+
+    The router loads both versions first; when it answers, both serve.
+
+    Raises:
+        RouterError: the router is away, or refuses the launch; nothing was opened.
+    """
+    answer = _ask(
+        "POST",
+        f"{router_url.rstrip('/')}/experiments",
+        admin_key,
+        {
+            "name": name,
+            "control": control,
+            "treatment": treatment,
+            "share": share,
+            "launch_key": launch_key,
+            "body": dict(body),
+        },
+        timeout_s,
+    )
+    experiment = answer["experiment"]
+    return Launched(
+        experiment_id=experiment["experiment_id"],
+        created=answer["created"],
+        name=experiment["name"],
+        control=experiment["control"],
+        treatment=experiment["treatment"],
+        share=experiment["share"],
+        state=experiment["state"],
+        superseded=answer["superseded"],
+    )
+
+
+def set_champion(router_url: str, admin_key: str, *, name: str, version: str, timeout_s: float = 120.0) -> str | None:
+    """Makes `version` the champion of `name`, loaded and serving when this returns; returns the one before it.
+
+    Raises:
+        RouterError: the router is away, or cannot serve the version; the champion stays as it was.
+    """
+    url = f"{router_url.rstrip('/')}/models/{name}/champion"
+    before = _ask("PUT", url, admin_key, {"version": version}, timeout_s)["before"]
+    return None if before is None else str(before)
+
+
+def _ask(method: str, url: str, admin_key: str, body: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {admin_key}"}
+    proxies = "127.0.0.1" not in url  # a proxy set for the outside world knows nothing of our loopback
+    try:
+        answer = httpx.request(method, url, json=body, headers=headers, timeout=timeout_s, trust_env=proxies)
+    except httpx.HTTPError as error:
+        cause = str(error) or type(error).__name__
+        raise RouterError(f"the router at {url} does not answer ({cause}); start it with 'flytewheel up'") from None
+    if answer.is_success:
+        content: dict[str, Any] = answer.json()
+        return content
+    try:
+        said = answer.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        said = " ".join(answer.text.split())[:300]
+    raise RouterError(f"the router refused {method} {url} ({answer.status_code}): {said}")

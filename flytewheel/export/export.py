@@ -1,0 +1,187 @@
+"""The export as a whole: merge → F16 → quantise → Modelfile → parity → report.
+
+Everything is written into a hidden folder inside `out` and moved to its names only when parity has passed,
+`export.json` last. An export that fails or is killed leaves nothing that looks finished, and the next one sweeps up.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from flytewheel.errors import ExportError
+from flytewheel.export.convert import write_gguf
+from flytewheel.export.merge import merge_adapter
+from flytewheel.export.modelfile import write_modelfile
+from flytewheel.export.parity import ParityReport, check_parity
+from flytewheel.export.quantize import TensorTypes, quantize, read_tensor_types
+from flytewheel.export.report import NAME, ExportedFile, ExportReport, ParitySummary, write_json, write_report
+from flytewheel.models import load_tokenizer
+from flytewheel.recipe import BaseModelSpec, ExportSpec
+from flytewheel.records import Message, digest, file_digest
+
+CODE_VERSION = "1"  # goes up where the same weights would give another file
+
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+_STAGING = ".export-in-progress"
+
+Progress = Callable[[str, int, int | None], None]
+
+
+def export_model(
+    out: Path,
+    *,
+    base: BaseModelSpec,
+    adapter: Path | None,
+    export: ExportSpec,
+    prompts: Sequence[tuple[Message, ...]],
+    seed: int,
+    progress: Progress | None = None,
+    threads: int = 1,
+) -> ExportReport:
+    """Exports base and adapter as GGUF into `out`, with proof that the files behave as the weights.
+
+    Leaves `model-F16.gguf`, one `model-<kind>.gguf` for each quantisation, `Modelfile`, `adapter/` (if there is one),
+    `parity.json` and `export.json` in `out`.
+
+    Args:
+        out: Folder, made if missing; an earlier export in it is replaced.
+        base: The base model.
+        adapter: A PEFT adapter folder, None for the bare base.
+        export: Kinds to write, the one to serve, and how closely to look.
+        prompts: Conversations that end with the user's turn; `export.parity_prompts` of them are drawn.
+        seed: Decides which.
+        progress: Told what is being done.
+        threads: Of llama.cpp.
+
+    Raises:
+        BaseModelError: the base cannot be loaded.
+        ExportError: it cannot be written as GGUF, or a file fails parity (the first differing token is named).
+    """
+    if not prompts:
+        raise ExportError("export needs prompts to compare the files with the weights; give some of the held-out ones")
+    told = progress or _silent
+    drawn = list(prompts)
+    if len(drawn) > export.parity_prompts:
+        drawn = random.Random(seed).sample(drawn, export.parity_prompts)
+    kinds = ("F16", *(kind for kind in export.quantizations if kind != "F16"))
+    seconds: dict[str, float] = {}
+    with _staged(out) as staging:
+        with _timed(seconds, "merge"):
+            told("merging", 0, None)
+            tokenizer = load_tokenizer(base)
+            model = merge_adapter(base, adapter)
+        files = {kind: staging / f"model-{kind}.gguf" for kind in kinds}
+        with _timed(seconds, "convert"):
+            told("writing F16", 0, None)
+            conversion = write_gguf(model, tokenizer, files["F16"], name=Path(base.model).name)
+            types = {"F16": read_tensor_types(files["F16"], "F16")}
+        with _timed(seconds, "quantize"):
+            for done, kind in enumerate(kinds[1:]):
+                told(f"quantising {kind}", done, len(kinds) - 1)
+                types[kind] = quantize(files["F16"], files[kind], kind, threads=threads)
+        turns = write_modelfile(
+            staging / "Modelfile",
+            model_file=files[export.serve].name,
+            tokenizer=tokenizer,
+            context_tokens=int(model.config.max_position_embeddings),
+            system=base.system_prompt,
+        )
+        with _timed(seconds, "parity"):
+            parity = check_parity(
+                model,
+                tokenizer,
+                files,
+                drawn,
+                max_tokens=export.parity_tokens,
+                tolerance=export.parity_logit_tolerance,
+                threads=threads,
+                progress=progress,
+            )
+        write_json(staging / "parity.json", parity)
+        if adapter is not None:
+            _copy_adapter(adapter, staging / "adapter")
+        report = ExportReport(
+            base_model=base.model,
+            adapter_digest=_digest_adapter(adapter),
+            architecture=conversion.architecture,
+            pre_tokenizer=conversion.pre_tokenizer,
+            serve=files[export.serve].name,
+            files={files[kind].name: _describe(kind, files[kind], types[kind]) for kind in kinds},
+            template_in_modelfile=turns is not None,
+            parity=summarise(parity),
+            seconds={step: round(value, 3) for step, value in seconds.items()},
+        )
+        write_report(staging, report)
+    return report
+
+
+def summarise(parity: ParityReport) -> ParitySummary:
+    """The figures of a parity report that go into tables."""
+    files = parity.files
+    return ParitySummary(
+        prompts=len(parity.prompts),
+        positions=files["F16"].positions,
+        greedy_equal=sum(not prompt.near_ties for prompt in parity.prompts),
+        near_ties=sum(len(prompt.near_ties) for prompt in parity.prompts),
+        top1={kind: file.top1 for kind, file in files.items()},
+        mean_kl_nats={kind: file.mean_kl_nats for kind, file in files.items()},
+        largest_logit_difference={kind: file.largest_logit_difference for kind, file in files.items()},
+    )
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A folder to write in, whose files take the place of an earlier export's when the block ends well."""
+    out.mkdir(parents=True, exist_ok=True)
+    staging = out / _STAGING
+    shutil.rmtree(staging, ignore_errors=True)  # of an export that was killed
+    _clear(out)
+    staging.mkdir()
+    try:
+        yield staging
+        for path in sorted(staging.iterdir(), key=lambda path: path.name == NAME):
+            path.replace(out / path.name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _clear(out: Path) -> None:
+    """Takes an earlier export away, its report first."""
+    (out / NAME).unlink(missing_ok=True)
+    for path in (*out.glob("model-*.gguf"), out / "Modelfile", out / "parity.json"):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(out / "adapter", ignore_errors=True)
+
+
+def _copy_adapter(adapter: Path, target: Path) -> None:
+    target.mkdir()
+    for path in sorted(adapter.iterdir()):
+        if path.name in _ADAPTER_FILES:
+            shutil.copyfile(path, target / path.name)
+
+
+def _digest_adapter(adapter: Path | None) -> str | None:
+    """Digest over the adapter's weights and options; None for the bare base."""
+    if adapter is None:
+        return None
+    return digest({name: file_digest(adapter / name) for name in _ADAPTER_FILES if (adapter / name).is_file()})
+
+
+def _describe(kind: str, path: Path, types: TensorTypes) -> ExportedFile:
+    return ExportedFile(kind, file_digest(path), path.stat().st_size, types.counts, types.fallbacks)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[step] = time.perf_counter() - started
+
+
+def _silent(what: str, done: int, total: int | None) -> None:
+    """Progress that nobody wants to see."""

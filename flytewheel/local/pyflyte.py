@@ -1,0 +1,91 @@
+"""Calls `pyflyte run` for the weekly workflow with a prepared environment; nothing of the loop itself is here.
+
+What the libraries write to standard error goes to a log, so that the terminal shows the stations, their progress and
+the table; a failure is told in one line that names the log.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+from flytewheel.local.services import Services
+
+_RAISED = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$")
+
+
+def run_weekly(recipe: Path, services: Services, *, debug: bool = False) -> int:
+    """Runs one turn in a child process.
+
+    Args:
+        recipe: the recipe's file.
+        services: where everything is; handed to the child by environment.
+        debug: show standard error instead of keeping it in a log.
+
+    Returns:
+        The exit code of pyflyte.
+    """
+    scratch_root = services.home / "tmp"
+    scratch_root.mkdir(parents=True, exist_ok=True)
+    log = services.home / "logs" / f"run-{datetime.now(UTC):%Y%m%dT%H%M%S}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch_root, ignore_cleanup_errors=True) as scratch, log.open("wb") as errors:
+        done = subprocess.run(
+            [find_pyflyte(), "run", str(find_workflow()), "weekly", "--recipe", str(recipe)],
+            env=prepare_environment(services, Path(scratch)),
+            stderr=None if debug else errors,
+            check=False,
+        )
+    if done.returncode and not debug:
+        print(f"error: {find_cause(log.read_text(errors='replace'))} (trace: {log})", file=sys.stderr)
+    return done.returncode
+
+
+def prepare_environment(services: Services, scratch: Path) -> dict[str, str]:
+    """The environment of a turn: services, quiet libraries, threads for the cores, a scratch folder of its own."""
+    defaults = {
+        "OMP_NUM_THREADS": str(
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        ),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+        "FLYTE_LOCAL_CACHE_ENABLED": "false",
+        "FLYTE_SDK_RICH_TRACEBACKS": "false",
+        "WANDB_SILENT": "true",
+        "PYTHONWARNINGS": "ignore",
+        "COLUMNS": str(shutil.get_terminal_size((120, 40)).columns),
+    }
+    return {**defaults, **os.environ, **services.environ(), "TMPDIR": str(scratch)}
+
+
+def find_cause(trace: str) -> str:
+    """The line of a trace that says what went wrong: the last error's message, without Flyte's frame around it."""
+    lines = [line.strip() for line in trace.splitlines() if line.strip()]
+    for index in range(len(lines) - 1, -1, -1):
+        if found := _RAISED.match(lines[index]):
+            message = found.group(2)
+            if message.startswith("Error encountered while executing") and index + 1 < len(lines):
+                return lines[index + 1]
+            return message
+    return lines[-1] if lines else "pyflyte ended without a message"
+
+
+def find_pyflyte() -> str:
+    """The `pyflyte` of this environment."""
+    beside = Path(sys.executable).with_name("pyflyte")
+    return str(beside) if beside.exists() else "pyflyte"
+
+
+def find_workflow() -> Path:
+    """The file of the weekly workflow, found without importing it."""
+    spec = find_spec("workflows")
+    assert spec is not None, "the package `workflows` is installed with flytewheel"
+    assert spec.submodule_search_locations is not None, "`workflows` is a package"
+    return Path(next(iter(spec.submodule_search_locations))) / "weekly.py"

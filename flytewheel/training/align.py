@@ -1,0 +1,304 @@
+"""Alignment to preferences, from the SFT adapter on: DPO on pairs, KTO on single thumbs, or nothing, said in words.
+
+DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306. The reference is the SFT
+policy: TRL clones the adapter into a frozen one named `ref` beside the trained one (the bare base when there was no
+SFT), never a second copy of the base. `rlhf.loss` may add `sft` to DPO's loss: on a small model sigmoid alone wrecked
+generation. Weeks with too few pairs are ordinary: `rlhf.fallback` decides, and the SFT adapter is handed on unchanged
+where nothing can be learnt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from flytewheel.dataset import Dataset, digest_content
+from flytewheel.errors import BaseModelError, DatasetError, RecipeError
+from flytewheel.models import Device, find_device, load_tokenizer, locate_base
+from flytewheel.progress import ProgressCallback, quiet_libraries
+from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
+from flytewheel.records import Preference, Unpaired
+from flytewheel.training.arguments import (
+    MAX_VALIDATION_ROWS,
+    check_adapter,
+    load_trainable,
+    lora_config,
+    preference_arguments,
+)
+from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpoints, publish_folder
+from flytewheel.training.fit import ADAPTER_FILES, Plan, digest_adapter, fit, summarise
+from flytewheel.training.report import TrainingReport, write_report
+from flytewheel.training.rows import Rows, preference_rows, thin, unpaired_rows
+
+if TYPE_CHECKING:
+    from flytewheel.tracking import Tracker
+
+__all__ = ["CODE_VERSION", "align", "check_method", "choose_method"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The method taken, and the reason in words."""
+
+    method: Literal["dpo", "kto", "skipped"]
+    reason: str
+
+
+def check_method(rlhf: RlhfSpec) -> None:
+    """Refuses a method that cannot be trained yet; call it before SFT, to fail early.
+
+    Raises:
+        RecipeError: `orpo` or `grpo`.
+    """
+    if rlhf.enable and rlhf.method not in ("dpo", "kto"):
+        raise RecipeError("recipe", [f"rlhf.method: {rlhf.method!r} cannot be trained; take 'dpo' or 'kto'"])
+
+
+def choose_method(rlhf: RlhfSpec, pairs: int, liked: int, disliked: int) -> Choice:
+    """Chooses the method by what there is to learn from.
+
+    Args:
+        rlhf: The recipe's wishes and thresholds.
+        pairs: Training pairs.
+        liked: Unpaired training rows with a thumb up.
+        disliked: Unpaired training rows with a thumb down.
+    """
+    if not rlhf.enable:
+        return Choice("skipped", "rlhf.enable is false: skipped")
+    unpaired = liked + disliked
+    have_pairs = f"{pairs} of {rlhf.min_preference_pairs} pairs"
+    have_unpaired = f"{unpaired} of {rlhf.min_unpaired} unpaired"
+    if unpaired >= rlhf.min_unpaired and not (liked and disliked):
+        have_unpaired += f" (all {'liked' if liked else 'disliked'})"
+    enough_unpaired = unpaired >= rlhf.min_unpaired and liked > 0 and disliked > 0
+    if rlhf.method == "kto":
+        if enough_unpaired:
+            return Choice("kto", f"{have_unpaired}: kto as rlhf.method says")
+        return Choice("skipped", f"{have_unpaired}: skipped, kto has too little to learn from")
+    if pairs >= rlhf.min_preference_pairs:
+        return Choice("dpo", f"{have_pairs}: dpo as rlhf.method says")
+    if rlhf.fallback == "kto" and enough_unpaired:
+        return Choice("kto", f"{have_pairs}, {have_unpaired}: kto as rlhf.fallback says")
+    if rlhf.fallback == "kto":
+        return Choice("skipped", f"{have_pairs}, {have_unpaired}: skipped, rlhf.fallback 'kto' has too little as well")
+    return Choice("skipped", f"{have_pairs}, {have_unpaired}: skipped as rlhf.fallback says")
+
+
+def align(
+    dataset: Path,
+    sft_adapter: Path | None,
+    out: Path,
+    *,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    rlhf: RlhfSpec,
+    seed: int,
+    checkpoints: Path,
+    tracker: Tracker | None = None,
+    progress: ProgressCallback | None = None,
+) -> TrainingReport:
+    """Aligns an adapter to the preferences in a data set.
+
+    Args:
+        dataset: Folder of a frozen data set.
+        sft_adapter: Where to start, and the reference; None: a fresh adapter, with the bare base as the reference.
+        out: Gets `adapter_config.json`, `adapter_model.safetensors` and `report.json`; the SFT adapter's own files when
+            skipped.
+        base: The model under the adapter.
+        training: Shape of a fresh adapter, weight decay, schedule.
+        rlhf: How.
+        seed: Decides a fresh adapter's weights and the order of rows.
+        checkpoints: Root of all checkpoint directories, as for `train_sft`.
+        tracker: Gets the curves.
+        progress: Gets the steps done.
+
+    Raises:
+        BaseModelError: base or adapter cannot be loaded.
+        CheckpointError: the checkpoint directory belongs to another training.
+        DatasetError: there is no data set, or there is nothing to learn and no adapter to hand on.
+        RecipeError: method or adapter cannot be trained on this device.
+    """
+    device = find_device()
+    check_method(rlhf)
+    check_adapter(training, device)
+    if sft_adapter is not None and not all((sft_adapter / name).is_file() for name in ADAPTER_FILES):
+        raise BaseModelError(f"{sft_adapter}: expected an adapter ({' and '.join(ADAPTER_FILES)}); train SFT again")
+    data = Dataset(dataset)
+    pairs, thumbs = data.preferences("train"), data.unpaired("train")
+    liked = sum(row.label for row in thumbs)
+    choice = choose_method(rlhf, len(pairs), liked, len(thumbs) - liked)
+    if choice.method == "skipped":
+        report = _hand_on(sft_adapter, out, choice, device)
+        summarise(report, tracker)
+        return report
+    manifest = Manifest(
+        station="align",
+        data=digest_content(dataset),
+        recipe={
+            "base": base.model_dump(mode="json"),
+            "training": training.model_dump(mode="json"),
+            "rlhf": rlhf.model_dump(mode="json"),
+        },
+        seed=seed,
+        start=digest_adapter(sft_adapter) if sft_adapter is not None else None,
+    )
+    with open_checkpoints(checkpoints, manifest) as folder:
+        finished = folder.finished()
+        if finished is not None:
+            report = finished
+            summarise(report, tracker)
+        else:
+            with quiet_libraries():
+                plan = _plan(choice, data, sft_adapter, folder.folder, base, training, rlhf, seed, device)
+                report = fit(plan, folder, tracker=tracker, progress=progress)
+        folder.publish(out)
+    return report
+
+
+def _hand_on(sft_adapter: Path | None, out: Path, choice: Choice, device: Device) -> TrainingReport:
+    if sft_adapter is None:
+        raise DatasetError(f"{choice.reason}, and there is no SFT adapter to hand on; collect more feedback")
+    report = TrainingReport(
+        method="skipped",
+        reason=choice.reason,
+        rows=0,
+        steps=0,
+        first_loss=None,
+        last_loss=None,
+        eval_loss=None,
+        curve=(),
+        device=str(device),
+        seconds=0.0,
+        resumed_from_step=0,
+        truncated_rows=0,
+        adapter_digest=digest_adapter(sft_adapter),
+    )
+    publish_folder(sft_adapter, out)
+    write_report(out / "report.json", report)
+    return report
+
+
+def _plan(
+    choice: Choice,
+    data: Dataset,
+    sft_adapter: Path | None,
+    folder: Path,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    rlhf: RlhfSpec,
+    seed: int,
+    device: Device,
+) -> Plan:
+    tokenizer = load_tokenizer(base)
+    train, validation = (
+        _rows(choice, data, part, tokenizer, base.max_length, seed) for part in ("train", "validation")
+    )
+    if train.table is None:
+        raise DatasetError(
+            f"{data.path}: expected rows that fit into base.max_length = {base.max_length} tokens, "
+            f"all {train.truncated} are longer; raise base.max_length"
+        )
+
+    def make_trainer(callbacks: list[Any]) -> Any:
+        return make_preference_trainer(
+            choice.method, train, validation, tokenizer, callbacks, sft_adapter,
+            base=base, training=training, rlhf=rlhf, seed=seed, device=device, folder=folder,
+        )  # fmt: skip
+
+    return Plan(
+        method=choice.method,
+        reason=choice.reason,
+        base=base,
+        device=device,
+        rows=train.count,
+        truncated_rows=train.truncated,
+        keep_checkpoints=rlhf.keep_checkpoints,
+        make_trainer=make_trainer,
+    )
+
+
+def _rows(choice: Choice, data: Dataset, part: str, tokenizer: Any, max_length: int, seed: int) -> Rows:
+    limit = MAX_VALIDATION_ROWS if part == "validation" else 10**9
+    if choice.method == "kto":
+        thumbs: list[Unpaired] = list(thin(data.unpaired(part), limit))
+        return unpaired_rows(thumbs, tokenizer, max_length, seed)
+    pairs: list[Preference] = list(thin(data.preferences(part), limit))
+    return preference_rows(pairs, tokenizer, max_length)
+
+
+def make_preference_trainer(
+    method: str,
+    train: Rows,
+    validation: Rows,
+    tokenizer: Any,
+    callbacks: list[Any],
+    sft_adapter: Path | None,
+    *,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    rlhf: RlhfSpec,
+    seed: int,
+    device: Device,
+    folder: Path,
+) -> Any:
+    """Builds TRL's DPO or KTO trainer, its model loaded with the SFT adapter trainable and a frozen copy of it."""
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
+    from trl.trainer.kto_config import KTOConfig
+    from trl.trainer.kto_trainer import KTOTrainer
+
+    model = load_trainable(base, training, device)
+    arguments = preference_arguments(
+        base, training, rlhf, kto=method == "kto", device=device, parameters=model.num_parameters(), rows=train.count,
+        validate=validation.table is not None, seed=seed, folder=folder,
+    )  # fmt: skip
+    fresh: dict[str, Any] = {"peft_config": lora_config(training)}
+    if sft_adapter is not None:
+        model = _load_sft_adapter(model, sft_adapter, base)
+        fresh = {}
+    common: dict[str, Any] = {
+        "model": model,
+        "ref_model": None,
+        "train_dataset": train.table,
+        "eval_dataset": validation.table,
+        "processing_class": tokenizer,
+        "callbacks": callbacks,
+        **fresh,
+    }
+    if method == "kto":
+        return KTOTrainer(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
+    trainer = DPOTrainer(args=DPOConfig(**arguments), **common)
+    # The sampler that groups by length wants a column of lengths: its own guess knows `input_ids` only.
+    trainer.train_dataset = _add_lengths(trainer.train_dataset)
+    trainer.eval_dataset = _add_lengths(trainer.eval_dataset)
+    return trainer
+
+
+def _add_lengths(table: Any) -> Any:
+    if table is None:
+        return None
+    sides = zip(table["prompt_ids"], table["chosen_ids"], table["rejected_ids"], strict=True)
+    return table.add_column("length", [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides])
+
+
+def _load_sft_adapter(model: Any, adapter: Path, base: BaseModelSpec) -> Any:
+    from peft import PeftModel
+
+    try:
+        adapted = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+    except (ValueError, RuntimeError) as error:
+        cause = " ".join(str(error).split())[:200]
+        raise BaseModelError(f"{adapter}: does not fit base.model {base.model!r} ({cause}); train SFT again") from None
+    # Published adapters name their base in the recipe's words; PEFT reads a config under this name at each checkpoint.
+    adapted.peft_config["default"].base_model_name_or_path = locate_base(base)
+    return adapted
+
+
+def _weigh_labels(train: Rows) -> dict[str, Any]:
+    """Weights that make both labels count the same: lambda_D n_D = lambda_U n_U, the lower end of KTO's equation 8."""
+    liked = sum(train.table["label"])
+    disliked = train.count - liked
+    if liked >= disliked:
+        return {"undesirable_weight": liked / max(disliked, 1), "desirable_weight": 1.0}
+    return {"desirable_weight": disliked / max(liked, 1), "undesirable_weight": 1.0}

@@ -1,0 +1,143 @@
+"""Supervised fine-tuning: the answers that people liked, imitated by a LoRA adapter on the frozen base.
+
+TRL's SFTTrainer with loss on the completion only. Defaults are the reference design's (r 16, alpha 32, learning rate
+2e-4); LoRA is from Hu et al. 2021, arXiv:2106.09685.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flytewheel.dataset import Dataset, digest_content
+from flytewheel.errors import DatasetError
+from flytewheel.models import Device, find_device, load_tokenizer
+from flytewheel.progress import ProgressCallback, quiet_libraries
+from flytewheel.recipe import BaseModelSpec, TrainingSpec
+from flytewheel.training.arguments import (
+    MAX_VALIDATION_ROWS,
+    check_adapter,
+    load_trainable,
+    lora_config,
+    sft_arguments,
+)
+from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpoints
+from flytewheel.training.fit import Plan, fit, summarise
+from flytewheel.training.report import TrainingReport
+from flytewheel.training.rows import Rows, sft_rows, thin
+
+if TYPE_CHECKING:
+    from flytewheel.tracking import Tracker
+
+__all__ = ["CODE_VERSION", "train_sft"]
+
+
+def train_sft(
+    dataset: Path,
+    out: Path,
+    *,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    seed: int,
+    checkpoints: Path,
+    tracker: Tracker | None = None,
+    progress: ProgressCallback | None = None,
+) -> TrainingReport:
+    """Trains an adapter on the SFT rows of a data set.
+
+    Args:
+        dataset: Folder of a frozen data set.
+        out: Gets `adapter_config.json`, `adapter_model.safetensors` and `report.json`.
+        base: The model to adapt.
+        training: How.
+        seed: Decides the adapter's first weights, dropout and the order of rows.
+        checkpoints: Root of all checkpoint directories; an interrupted training of the same inputs goes on, a finished
+            one is returned at once.
+        tracker: Gets the curves.
+        progress: Gets the steps done.
+
+    Raises:
+        BaseModelError: the base cannot be loaded.
+        CheckpointError: the checkpoint directory belongs to another training.
+        DatasetError: there is no data set, or none of its rows can be trained on.
+        RecipeError: the adapter cannot be trained on this device.
+    """
+    device = find_device()
+    check_adapter(training, device)
+    data = Dataset(dataset)
+    manifest = Manifest(
+        station="sft",
+        data=digest_content(dataset),
+        recipe={"base": base.model_dump(mode="json"), "training": training.model_dump(mode="json")},
+        seed=seed,
+    )
+    with open_checkpoints(checkpoints, manifest) as folder:
+        report = folder.finished()
+        if report is not None:
+            summarise(report, tracker)
+        else:
+            with quiet_libraries():
+                plan = _plan(data, folder.folder, base, training, seed, device)
+                report = fit(plan, folder, tracker=tracker, progress=progress)
+        folder.publish(out)
+    return report
+
+
+def _plan(data: Dataset, folder: Path, base: BaseModelSpec, training: TrainingSpec, seed: int, device: Device) -> Plan:
+    tokenizer = load_tokenizer(base)
+    train = sft_rows(data.sft("train"), tokenizer, base.max_length)
+    validation = sft_rows(thin(data.sft("validation"), MAX_VALIDATION_ROWS), tokenizer, base.max_length)
+    if train.table is None:
+        raise DatasetError(
+            f"{data.path}: expected SFT rows that fit into base.max_length = {base.max_length} tokens, found 0 "
+            f"({train.truncated} too long); collect more feedback, or raise base.max_length"
+        )
+
+    def make_trainer(callbacks: list[Any]) -> Any:
+        return make_sft_trainer(
+            train, validation, tokenizer, callbacks,
+            base=base, training=training, seed=seed, device=device, folder=folder,
+        )  # fmt: skip
+
+    return Plan(
+        method="sft",
+        reason=f"{train.count} rows",
+        base=base,
+        device=device,
+        rows=train.count,
+        truncated_rows=train.truncated,
+        keep_checkpoints=training.keep_checkpoints,
+        make_trainer=make_trainer,
+    )
+
+
+def make_sft_trainer(
+    train: Rows,
+    validation: Rows,
+    tokenizer: Any,
+    callbacks: list[Any],
+    *,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    seed: int,
+    device: Device,
+    folder: Path,
+) -> Any:
+    """Builds the TRL trainer of tokenised rows, its model loaded and wrapped with a fresh adapter."""
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    model = load_trainable(base, training, device)
+    arguments = sft_arguments(
+        base, training, device=device, parameters=model.num_parameters(), rows=train.count,
+        validate=validation.table is not None, seed=seed, folder=folder,
+    )  # fmt: skip
+    return SFTTrainer(
+        model=model,
+        args=SFTConfig(**arguments),
+        train_dataset=train.table,
+        eval_dataset=validation.table,
+        processing_class=tokenizer,
+        peft_config=lora_config(training),
+        callbacks=callbacks,
+    )

@@ -1,0 +1,350 @@
+"""The object store behind the registry: S3 through the `minio` client, with the conditional writes commits need.
+
+A commit is one PUT that only one of many writers can win: `If-None-Match: *` creates, `If-Match: <etag>` replaces what
+was read. The client's public `put_object` cannot send either header, so `_put_conditional` is the one place that calls
+its private `_put_object`; minio is pinned in pyproject.toml for that reason. Stores exist that accept the headers and
+let two writers win (SeaweedFS, RustFS and versitygw have raced on them; s3rver and `rclone serve s3` ignore them):
+`probe` finds out and refuses.
+
+A store that is down is said within about five seconds: connecting may take `CONNECT_TIMEOUT_S`, twice. Only GET and
+HEAD are sent again after a broken connection; a conditional PUT that was sent twice could lose against itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
+
+from flytewheel.errors import StoreError
+
+CONNECT_TIMEOUT_S = 2.0
+READ_TIMEOUT_S = 60.0  # of silence on the wire, not of a whole transfer
+FIRST_READ_TIMEOUT_S = 4.0  # before the store has ever answered
+CHUNK = 1 << 20
+PART_SIZE = 16 << 20
+RACERS = 8
+
+_GONE = frozenset({"NoSuchKey", "NoSuchObject", "NotFound"})
+_LOST = frozenset({"PreconditionFailed", "NoSuchKey"})
+_KEYS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
+_BUSY_TRIES = 5  # AWS answers ConditionalRequestConflict to a racing writer that should ask again
+
+_probed: set[tuple[str, str]] = set()
+_probe_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object's bytes and the ETag that `put_if_match` wants back."""
+
+    data: bytes
+    etag: str
+
+
+class ObjectStore:
+    """One bucket of an S3 store. Safe to share between threads; a forked child needs its own."""
+
+    def __init__(self, url: str, access_key: str, secret_key: str, bucket: str, region: str | None = None) -> None:
+        """Prepares a client for `bucket` at `url` (`http(s)://host[:port]`); nothing is sent yet.
+
+        Raises:
+            StoreError: the URL has no scheme or host, or carries a path.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
+            raise StoreError(f"object store URL {url!r}: expected http(s)://host[:port]; set FLYTEWHEEL_S3_URL")
+        self.url = f"{parts.scheme}://{parts.netloc}"
+        self.bucket = bucket
+        options: dict[str, Any] = {
+            "access_key": access_key,
+            "secret_key": secret_key,
+            "secure": parts.scheme == "https",
+            "region": region or "us-east-1",  # given, so that the client does not ask for it before each first request
+        }
+        self._client = Minio(parts.netloc, http_client=_pool(READ_TIMEOUT_S), **options)
+        self._first = Minio(parts.netloc, http_client=_pool(FIRST_READ_TIMEOUT_S), **options)
+
+    def __repr__(self) -> str:
+        return f"ObjectStore({self.url}/{self.bucket})"
+
+    def ensure_bucket(self) -> None:
+        """Creates the bucket unless it is there.
+
+        Raises:
+            StoreError: the store is away, refuses the keys, or the bucket's name is not allowed.
+        """
+        with self._spoken("open"):
+            if self._first.bucket_exists(self.bucket):
+                return
+            try:
+                self._first.make_bucket(self.bucket)
+            except S3Error as error:
+                if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                    raise
+
+    def put_bytes(self, key: str, data: bytes, *, content_type: str = "application/octet-stream") -> None:
+        """Writes `data` under `key`, over anything that was there."""
+        with self._spoken(f"write {key}"):
+            self._client.put_object(self.bucket, key, io.BytesIO(data), len(data), content_type=content_type)
+
+    def put_file(self, key: str, path: Path) -> str:
+        """Streams the file at `path` to `key`, over anything that was there, in parts of 16 MiB.
+
+        Returns:
+            SHA-256 in hex of the bytes sent, so that a caller can tell a file that changed since it was hashed.
+        """
+        size = path.stat().st_size
+        with path.open("rb") as stream, self._spoken(f"write {key}"):
+            hashed: Any = _HashedReader(stream)
+            self._client.put_object(self.bucket, key, hashed, size, part_size=PART_SIZE)
+            return str(hashed.hexdigest())
+
+    def put_if_absent(self, key: str, data: bytes) -> str | None:
+        """Creates `key` with `data`; returns its ETag, or None where it existed already."""
+        return self._put_conditional(key, data, {"If-None-Match": "*"})
+
+    def put_if_match(self, key: str, data: bytes, etag: str) -> str | None:
+        """Replaces `key` if it still has `etag`; returns the new ETag, or None where it changed or went meanwhile."""
+        return self._put_conditional(key, data, {"If-Match": f'"{etag}"'})
+
+    def read(self, key: str) -> StoredObject | None:
+        """Reads an object with its ETag; None where there is none."""
+        with self._spoken(f"read {key}"):
+            try:
+                response = self._client.get_object(self.bucket, key)
+            except S3Error as error:
+                if error.code in _GONE:
+                    return None
+                raise
+            with _released(response):
+                return StoredObject(response.read(), response.headers.get("etag", "").strip('"'))
+
+    def get_bytes(self, key: str) -> bytes:
+        """Reads an object.
+
+        Raises:
+            StoreError: there is none under `key`, or the store is away.
+        """
+        found = self.read(key)
+        if found is None:
+            raise StoreError(f"{self.url}/{self.bucket}: no object {key!r}")
+        return found.data
+
+    def get_file(self, key: str, path: Path) -> str:
+        """Streams an object into `path`, by way of a temporary name beside it.
+
+        Returns:
+            SHA-256 in hex of what came.
+
+        Raises:
+            StoreError: there is none under `key`, or the store is away; `path` is untouched then.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        digest = hashlib.sha256()
+        try:
+            with part.open("wb") as out:
+                for chunk in self.stream(key):
+                    digest.update(chunk)
+                    out.write(chunk)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return digest.hexdigest()
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """Yields an object in chunks of 1 MiB.
+
+        Raises:
+            StoreError: there is none under `key`, or the store is away.
+        """
+        with self._spoken(f"read {key}"):
+            response = self._client.get_object(self.bucket, key)
+            with _released(response):
+                yield from response.stream(CHUNK)
+
+    def size(self, key: str) -> int | None:
+        """Size of an object in bytes; None where there is none."""
+        with self._spoken(f"look for {key}"):
+            try:
+                return int(self._client.stat_object(self.bucket, key).size or 0)
+            except S3Error as error:
+                if error.code in _GONE:
+                    return None
+                raise
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object under `key`."""
+        return self.size(key) is not None
+
+    def list(self, prefix: str = "") -> list[str]:
+        """All keys that start with `prefix`, sorted."""
+        with self._spoken(f"list {prefix or 'keys'}"):
+            found = self._client.list_objects(self.bucket, prefix=prefix, recursive=True)
+            return sorted(item.object_name for item in found if item.object_name)
+
+    def delete(self, key: str) -> None:
+        """Removes an object; one that is not there is no error."""
+        with self._spoken(f"delete {key}"):
+            self._client.remove_object(self.bucket, key)
+
+    def probe(self) -> None:
+        """Lets eight writers race for one key, then for its replacement: exactly one may win each. Once per process.
+
+        Raises:
+            StoreError: more or fewer than one won, or the winner's bytes are not what is stored.
+        """
+        with _probe_lock:
+            if (self.url, self.bucket) in _probed:
+                return
+            key = f"probe/{uuid.uuid4().hex}"
+            try:
+                self._race(key, None)
+                first = self.read(key)
+                self._race(key, first.etag if first else "")
+                if self.put_if_absent(key, b"late") is not None:
+                    raise self._refused("If-None-Match let a late writer replace an object")
+            finally:
+                self.delete(key)
+            _probed.add((self.url, self.bucket))
+
+    def _race(self, key: str, etag: str | None) -> None:
+        """Eight conditional writes at once: created when `etag` is None, else replaced."""
+        barrier = threading.Barrier(RACERS)
+
+        def write(racer: int) -> bytes | None:
+            data = f"{etag}:{racer}".encode()
+            barrier.wait(timeout=READ_TIMEOUT_S)
+            won = self.put_if_absent(key, data) if etag is None else self.put_if_match(key, data, etag)
+            return data if won is not None else None
+
+        with ThreadPoolExecutor(RACERS) as pool:
+            winners = [data for data in pool.map(write, range(RACERS)) if data is not None]
+        header = "If-None-Match" if etag is None else "If-Match"
+        if len(winners) != 1:
+            raise self._refused(f"of {RACERS} writers with {header}, {len(winners)} won where exactly one may")
+        if self.get_bytes(key) != winners[0]:
+            raise self._refused(f"the one writer with {header} that won is not the one whose bytes were kept")
+
+    def _refused(self, what: str) -> StoreError:
+        return StoreError(
+            f"object store {self.url} is refused: {what}; "
+            "the registry needs conditional writes, take a store that keeps them"
+        )
+
+    def _put_conditional(self, key: str, data: bytes, headers: Mapping[str, str]) -> str | None:
+        with self._spoken(f"write {key}"):
+            for attempt in range(_BUSY_TRIES):
+                try:
+                    return str(self._client._put_object(self.bucket, key, data, headers=dict(headers)).etag)
+                except S3Error as error:
+                    if error.code in _LOST:
+                        return None
+                    if error.code != "ConditionalRequestConflict" or attempt == _BUSY_TRIES - 1:
+                        raise
+        return None  # not reached: the last try returns or raises
+
+    @contextmanager
+    def _spoken(self, action: str) -> Iterator[None]:
+        """Turns what the client raises into one line."""
+        try:
+            yield
+        except S3Error as error:
+            if error.code in _KEYS:
+                raise StoreError(
+                    f"object store {self.url} refuses the keys ({error.code}); "
+                    "check FLYTEWHEEL_S3_ACCESS_KEY and FLYTEWHEEL_S3_SECRET_KEY"
+                ) from error
+            if error.code == "NoSuchBucket":
+                raise StoreError(f"object store {self.url} has no bucket {self.bucket!r}; create it first") from error
+            raise StoreError(
+                f"object store {self.url}/{self.bucket}: cannot {action}: {error.code} ({_one_line(error.message)})"
+            ) from error
+        except (HTTPError, OSError) as error:
+            raise StoreError(
+                f"object store {self.url} is not reachable ({_cause(error)}); "
+                "start it, or unset FLYTEWHEEL_S3_URL for the embedded one"
+            ) from error
+        except InvalidResponseError as error:
+            raise StoreError(f"{self.url} does not answer as an S3 store: {_one_line(error)}") from error
+        except (ServerError, MinioException, ValueError) as error:
+            raise StoreError(f"object store {self.url}/{self.bucket}: cannot {action}: {_one_line(error)}") from error
+
+
+class _HashedReader:
+    """A readable stream that hashes what is read from it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._digest.update(data)
+        return data
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+def _pool(read_timeout_s: float) -> urllib3.PoolManager:
+    """A connection pool that gives up soon and repeats only what may be repeated."""
+    return urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s),
+        maxsize=RACERS + 2,
+        retries=urllib3.Retry(
+            total=1, connect=1, read=1, redirect=0, status=0, other=0, allowed_methods=frozenset({"GET", "HEAD"})
+        ),
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=os.environ.get("SSL_CERT_FILE") or None,
+    )
+
+
+@contextmanager
+def _released(response: Any) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        response.close()
+        response.release_conn()
+
+
+def _cause(error: BaseException) -> str:
+    """The cause of a transport error in a few words."""
+    if isinstance(error, MaxRetryError) and error.reason is not None:
+        error = error.reason
+    if isinstance(error, NameResolutionError):
+        return "no such host"
+    if isinstance(error, NewConnectionError):
+        return _one_line(error).rsplit(": ", 1)[-1]
+    if isinstance(error, ConnectTimeoutError):
+        return f"no connection within {CONNECT_TIMEOUT_S:g} s"
+    if isinstance(error, ReadTimeoutError):
+        return "connected, but no answer in time"
+    return _one_line(error)
+
+
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())[:200]

@@ -1,0 +1,187 @@
+"""The router's web application: FastAPI for control, feedback and docs; the chat path beside it as bare ASGI
+(router/proxy.py).
+
+Every refusal has the same shape, OpenAI's `{"error": {"message", "type", "param", "code"}}`, with one line in
+`message`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.routing import Route as WebRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from flytewheel.errors import (
+    DatabaseError,
+    ExperimentError,
+    FeedbackError,
+    FlytewheelError,
+    RegistryError,
+    RouterError,
+    StoreError,
+)
+from flytewheel.settings import Settings
+from router.calls import PREFIX, RefusedError, error_body, send_error
+from router.control import State, control
+from router.feedback_api import feedback
+from router.proxy import ChatProxy
+from router.state import RouterState, check_settings, close_state, open_state
+
+BODY_LIMIT = 4 << 20
+_STATUS: tuple[tuple[type[FlytewheelError], int], ...] = (
+    (RegistryError, 404),
+    (ExperimentError, 409),
+    (FeedbackError, 422),
+    (DatabaseError, 503),
+    (StoreError, 503),
+    (RouterError, 502),
+)
+
+
+class BodyLimit:
+    """Refuses bodies above `limit` bytes, announced or not, before anything reads them whole."""
+
+    def __init__(self, app: ASGIApp, limit: int = BODY_LIMIT) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length", b"")
+        refused = RefusedError(413, "invalid_request_error", f"the body is larger than {self._limit} bytes")
+        if announced.isdigit():
+            if int(announced) > self._limit:
+                await send_error(send, refused)
+            else:
+                await self._app(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> MutableMapping[str, Any]:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._limit:
+                raise refused
+            return message
+
+        async def passed(message: MutableMapping[str, Any]) -> None:
+            if seen <= self._limit:  # beyond it, whatever the application makes of the failed read is not the answer
+                await send(message)
+
+        with suppress(RefusedError):
+            await self._app(scope, counted, passed)
+        if seen > self._limit:
+            await send_error(send, refused)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Makes the application; services are opened when it starts and closed when it stops.
+
+    Raises:
+        SettingsError: a service or a key is not given.
+    """
+    check_settings(settings)
+
+    @asynccontextmanager
+    async def run(app: FastAPI) -> AsyncIterator[None]:
+        state = await open_state(settings)
+        app.state.router = state
+        proxy = ChatProxy(state)
+        for path in ("/v1/chat/completions", "/v1/completions"):
+            app.router.routes.append(WebRoute(path, proxy, methods=["POST"]))
+        fresh = asyncio.create_task(state.keep_fresh())
+        try:
+            yield
+        finally:
+            fresh.cancel()
+            with suppress(asyncio.CancelledError):
+                await fresh
+            await close_state(state)
+
+    app = FastAPI(title="flytewheel router", lifespan=run)
+    app.add_middleware(BodyLimit)
+    app.include_router(control)
+    app.include_router(feedback)
+    _add_errors(app)
+    _add_pages(app)
+    return app
+
+
+def _add_errors(app: FastAPI) -> None:
+    def answer(status: int, message: str, headers: Any = None) -> Response:
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        return Response(error_body(kind, message), status, headers=headers, media_type="application/json")
+
+    def explain(status: int) -> Callable[[Request, Exception], Response]:
+        return lambda request, error: answer(status, str(error))
+
+    for kind, status in _STATUS:
+        app.add_exception_handler(kind, explain(status))
+
+    @app.exception_handler(HTTPException)
+    def refuse(request: Request, error: HTTPException) -> Response:
+        return answer(error.status_code, error.detail, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def reject(request: Request, error: RequestValidationError) -> Response:
+        faults = error.errors()
+        if any(fault["type"] == "json_invalid" for fault in faults):
+            return answer(400, "the body is not JSON")
+        said = (".".join(str(part) for part in fault["loc"][1:]) + ": " + fault["msg"] for fault in faults)
+        return answer(422, "; ".join(said))
+
+
+def _add_pages(app: FastAPI) -> None:
+    @app.get("/v1/models", tags=["models"])
+    async def list_served(state: State) -> dict[str, Any]:
+        """The model names with a champion, in OpenAI's shape."""
+        return {
+            "object": "list",
+            "data": [
+                {"id": PREFIX + name, "object": "model", "created": 0, "owned_by": "flytewheel"}
+                for name in sorted(state.routes)
+            ],
+        }
+
+    @app.get("/healthz", tags=["health"])
+    async def get_health(state: State) -> dict[str, Any]:
+        """Always 200 while the process lives; `status` is starting, ready or degraded."""
+        backends = {f"{backend.model.name}@{backend.model.version}": backend.state for backend in state.pool.all()}
+        failures = {f"{name}@{version}": failure for (name, version), failure in state.pool.failures.items()}
+        return {
+            "status": _judge(state, list(backends.values())),
+            "backends": backends,
+            "failures": failures,
+            "trouble": state.trouble,
+            "interactions": {
+                "written": state.writer.written,
+                "waiting": state.writer.waiting,
+                "dropped": state.writer.dropped,
+                "failing": state.writer.failing,
+            },
+        }
+
+    @app.get("/metrics", include_in_schema=False)
+    async def get_metrics(state: State) -> Response:
+        state.metrics.waiting.set(state.writer.waiting)
+        state.metrics.dropped.set(state.writer.dropped)
+        return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _judge(state: RouterState, backends: list[str]) -> str:
+    if state.trouble == "starting" or "starting" in backends:
+        return "starting"
+    healthy = state.trouble is None and not state.pool.failures and state.writer.failing is None
+    return "ready" if healthy and all(backend == "ready" for backend in backends) else "degraded"

@@ -1,0 +1,166 @@
+"""The control API: champions and experiments, behind the admin key. Answers are JSON; a refusal is one line in
+`error.message`.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from flytewheel.experiment import experiments
+from flytewheel.experiment.experiments import Experiment
+from flytewheel.records import to_jsonable
+from router.state import RouterState
+
+
+class Strict(BaseModel):
+    """Base of the bodies: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ChampionBody(Strict):
+    """`expect`: the version that must be champion now, "" for none; not given: any."""
+
+    version: str = Field(min_length=1, max_length=100)
+    expect: str | None = None
+
+
+class LaunchBody(Strict):
+    """An experiment to open; `share`, in (0, 1], is the treatment's part of the users."""
+
+    name: str = Field(min_length=1, max_length=100)
+    control: str = Field(min_length=1, max_length=100)
+    treatment: str = Field(min_length=1, max_length=100)
+    share: float = Field(gt=0, le=1)
+    launch_key: str = Field(min_length=1, max_length=500)
+    body: dict[str, Any] = Field(default_factory=dict)
+
+
+class StopBody(Strict):
+    """Why an experiment is stopped."""
+
+    reason: str = Field(default="stopped by hand", min_length=1, max_length=500)
+
+
+class ShareBody(Strict):
+    """The treatment's new share, in [0, 1]."""
+
+    share: float = Field(ge=0, le=1)
+
+
+def get_state(request: Request) -> RouterState:
+    """The running router's state."""
+    state: RouterState = request.app.state.router
+    return state
+
+
+State = Annotated[RouterState, Depends(get_state)]
+
+
+def is_admin(request: Request, state: RouterState) -> bool:
+    """Whether the request carries the admin key, compared in constant time."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    given = key.strip().encode("latin-1", errors="replace")
+    return hmac.compare_digest(given, state.admin_key) and scheme.lower() == "bearer"
+
+
+def require_admin(request: Request, state: State) -> None:
+    """Refuses a request without the admin key."""
+    if not is_admin(request, state):
+        raise HTTPException(
+            401, "expected 'Authorization: Bearer <admin key>' (FLYTEWHEEL_ADMIN_KEY)", {"www-authenticate": "Bearer"}
+        )
+
+
+control = APIRouter(dependencies=[Depends(require_admin)], tags=["control"])
+
+
+@control.get("/models")
+async def list_models(state: State) -> dict[str, Any]:
+    """Every served model name with its champion, its running experiment and its loaded versions."""
+    return {
+        "models": [
+            {
+                "name": route.name,
+                "champion": route.champion,
+                "experiment": to_jsonable(route.experiment),
+                "backends": {
+                    backend.model.version: {
+                        "state": backend.state,
+                        "digest": backend.model.digest,
+                        "restarts": backend.restarts,
+                        "inflight": backend.inflight,
+                        "pid": backend.pid,
+                    }
+                    for backend in state.pool.all()
+                    if backend.model.name == route.name
+                },
+            }
+            for route in state.routes.values()
+        ]
+    }
+
+
+@control.put("/models/{name}/champion")
+async def put_champion(name: str, body: ChampionBody, state: State) -> dict[str, Any]:
+    """Makes a version the champion, once it is loaded; an experiment whose control it was not is stopped."""
+    before = await state.set_champion(name, body.version, body.expect)
+    return {"name": name, "champion": body.version, "before": before}
+
+
+@control.post("/experiments", status_code=201)
+async def post_experiment(body: LaunchBody, state: State, response: Response) -> dict[str, Any]:
+    """Opens an experiment once both versions are loaded; 200, not 201, when this launch key had opened it before."""
+    opened = await state.launch(
+        name=body.name,
+        control=body.control,
+        treatment=body.treatment,
+        share=body.share,
+        launch_key=body.launch_key,
+        body=body.body,
+    )
+    if not opened.created:
+        response.status_code = 200
+    return {
+        "experiment": to_jsonable(opened.experiment),
+        "created": opened.created,
+        "superseded": opened.superseded,
+    }
+
+
+@control.get("/experiments")
+def get_experiments(
+    state: State, name: Annotated[str | None, Query()] = None, running: Annotated[bool, Query()] = False
+) -> dict[str, Any]:
+    """Experiments, the newest first."""
+    return {"experiments": to_jsonable(experiments.list_experiments(state.database_url, name=name, running=running))}
+
+
+@control.get("/experiments/{experiment_id}")
+def get_experiment(experiment_id: str, state: State) -> dict[str, Any]:
+    """One experiment."""
+    return {"experiment": to_jsonable(experiments.get_experiment(state.database_url, experiment_id))}
+
+
+@control.post("/experiments/{experiment_id}/stop")
+async def stop_experiment(experiment_id: str, body: StopBody, state: State) -> dict[str, Any]:
+    """Stops an experiment: everyone meets the champion again."""
+
+    def stop() -> Experiment:
+        return experiments.stop_experiment(state.database_url, experiment_id, reason=body.reason, actor="control API")
+
+    return {"experiment": to_jsonable(await state.change(stop))}
+
+
+@control.patch("/experiments/{experiment_id}")
+async def patch_experiment(experiment_id: str, body: ShareBody, state: State) -> dict[str, Any]:
+    """Sets the treatment's share; a larger one only adds users."""
+
+    def change() -> Experiment:
+        return experiments.set_share(state.database_url, experiment_id, body.share, actor="control API")
+
+    return {"experiment": to_jsonable(await state.change(change))}

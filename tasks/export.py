@@ -1,0 +1,43 @@
+"""The arrow from adapter to GGUF: merged, converted, quantised, and proved equal to the trained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flytekit import Deck, task
+from flytekit.types.directory import FlyteDirectory
+
+from flytewheel import decks, release, turn
+from flytewheel.recipe import BaseModelSpec, ExportSpec
+from flytewheel.runs import run_station
+from images import trainer
+from tasks import DECK, LARGE, SECRETS, SHORT
+from tasks.folders import new_folder
+from tasks.services import connect
+
+
+@task(container_image=trainer, requests=LARGE, retries=2, timeout=SHORT, secret_requests=SECRETS, **DECK)
+def export_gguf(
+    run_id: str,
+    champion: str,
+    dataset: FlyteDirectory,
+    candidate: FlyteDirectory,
+    base: BaseModelSpec,
+    spec: ExportSpec,
+    seed: int,
+) -> FlyteDirectory:
+    services = connect()
+    with run_station(services.database_url, services.home, run_id, "export_gguf") as station:
+        out = new_folder("export")
+        station.report = release.export_versions(
+            out,
+            prompts=turn.parity_prompts(Path(dataset.download()), spec.parity_prompts),
+            candidate=Path(candidate.download()),
+            with_base=not champion,
+            base=base,
+            export=spec,
+            seed=seed,
+            progress=station.progress,
+        )
+        Deck("export", station.show(decks.describe("export_gguf", station.report)))
+        return FlyteDirectory(str(out))

@@ -1,0 +1,120 @@
+"""Real services for every test that needs them: PostgreSQL and an S3 store, once a session (and pytest-xdist worker).
+
+The environment is set before anything is imported: threads that do not fight over two cores, no hub, no account, no
+cache between tests, and none of the settings of the machine that runs them.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.update(
+    {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "WANDB_MODE": "offline",
+        "FLYTE_LOCAL_CACHE_ENABLED": "false",
+    }
+)
+for _name in [name for name in os.environ if name.startswith("FLYTEWHEEL_") or name == "DATABASE_URL"]:
+    del os.environ[_name]
+
+import shutil  # noqa: E402
+import tempfile  # noqa: E402
+import uuid  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+from contextlib import ExitStack  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import psycopg  # noqa: E402
+import pytest  # noqa: E402
+
+from flytewheel.database import migrate  # noqa: E402
+from flytewheel.local import objects, places, postgres  # noqa: E402
+
+ACCESS_KEY = "flytewheel-test"
+SECRET_KEY = "flytewheel-test-secret"
+PASSWORD = "flytewheel-test"
+TEMPLATE = "migrated"
+
+
+@dataclass(frozen=True)
+class TestServices:
+    """Where the session's services are."""
+
+    __test__ = False
+
+    database_url: str
+    s3_url: str
+    s3_access_key: str
+    s3_secret_key: str
+
+
+@pytest.fixture(scope="session")
+def open_dir() -> Iterator[Path]:
+    """A folder that an unprivileged user can enter too; pytest's own `tmp_path` is not one when root runs the tests."""
+    folder = Path(tempfile.mkdtemp(prefix="flytewheel-tests-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def services(open_dir: Path) -> Iterator[TestServices]:
+    """PostgreSQL (without fsync) and an S3 store, on free ports of loopback."""
+    data_dir = places.choose_place(open_dir, places.unprivileged_account())
+    logs = open_dir / "logs"
+    with ExitStack() as cleanup:
+        cleanup.callback(places.remove_place, open_dir)
+        database, port = postgres.start(data_dir, password=PASSWORD, log=logs / "postgres.log", durable=False)
+        cleanup.callback(postgres.stop, database)
+        database_url = postgres.server_url(port, PASSWORD, postgres.DATABASE)
+        store, port = objects.start(
+            open_dir / "objects",
+            log=logs / "objects.log",
+            access_key=ACCESS_KEY,
+            secret_key=SECRET_KEY,
+            bucket="flytewheel",
+        )
+        cleanup.callback(objects.stop, store)
+        yield TestServices(database_url, objects.server_url(port), ACCESS_KEY, SECRET_KEY)
+
+
+@pytest.fixture(scope="session")
+def _template(services: TestServices) -> str:
+    """The name of a database with the schema in it; copying it is quicker than migrating anew."""
+    with psycopg.connect(services.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    migrate(_database_url(services, TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(services: TestServices, _template: str) -> Iterator[str]:
+    """A fresh database with the schema in it."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(services.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {_template}")
+    yield _database_url(services, name)
+    with psycopg.connect(services.database_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def store(services: TestServices) -> Any:
+    """An `ObjectStore` on a fresh bucket."""
+    from registry.store import ObjectStore
+
+    fresh = ObjectStore(
+        services.s3_url, services.s3_access_key, services.s3_secret_key, bucket=f"test-{uuid.uuid4().hex[:12]}"
+    )
+    fresh.ensure_bucket()
+    return fresh
+
+
+def _database_url(services: TestServices, name: str) -> str:
+    return services.database_url.rpartition("/")[0] + f"/{name}"

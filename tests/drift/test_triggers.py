@@ -1,0 +1,96 @@
+"""Triggers: each reason alone, none without enough interactions, and drift that size alone does not fire."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from psycopg.types.json import Jsonb
+
+from flytewheel.database import connect
+from flytewheel.drift.triggers import check_triggers, ks_critical_value, ks_statistic
+from flytewheel.recipe import Recipe
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+RECIPE = Recipe.model_validate_json(
+    json.dumps(
+        {
+            "name": "demo",
+            "base": {"model": "pocket"},
+            "curation": {"min_interactions": 5},
+            "automation": {"retrain_after_interactions": 30},
+        }
+    )
+)
+
+
+def add_interactions(database_url: str, count: int, *, start: int = 0, length: int = 10) -> None:
+    with connect(database_url) as connection:
+        for number in range(start, start + count):
+            connection.execute(
+                "INSERT INTO interactions (interaction_id, source, user_id, timestamp, body, digest) "
+                "VALUES (%s, 'demo', 'u', %s, %s, 'd')",
+                (f"i{number}", NOW, Jsonb({"query": "x" * (length + number % 5)})),
+            )
+
+
+def add_run(database_url: str, *, hours_ago: float) -> None:
+    with connect(database_url) as connection:
+        connection.execute(
+            'INSERT INTO runs (run_id, name, recipe_digest, recipe, "window", status, ended_at) '
+            "VALUES ('r', 'demo', 'd', '{}', "
+            "jsonb_build_object('high_xid', pg_current_xact_id()::text), 'succeeded', %s)",
+            (NOW - timedelta(hours=hours_ago),),
+        )
+
+
+def test_too_few_interactions_are_never_due(database_url: str) -> None:
+    add_interactions(database_url, 4)
+    assert not check_triggers(database_url, RECIPE, now=NOW).due
+
+
+def test_the_first_run_is_due_with_enough(database_url: str) -> None:
+    add_interactions(database_url, 5)
+    assert check_triggers(database_url, RECIPE, now=NOW).reasons == ("first run: 5 interactions and no run yet",)
+
+
+def test_what_the_last_window_held_is_not_new(database_url: str) -> None:
+    add_interactions(database_url, 40)
+    add_run(database_url, hours_ago=1)
+    report = check_triggers(database_url, RECIPE, now=NOW)
+    assert (report.due, report.new_interactions) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "hours_ago", "length", "reason"),
+    [(30, 1, 10, "volume"), (6, 169, 10, "age"), (29, 1, 60, "drift")],
+)
+def test_each_reason_alone(database_url: str, count: int, hours_ago: float, length: int, reason: str) -> None:
+    add_interactions(database_url, 40)
+    add_run(database_url, hours_ago=hours_ago)
+    add_interactions(database_url, count, start=100, length=length)
+    report = check_triggers(database_url, RECIPE, now=NOW)
+    assert [line.split(":")[0] for line in report.reasons] == [reason]
+
+
+def test_ks_statistic_by_hand() -> None:
+    # F1 steps to 1/2 at 1 and 1 at 2; F2 is 0 until 2, then 1/2, and 1 at 3: the gap is 1/2 at 1 and again at 2.
+    assert ks_statistic([1, 2], [2, 3]) == 0.5
+    assert ks_statistic([1, 2], [5, 6]) == 1.0
+    assert ks_statistic([], [1]) is None
+
+
+def test_critical_value_holds_its_error_rate() -> None:
+    """2,000 pairs from one distribution exceed the 5 % value in 5 % of cases; tolerance 3 standard errors (1.5
+    points).
+    """
+    generator = np.random.default_rng(3)
+    bound = ks_critical_value(200, 300, 0.05)
+    exceeded = [
+        (ks_statistic(list(generator.normal(size=200)), list(generator.normal(size=300))) or 0) > bound
+        for _ in range(2000)
+    ]
+    assert np.mean(exceeded) == pytest.approx(0.05, abs=3 * math.sqrt(0.05 * 0.95 / 2000))

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flytewheel.errors import ExportError
+from flytewheel.export import parity
+from flytewheel.export.export import export_model
+from flytewheel.export.merge import merge_adapter
+from flytewheel.export.report import read_report
+from flytewheel.models import load_model
+from flytewheel.recipe import BaseModelSpec, ExportSpec
+from flytewheel.records import build_prompt, file_digest
+from tests.tiny_model import build_tiny_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # by peft
+
+PROMPTS = [build_prompt(f"What do I do when service {number} is down?") for number in range(6)]
+SPEC = ExportSpec(quantizations=("Q8_0",), parity_prompts=3, parity_tokens=8)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModelSpec:
+    return BaseModelSpec(model=str(build_tiny_model(tmp_path_factory.mktemp("base"))), system_prompt="Be brief.")
+
+
+@pytest.fixture(scope="module")
+def adapter(base: BaseModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from peft import LoraConfig, get_peft_model
+
+    folder = tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(3)
+    model = get_peft_model(
+        load_model(base, dtype="float32"),
+        LoraConfig(r=4, target_modules=["q_proj", "v_proj", "up_proj"], init_lora_weights=False),
+    )
+    model.save_pretrained(folder)
+    (folder / "report.json").write_text("{}")
+    return folder
+
+
+def export(out: Path, base: BaseModelSpec, adapter: Path | None = None, **options: Any) -> Any:
+    return export_model(
+        out, **{"base": base, "adapter": adapter, "export": SPEC, "prompts": PROMPTS, "seed": 1, **options}
+    )
+
+
+def names(out: Path) -> set[str]:
+    return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+
+
+FILES = {"model-F16.gguf", "model-Q8_0.gguf", "Modelfile", "parity.json", "export.json"}
+ADAPTER = {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
+
+
+def test_base_and_adapter_become_different_files_with_proof(base: BaseModelSpec, adapter: Path, tmp_path: Path) -> None:
+    seen: list[str] = []
+    plain = export(tmp_path / "base", base)
+    tuned = export(tmp_path / "tuned", base, adapter, progress=lambda what, done, total: seen.append(what))
+
+    assert names(tmp_path / "base") == FILES
+    assert names(tmp_path / "tuned") == FILES | ADAPTER
+    assert plain.files["model-F16.gguf"].sha256 != tuned.files["model-F16.gguf"].sha256
+    for report, out in ((plain, tmp_path / "base"), (tuned, tmp_path / "tuned")):
+        assert read_report(out) == report
+        for name, file in report.files.items():
+            assert (file_digest(out / name), (out / name).stat().st_size) == (file.sha256, file.size)
+        assert report.parity.prompts == report.parity.greedy_equal == 3
+        assert report.parity.mean_kl_nats["F16"] < 1e-6
+        assert report.serve == "model-Q8_0.gguf"
+        assert set(report.seconds) == {"merge", "convert", "quantize", "parity"}
+        assert 'SYSTEM """Be brief."""' in (out / "Modelfile").read_text()
+    assert (plain.adapter_digest is None, tuned.adapter_digest is None) == (True, False)
+    assert len(json.loads((tmp_path / "tuned/parity.json").read_text())["prompts"]) == 3
+    assert {"merging", "writing F16", "quantising Q8_0", "parity: F16", "parity: Q8_0"} == set(seen)
+
+
+def test_merging_adds_the_scaled_product_of_the_adapter(base: BaseModelSpec, adapter: Path) -> None:
+    from safetensors.torch import load_file
+
+    before, after = merge_adapter(base, None), merge_adapter(base, adapter)
+    lora = load_file(adapter / "adapter_model.safetensors")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    layer = "base_model.model.model.layers.0.self_attn.q_proj"
+    delta = lora[f"{layer}.lora_B.weight"] @ lora[f"{layer}.lora_A.weight"] * config["lora_alpha"] / config["r"]
+    one, other = (model.model.layers[0].self_attn.q_proj.weight for model in (before, after))
+    torch.testing.assert_close(other, one + delta, atol=1e-3, rtol=1e-3)
+    assert torch.equal(other, other.half().float())
+
+
+def test_the_same_input_gives_the_same_files(base: BaseModelSpec, adapter: Path, tmp_path: Path) -> None:
+    one, two = export(tmp_path / "one", base, adapter), export(tmp_path / "two", base, adapter)
+    assert one.files == two.files
+    assert (tmp_path / "one/parity.json").read_bytes() == (tmp_path / "two/parity.json").read_bytes()
+
+
+def test_a_failed_export_leaves_nothing_that_looks_finished(
+    base: BaseModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    export(out, base)
+    (out / "unrelated.txt").write_text("mine")
+    monkeypatch.setattr(parity, "MAX_F16_KL", -1.0)
+    with pytest.raises(ExportError, match="nats a token"):
+        export(out, base)
+    assert names(out) == {"unrelated.txt"}
+    with pytest.raises(ExportError, match="no finished export"):
+        read_report(out)
+
+
+def test_what_a_killed_export_left_is_swept_up(base: BaseModelSpec, tmp_path: Path) -> None:
+    left = tmp_path / ".export-in-progress"
+    left.mkdir()
+    (left / "model-F16.gguf").write_bytes(b"half")
+    (tmp_path / "model-Q4_K_M.gguf").write_bytes(b"of an earlier recipe")
+    export(tmp_path, base)
+    assert names(tmp_path) == FILES
+
+
+def test_an_adapter_that_is_none_or_does_not_fit_is_one_line(
+    base: BaseModelSpec, adapter: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match=r"found no adapter_config\.json"):
+        export(tmp_path / "out", base, tmp_path)
+    wider = BaseModelSpec(model=str(build_tiny_model(tmp_path / "wider", hidden=128)))
+    with pytest.raises(ExportError, match=r"the adapter does not fit base\.model") as raised:
+        export(tmp_path / "out", wider, adapter)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(ExportError, match="export needs prompts"):
+        export(tmp_path / "out", base, prompts=[])
+    assert names(tmp_path / "out") == set()

@@ -1,0 +1,161 @@
+"""A real router process over real services, with models that spell a word each (spelling_model)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+
+from registry.store import ObjectStore
+from registry.versions import Registry
+from tests.router.spelling_model import write_spelling_model
+
+ADMIN_KEY = "admin-key-of-the-tests"
+ASSIGNMENT_KEY = "assignment-key-of-the-tests"
+ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def wait_until(condition: Callable[[], Any], *, what: str, timeout_s: float = 30.0) -> Any:
+    """Asks `condition` until it is true, and returns what it said."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class LiveRouter:
+    """One router, which can be killed and started again on the same state."""
+
+    home: Path
+    database_url: str
+    store: ObjectStore
+    environ: dict[str, str]
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, trust_env=False))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.store)
+
+    def start(self, *, ready: bool = True) -> LiveRouter:
+        plain = {key: value for key, value in os.environ.items() if not key.startswith("FLYTEWHEEL_")}
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "router.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "router", "--port", str(self.port)],
+                cwd=ROOT,
+                env={**plain, **self.environ},
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(lambda: self.status() in (("ready",) if ready else ("ready", "starting", "degraded")), what="ready")
+        return self
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(timeout=20)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def status(self) -> str | None:
+        try:
+            return str(self.get("/healthz").json()["status"])
+        except httpx.TransportError:
+            assert self.process is not None
+            assert self.process.poll() is None, (self.home / "router.log").read_text()
+            return None
+
+    # -- requests
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.client.get(self.url + path, **options)
+
+    def send(self, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        """A request to the control API, with the admin key."""
+        return self.client.request(method, self.url + path, json=body, headers=ADMIN, **options)
+
+    def ask(self, name: str, user: str | None = "ada", **options: Any) -> httpx.Response:
+        """One chat request; `options` go into the body."""
+        body = {"model": f"flytewheel/{name}", "messages": [{"role": "user", "content": "Which word?"}], **options}
+        if user is not None:
+            body["user"] = user
+        return self.post("/v1/chat/completions", json={"temperature": 0, "max_tokens": 64} | body)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        """A request without the admin key."""
+        return self.client.post(self.url + path, **options)
+
+    # -- models
+
+    def register(self, name: str, word: str, *, endless: bool = False, file: Path | None = None) -> str:
+        """Registers a model that spells `word`; returns its version."""
+        if file is None:
+            file = write_spelling_model(self.home / f"{name}-{word}.gguf", word, endless=endless)
+        facts = {"serve": "model.gguf"}
+        return self.registry.register(name, {"model.gguf": file}, facts=facts, key=f"{name}-{word}", now=NOW).version
+
+    def serve(self, name: str, word: str, *, endless: bool = False) -> str:
+        """Registers a model and makes it the champion."""
+        version = self.register(name, word, endless=endless)
+        answer = self.send("PUT", f"/models/{name}/champion", {"version": version})
+        assert answer.status_code == 200, answer.text
+        return version
+
+    def launch(
+        self, name: str, control: str, treatment: str, *, share: float, key: str | None = None
+    ) -> httpx.Response:
+        body = {"name": name, "control": control, "treatment": treatment, "share": share}
+        return self.send("POST", "/experiments", body | {"launch_key": key or f"{name}-run"})
+
+    def backend(self, name: str, version: str) -> dict[str, Any] | None:
+        for model in self.send("GET", "/models").json()["models"]:
+            if model["name"] == name:
+                found: dict[str, Any] | None = model["backends"].get(version)
+                return found
+        return None
+
+    # -- rows
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.database_url) as connection:
+            return connection.execute(query.encode(), values).fetchall()
+
+    def interaction(self, interaction_id: str) -> dict[str, Any]:
+        """The stored body of an interaction, waited for."""
+        query = "SELECT body FROM interactions WHERE interaction_id = %s"
+        found = wait_until(lambda: self.rows(query, interaction_id), what=f"interaction {interaction_id} stored")
+        body: dict[str, Any] = found[0][0]
+        return body

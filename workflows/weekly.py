@@ -1,0 +1,110 @@
+"""One turn of the loop: people's reactions become next week's model.
+
+    pyflyte run workflows/weekly.py weekly --recipe recipes/demo.yaml
+
+Flyte runs it; everything that decides something is plain Python in `flytewheel`. The two conditionals stand one after
+the other because a conditional inside a branch runs all its subworkflows in Flyte's local execution (flytekit
+1.16.31).
+"""
+
+from __future__ import annotations
+
+from flytekit import conditional, workflow
+from flytekit.types.directory import FlyteDirectory
+
+from flytewheel.recipe import Recipe
+from tasks.curate import curate
+from tasks.export import export_gguf
+from tasks.judge import Judged, evaluate, gate
+from tasks.launch_canary import launch_canary
+from tasks.open_turn import open_turn
+from tasks.register import register
+from tasks.report import keep_champion, record_failure, report, wait_for_more
+from tasks.train import align, train_sft
+
+
+@workflow
+def learn(recipe: Recipe, run_id: str, window: FlyteDirectory, champion: str, replay: str) -> Judged:
+    """Feedback becomes a candidate with a verdict."""
+    dataset = curate(
+        run_id=run_id,
+        window=window,
+        replay=replay,
+        feedback=recipe.feedback,
+        curation=recipe.curation,
+        rlhf=recipe.rlhf,
+        base=recipe.base,
+        seed=recipe.seed,
+    )
+    tuned = train_sft(run_id=run_id, dataset=dataset, base=recipe.base, training=recipe.training, seed=recipe.seed)
+    candidate = align(
+        run_id=run_id,
+        dataset=dataset,
+        sft_adapter=tuned,
+        base=recipe.base,
+        training=recipe.training,
+        rlhf=recipe.rlhf,
+        seed=recipe.seed,
+    )
+    result = evaluate(
+        run_id=run_id,
+        name=recipe.name,
+        champion=champion,
+        dataset=dataset,
+        candidate=candidate,
+        base=recipe.base,
+        spec=recipe.evaluation,
+        seed=recipe.seed,
+    )
+    return gate(run_id=run_id, spec=recipe.gate, dataset=dataset, candidate=candidate, result=result)
+
+
+@workflow
+def release(recipe: Recipe, run_id: str, champion: str, dataset: FlyteDirectory, candidate: FlyteDirectory) -> str:
+    """A candidate that passed becomes a version with a canary; returns the experiment's id."""
+    exported = export_gguf(
+        run_id=run_id,
+        champion=champion,
+        dataset=dataset,
+        candidate=candidate,
+        base=recipe.base,
+        spec=recipe.export,
+        seed=recipe.seed,
+    )
+    registered = register(run_id=run_id, champion=champion, exported=exported)
+    return launch_canary(
+        run_id=run_id,
+        version=registered.version,
+        control=registered.control,
+        ab_testing=recipe.ab_testing,
+        automation=recipe.automation,
+    )
+
+
+@workflow(on_failure=record_failure)
+def weekly(recipe: Recipe) -> str:
+    """curate → train_sft → align → evaluate → gate → export_gguf → register → launch_canary."""
+    turn = open_turn(recipe=recipe)
+    judged = (
+        conditional("enough_feedback")
+        .if_(turn.ready.is_true())
+        .then(learn(recipe=recipe, run_id=turn.run_id, window=turn.window, champion=turn.champion, replay=turn.replay))
+        .else_()
+        .then(wait_for_more(message=turn.message, window=turn.window))
+    )
+    outcome = (
+        conditional("gate")
+        .if_(judged.decision == "promote_to_canary")
+        .then(
+            release(
+                recipe=recipe,
+                run_id=turn.run_id,
+                champion=turn.champion,
+                dataset=judged.dataset,
+                candidate=judged.candidate,
+            )
+        )
+        .else_()
+        .then(keep_champion(decision=judged.decision))
+    )
+    return report(run_id=turn.run_id, message=turn.message, outcome=outcome)
