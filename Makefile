@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt images/llama_cpp.cmake
 	$(PIP) torch==2.13.0
 	$(PIP) scikit-build-core cmake ninja
 	PATH="$(CURDIR)/$(BIN):$$PATH" CMAKE_GENERATOR=Ninja \
-	  CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/images/llama_cpp.cmake" \
+	  CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF '-DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/images/llama_cpp.cmake'" \
 	  $(PIP) --no-build-isolation llama-cpp-python
 	$(PIP) -e '.[dev]'
 	@touch $@

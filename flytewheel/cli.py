@@ -6,10 +6,8 @@ is one line behind `error:`; exit 2 for a wrong recipe, setting or option, 1 for
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +15,16 @@ import click
 
 from flytewheel import __version__
 from flytewheel.errors import FlytewheelError
+from flytewheel.rollout_commands import rollout
+from flytewheel.terminal import as_json
+from flytewheel.terminal import open_services as _services
+from flytewheel.terminal import print_table as _table
+from flytewheel.terminal import say as _say
 
 if TYPE_CHECKING:
     from flytewheel.local.services import Services
     from registry.versions import Registry
 
-as_json = click.option("--json", "json_", is_flag=True, help="Print JSON instead of text.")
 sources_option = click.option(
     "--source", "sources", multiple=True, help="Only this stream; may be given more than once."
 )
@@ -47,29 +49,6 @@ def main() -> None:
     """People's reactions to your model's answers become next week's model."""
 
 
-def _say(value: Any, json_: bool, text: Callable[[], None]) -> None:
-    if json_:
-        from flytewheel.records import to_jsonable
-
-        click.echo(json.dumps(to_jsonable(value), indent=1, ensure_ascii=False, default=str))
-    else:
-        text()
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    texts = [head, *[tuple("" if cell is None else str(cell) for cell in row) for row in rows]]
-    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
-    for row in texts:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _services() -> Services:
-    from flytewheel.local.services import ensure_services
-    from flytewheel.settings import read_settings
-
-    return ensure_services(read_settings(), announce=lambda line: click.echo(line, err=True))
-
-
 def _registry() -> Registry:
     from flytewheel.turn import open_store
     from registry.versions import Registry
@@ -77,7 +56,7 @@ def _registry() -> Registry:
     return Registry(open_store(_services()))
 
 
-# ---------------------------------------------------------------------------------------------------- the loop
+# -------------------------------------------------------------------------------- the loop
 
 
 @main.command()
@@ -184,7 +163,7 @@ def _addresses(services: Services) -> list[tuple[Any, ...]]:
     ]
 
 
-# ---------------------------------------------------------------------------------------------------- feedback
+# -------------------------------------------------------------------------------- feedback
 
 
 @main.group()
@@ -204,8 +183,11 @@ def feedback() -> None:
 @as_json
 def feedback_import(interactions: Path, events: Path, source: str, json_: bool) -> None:
     """Store INTERACTIONS and EVENTS (.jsonl or .jsonl.gz); bad lines are quarantined, known ones skipped."""
+    from flytewheel.feedback.logs import check_log
     from flytewheel.feedback.store import FeedbackStore
 
+    for log in (interactions, events):
+        check_log(log)  # before any service is started
     services = _services()
     report = FeedbackStore(services.database_url).import_files(
         interactions, events, source=source, quarantine_dir=services.home / "quarantine"
@@ -255,7 +237,20 @@ def feedback_simulate(folder: Path, users: int, interactions: int, seed: int, js
     _say(report, json_, lambda: click.echo(f"{folder}: {report}"))
 
 
-# ---------------------------------------------------------------------------------------------------- models
+@feedback.command("permute")
+@click.argument("interactions", type=click.Path(path_type=Path))
+@click.argument("events", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--seed", default=1, show_default=True)
+def feedback_permute(interactions: Path, events: Path, folder: Path, seed: int) -> None:
+    """Deal the reactions out anew among the answers: the control log, on which no turn may promote."""
+    from flytewheel.feedback.permute import permute_labels
+
+    moved, swapped = permute_labels(interactions, events, folder, seed=seed)
+    click.echo(f"{folder}: {moved:,} events moved, {swapped:,} corrections changed places with their answer")
+
+
+# -------------------------------------------------------------------------------- models
 
 
 @main.group()
@@ -269,7 +264,7 @@ def models() -> None:
 def models_list(name: str | None, json_: bool) -> None:
     """List versions, newest first, with the aliases that point at them."""
     registry = _registry()
-    found = registry.list(name)
+    found = registry.list(name)[::-1]
     aliases: dict[tuple[str, str], str] = {}
     for each in sorted({manifest.name for manifest in found}):
         for alias, pointed_at in sorted(registry.aliases(each).items()):
@@ -318,7 +313,7 @@ def models_verify(name: str, version: str, json_: bool) -> None:
     sys.exit(0 if all(check.state == "ok" for check in checks) else 1)
 
 
-# ---------------------------------------------------------------------------------------------------- experiments
+# -------------------------------------------------------------------------------- experiments
 
 
 @main.group()
@@ -338,6 +333,8 @@ def experiments_list(json_: bool) -> None:
     ]
     _say(found, json_, lambda: _table(("experiment", "model", "state", "control", "treatment", "share"), rows))
 
+
+main.add_command(rollout)
 
 if __name__ == "__main__":
     main()

@@ -26,7 +26,13 @@ def find_commit(folder: Path) -> str:
 
 
 def describe_candidate(
-    recipe: Recipe, reports: Mapping[str, Mapping[str, Any]], *, run_id: str, code: Path, champion: str
+    recipe: Recipe,
+    reports: Mapping[str, Mapping[str, Any]],
+    *,
+    run_id: str,
+    code: Path,
+    champion: str,
+    base_digest: str,
 ) -> dict[str, Any]:
     """The facts of a trained candidate, from the reports of its run's stations.
 
@@ -36,12 +42,14 @@ def describe_candidate(
         run_id: the run.
         code: folder of the code that ran.
         champion: version that it was judged against; empty for the bare base.
+        base_digest: content of the base model (`models.base_digest`): a name says too little.
     """
     gate, exported = reports["gate"], reports["export_gguf"]
     return {
         "kind": "candidate",
         "run_id": run_id,
         "base_model": recipe.base.model,
+        "base_digest": base_digest,
         "dataset_digest": reports["curate"]["digest"],
         "recipe": to_jsonable(recipe),
         "recipe_digest": digest(recipe),
@@ -56,13 +64,14 @@ def describe_candidate(
 
 
 def describe_base(
-    recipe: Recipe, reports: Mapping[str, Mapping[str, Any]], *, run_id: str, code: Path
+    recipe: Recipe, reports: Mapping[str, Mapping[str, Any]], *, run_id: str, code: Path, base_digest: str
 ) -> dict[str, Any]:
     """The facts of the untouched base model, registered as iteration 0 so that the first canary has a control."""
     return {
         "kind": "base",
         "run_id": run_id,
         "base_model": recipe.base.model,
+        "base_digest": base_digest,
         "git_commit": find_commit(code),
         "parity": reports["export_gguf"]["base_parity"],
         "serve": reports["export_gguf"]["serve"],

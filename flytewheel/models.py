@@ -13,11 +13,22 @@ from typing import TYPE_CHECKING, Any
 
 from flytewheel.errors import BaseModelError
 from flytewheel.recipe import BaseModelSpec
+from flytewheel.records import digest, file_digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 POCKET = Path(__file__).parent / "pocket" / "weights"
+# What decides how a model in a folder behaves; a README or a figure beside it may change.
+_CONTENT = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "*.safetensors",
+    "*.bin",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,26 @@ def locate_base(spec: BaseModelSpec) -> str:
         return str(POCKET)
     folder = Path(spec.model).expanduser()
     return str(folder.resolve()) if folder.is_dir() else spec.model
+
+
+def base_digest(spec: BaseModelSpec) -> str:
+    """What the base model consists of, so that nothing learnt on other weights of the same name is mixed with these.
+
+    Returns:
+        For a folder the digest over its weights, configuration and tokenizer (each by name, size and SHA-256; about a
+        second a gigabyte); for a hub id the commit that it resolves to.
+
+    Raises:
+        BaseModelError: no such model, or no access to the hub.
+    """
+    folder = Path(locate_base(spec))
+    if folder.is_dir():
+        files = sorted({path for pattern in _CONTENT for path in folder.glob(pattern)})
+        return digest({path.name: {"size": path.stat().st_size, "sha256": file_digest(path)} for path in files})
+    from transformers.utils.hub import cached_file, extract_commit_hash
+
+    commit = extract_commit_hash(_load(spec, cached_file, filename="config.json"), None)
+    return commit or f"{spec.model}@{spec.revision or 'main'}"
 
 
 def load_tokenizer(spec: BaseModelSpec) -> PreTrainedTokenizerBase:

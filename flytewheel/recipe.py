@@ -35,7 +35,7 @@ Positive = Annotated[Number, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Quantization = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
-Metric = Literal["perplexity", "preference_accuracy", "regression_pass_rate", "rouge_l", "bleu"]
+Metric = Literal["perplexity", "preference_accuracy", "regression_pass_rate", "rouge_l", "bleu", "degenerate_share"]
 
 
 class Section(BaseModel):
@@ -224,10 +224,12 @@ class GateSpec(Section):
         default=("preference_accuracy",), description="each better than the champion's, interval clear of zero"
     )
     must_not_worsen: Many[Metric] = Field(
-        default=("perplexity", "regression_pass_rate"),
+        default=("perplexity", "regression_pass_rate", "degenerate_share"),
         description="not worse by more than the margin, interval included",
     )
-    margin: Share = Field(default=0.05, description="tolerated relative worsening of `must_not_worsen`")
+    margin: Share = Field(
+        default=0.05, description="tolerated worsening of `must_not_worsen`: relative, absolute for degenerate_share"
+    )
 
 
 class ExportSpec(Section):

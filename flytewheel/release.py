@@ -8,30 +8,37 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flytewheel import lineage, runs
+from flytewheel import lineage, models, runs
+from flytewheel.errors import RegistryError
 from flytewheel.experiment import launch
 from flytewheel.export.export import export_model
 from flytewheel.local.services import Services
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, BaseModelSpec, ExportSpec
 from flytewheel.records import Message, to_jsonable
-from flytewheel.turn import open_store
+from flytewheel.turn import CODE, open_store
 from registry.versions import Registry
 
-CODE = Path(__file__).resolve().parent.parent
 
-
-def fetch_adapter(services: Services, name: str, version: str, folder: Path) -> Path | None:
+def fetch_adapter(services: Services, name: str, version: str, folder: Path, *, base: BaseModelSpec) -> Path | None:
     """The champion's LoRA adapter, from the registry; `None` where the bare base is the champion.
 
     Raises:
-        RegistryError: the version is missing or does not match its digests.
+        BaseModelError: `base` cannot be read.
+        RegistryError: the version is missing, does not match its digests, or was trained on other weights than `base`.
     """
     if not version:
         return None
     registry = Registry(open_store(services))
-    files = [path for path in registry.show(name, version).files if path.startswith("adapter/")]
+    manifest = registry.show(name, version)
+    files = [path for path in manifest.files if path.startswith("adapter/")]
     if not files:
         return None
+    trained_on, found = manifest.facts.get("base_digest"), models.base_digest(base)
+    if trained_on not in (None, found):
+        raise RegistryError(
+            f"{name} {version} was trained on {base.model} {trained_on[:12]}, base.model is {found[:12]} now: "
+            "bring those weights back, or give the recipe another name"
+        )
     registry.download(name, version, folder, only=files)
     return folder / "adapter"
 
@@ -85,20 +92,23 @@ def register_versions(
     """
     registry = Registry(open_store(services))
     reports = runs.read_reports(services.database_url, run.run_id)
+    base_digest = models.base_digest(run.recipe.base)
     control = champion
     if not control:
         base = registry.register(
             run.name,
             list_files(exported / "base"),
-            facts=lineage.describe_base(run.recipe, reports, run_id=run.run_id, code=CODE),
-            key=f"base:{run.recipe.base.model}",
+            facts=lineage.describe_base(run.recipe, reports, run_id=run.run_id, code=CODE, base_digest=base_digest),
+            key=f"base:{run.recipe.base.model}:{base_digest}",
             now=now,
             base_version=True,
         )
         control = base.version
         if registry.get_alias(run.name, "champion") is None:
             registry.set_alias(run.name, "champion", control)
-    facts = lineage.describe_candidate(run.recipe, reports, run_id=run.run_id, code=CODE, champion=champion)
+    facts = lineage.describe_candidate(
+        run.recipe, reports, run_id=run.run_id, code=CODE, champion=champion, base_digest=base_digest
+    )
     manifest = registry.register(run.name, list_files(exported / "candidate"), facts=facts, key=run.run_id, now=now)
     registry.set_alias(run.name, "challenger", manifest.version)
     return manifest.version, control

@@ -80,7 +80,7 @@ def open_run(database_url: str, recipe: Recipe, window: Mapping[str, Any], *, no
     with connect(database_url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"run:{recipe.name}",))
         row = connection.execute(
-            """SELECT r.run_id, r."window", s.status = 'succeeded' FROM runs r
+            """SELECT r.run_id, r."window", coalesce(s.report ? 'digest', false) FROM runs r
                LEFT JOIN run_stations s ON s.run_id = r.run_id AND s.station = 'curate'
                WHERE r.name = %s AND r.recipe_digest = %s AND r.status <> 'succeeded'
                ORDER BY r.started_at DESC LIMIT 1""",
@@ -222,11 +222,14 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _mark(database_url: str, run_id: str, station: str, status: str, report: Mapping[str, Any]) -> None:
+    # A station that begins again keeps its last report: a run whose data set was frozen once stays with its window.
     with connect(database_url) as connection:
         connection.execute("UPDATE runs SET station = %s WHERE run_id = %s", (station, run_id))
         connection.execute(
             """INSERT INTO run_stations (run_id, station, status, report) VALUES (%s, %s, %s, %s)
-               ON CONFLICT (run_id, station) DO UPDATE SET status = excluded.status, report = excluded.report,
+               ON CONFLICT (run_id, station) DO UPDATE SET status = excluded.status,
+                   report = CASE excluded.status WHEN 'running' THEN run_stations.report - 'error'
+                       WHEN 'failed' THEN run_stations.report || excluded.report ELSE excluded.report END,
                    started_at = CASE WHEN excluded.status = 'running' THEN now() ELSE run_stations.started_at END,
                    ended_at = CASE WHEN excluded.status = 'running' THEN NULL ELSE clock_timestamp() END""",
             (run_id, station, status, Jsonb(to_jsonable(dict(report)))),

@@ -55,8 +55,13 @@ def summarise(services: Services, run_id: str) -> Summary:
         ("register", _registered),
         ("launch_canary", _launched),
     ):
-        if station in reports:
+        if station not in reports:
+            continue
+        if reports[station]["status"] in ("succeeded", "skipped"):
             rows.extend(describe(station, reports[station]))
+        else:
+            cause = reports[station].get("error")
+            rows.append((station, reports[station]["status"] + (f": {cause}" if cause else "")))
     decks = services.home / "runs" / run_id / "decks"
     rows.append(("decks", _relative(decks)))
     rows.append(("time", ", ".join(f"{name} {report['seconds']:.0f} s" for name, report in _in_order(reports))))

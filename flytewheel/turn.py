@@ -10,16 +10,18 @@ from typing import Any
 
 from flytewheel import models, runs
 from flytewheel.dataset import Dataset, DatasetCard
-from flytewheel.errors import DatasetError
+from flytewheel.errors import DatasetError, FeedbackError
 from flytewheel.feedback.store import FeedbackStore
 from flytewheel.feedback.window import close_window, write_window
+from flytewheel.local.pyflyte import FAILED
 from flytewheel.local.services import Services
-from flytewheel.recipe import Recipe
+from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message, to_jsonable
 from flytewheel.training.align import check_method
 from registry.store import ObjectStore
 from registry.versions import Registry
 
+CODE = Path(__file__).resolve().parent.parent
 _TASK = re.compile(r"'tasks\.\w+\.(\w+)'")
 
 
@@ -60,19 +62,18 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
     Raises:
         RecipeError: the alignment method is not offered.
         BaseModelError: the base model does not exist. Both are found out before anything is stored.
-        FeedbackError: a log named by the recipe cannot be read.
+        FeedbackError: a file named by the recipe is missing or cannot be read.
         DatabaseError, StoreError: a service is away.
     """
     print(f"device: {models.find_device()}", flush=True)
     check_method(recipe.rlhf)
     models.load_tokenizer(recipe.base)
+    locate_cases(recipe.curation)
+    logs = locate_logs(recipe.feedback)
     store = open_store(services)
-    if recipe.feedback.files is not None:
+    if logs is not None:
         report = FeedbackStore(services.database_url).import_files(
-            Path(recipe.feedback.files.interactions),
-            Path(recipe.feedback.files.feedback),
-            source=recipe.sources[0],
-            quarantine_dir=services.home / "quarantine",
+            *logs, source=recipe.sources[0], quarantine_dir=services.home / "quarantine"
         )
         print(report.describe(), flush=True)
     window = close_window(services.database_url, recipe.sources, limit=recipe.curation.max_interactions)
@@ -92,8 +93,54 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
     verb = "resumes" if run.resumed else "opens"
     message = f"run {run.run_id} {verb}: {kept.interactions:,} interactions, {kept.events:,} feedback events"
     print(message, flush=True)
-    replay = runs.previous_dataset(services.database_url, recipe.name) or ""
+    frozen = runs.read_reports(services.database_url, run.run_id).get("curate", {})
+    # A frozen data set comes out the same again only with what was mixed into it then.
+    replay = frozen.get("replay", runs.previous_dataset(services.database_url, recipe.name) or "")
     return OpenedTurn(run.run_id, True, message, folder, champion, replay)
+
+
+def locate_input(path: str, field: str) -> Path:
+    """Finds a file that a recipe names: from the current folder on, else from the folder that this code lies in.
+
+    Args:
+        path: As the recipe has it.
+        field: Of the recipe, for the message.
+
+    Raises:
+        FeedbackError: it is in neither place.
+    """
+    places = list(dict.fromkeys((Path.cwd() / Path(path).expanduser(), CODE / path)))
+    for place in places:
+        if place.is_file():
+            return place
+    looked = " or ".join(str(place.parent) for place in places)
+    raise FeedbackError(f"{field}: no file {path!r} under {looked}; correct the path, or start from its folder")
+
+
+def locate_logs(feedback: FeedbackSpec) -> tuple[Path, Path] | None:
+    """The logs that the recipe wants imported: interactions and feedback; `None` where it names none.
+
+    Raises:
+        FeedbackError: one of them is missing.
+    """
+    if feedback.files is None:
+        return None
+    return (
+        locate_input(feedback.files.interactions, "feedback.files.interactions"),
+        locate_input(feedback.files.feedback, "feedback.files.feedback"),
+    )
+
+
+def locate_cases(curation: CurationSpec) -> CurationSpec:
+    """The rules with the place where their regression cases were found.
+
+    Raises:
+        FeedbackError: the file of regression cases is missing.
+    """
+    if curation.regression_cases is None:
+        return curation
+    found = locate_input(curation.regression_cases, "curation.regression_cases")
+    return curation.model_copy(update={"regression_cases": str(found)})
 
 
 def publish_dataset(services: Services, folder: Path, card: DatasetCard) -> None:
@@ -126,9 +173,10 @@ def fetch_dataset(services: Services, name: str) -> Path:
     return folder
 
 
-def describe_card(card: DatasetCard) -> dict[str, Any]:
-    """The part of a data set's card that a run's report keeps."""
+def describe_card(card: DatasetCard, *, replay: str) -> dict[str, Any]:
+    """The part of a data set's card that a run's report keeps, and the earlier data set that was mixed in."""
     return {
+        "replay": replay,
         "digest": card.digest,
         "content_digest": card.content_digest,
         "interactions": card.interactions,
@@ -170,4 +218,4 @@ def record_failure(services: Services, recipe: Recipe, node: str, message: str) 
     cause = lines[-1] if lines else "no message"
     run = runs.fail_open_run(services.database_url, recipe, station=station, error=cause)
     where = f"run {run.run_id}: " if run else ""
-    return f"✗ {where}station {station} failed: {cause}"
+    return f"{FAILED}{where}station {station} failed: {cause}"

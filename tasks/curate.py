@@ -46,7 +46,7 @@ def curate(
             Path(window.download()),
             out,
             feedback=feedback,
-            curation=curation,
+            curation=turn.locate_cases(curation),
             rlhf=rlhf,
             base=base,
             seed=seed,
@@ -56,6 +56,6 @@ def curate(
             progress=station.progress,
         )
         turn.publish_dataset(services, out, card)
-        station.report = turn.describe_card(card)
+        station.report = turn.describe_card(card, replay=replay)
         Deck("data set", station.show(decks.describe("curate", station.report)))
         return FlyteDirectory(str(out))

@@ -56,7 +56,7 @@ def evaluate(
             Path(dataset.download()),
             out,
             candidate=Path(candidate.download()),
-            champion=release.fetch_adapter(services, name, champion, new_folder("champion")),
+            champion=release.fetch_adapter(services, name, champion, new_folder("champion"), base=base),
             base=base,
             evaluation=spec,
             seed=seed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.error.error import FlyteError
@@ -39,7 +41,5 @@ def report(run_id: str, message: str, outcome: str) -> str:
 
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS)
 def record_failure(recipe: Recipe, err: FlyteError | None = None) -> None:
-    print(
-        turn.record_failure(connect(), recipe, err.failed_node_id if err else "", err.message if err else ""),
-        flush=True,
-    )
+    sys.stdout = sys.stderr  # the last thing that runs: what Flyte prints next is its trace, pages long, to stdout
+    print(turn.record_failure(connect(), recipe, err.failed_node_id if err else "", err.message if err else ""))

@@ -1,4 +1,5 @@
-"""When the loop turns by itself: Sunday 02:00 UTC, and whenever the hourly look finds that a turn is due.
+"""When the loop turns by itself: Sunday 02:00 UTC, and whenever the hourly look finds that a turn is due. A running
+canary is looked at hourly too, at half past, when the other look is over.
 
 The recipe is `recipes/laptop.yaml` unless `FLYTEWHEEL_RECIPE` names another at registration: a schedule's inputs are
 fixed then. One turn at a time: a second one is skipped.
@@ -15,6 +16,7 @@ from flytekit.models.concurrency import ConcurrencyLimitBehavior
 from flytekit.models.core.execution import WorkflowExecutionPhase
 
 from flytewheel.recipe import Recipe, load_recipe
+from workflows.rollout import rollout
 from workflows.triggers import triggers
 from workflows.weekly import weekly
 
@@ -54,5 +56,12 @@ triggers_hourly = LaunchPlan.get_or_create(
     name="triggers_hourly",
     fixed_inputs={"recipe": RECIPE},
     schedule=CronSchedule(schedule="0 * * * *"),
+    concurrency=ONE_AT_A_TIME,
+)
+rollout_hourly = LaunchPlan.get_or_create(
+    rollout,
+    name="rollout_hourly",
+    fixed_inputs={"recipe": RECIPE},
+    schedule=CronSchedule(schedule="30 * * * *"),
     concurrency=ONE_AT_A_TIME,
 )

@@ -99,7 +99,7 @@ def build_dataset(
             "events": digest(events),
             "recipe": {
                 "feedback": feedback,
-                "curation": curation,
+                "curation": curation.model_copy(update={"regression_cases": None}),  # the cases count, not their place
                 "min_chosen_quality": rlhf.min_chosen_quality,
                 "base": base,
             },

@@ -2,9 +2,10 @@
 
 A metric that must improve does so when the interval of its difference is clear of zero in the good direction; clear of
 zero in the bad one it rejects; anything else holds. A metric that must not worsen passes when even the interval's bad
-end lies within the margin (a share of the champion's figure), rejects when even the good end lies beyond it, and holds
-where the interval straddles it. A figure that is missing, not finite or contradictory holds: no answer is no pass. One
-rejection rejects, else one hold holds. So nothing that gets worse can turn another verdict into a promotion.
+end lies within the margin (a share of the champion's figure; absolute for rare errors), rejects when even the good
+end lies beyond it, and holds where the interval straddles it. A figure that is missing, not finite or contradictory
+holds: no answer is no pass. One rejection rejects, else one hold holds. So nothing that gets worse can turn another
+verdict into a promotion.
 
 An improvement also needs enough users to be claimed at all: with n of them all pointing one way, chance alone does that
 with probability 2·2⁻ⁿ (the sign test), so below 6 users no interval at 95 % means what it says, however narrow.
@@ -21,6 +22,7 @@ from flytewheel.evaluation.report import LOWER_IS_BETTER, Evaluation, tellable
 from flytewheel.recipe import GateSpec
 from flytewheel.records import Decision, Verdict
 
+RARE = frozenset({"degenerate_share"})  # errors near zero: a share of the champion's figure would tolerate nothing
 _SEVERITY = {Decision.PROMOTE_TO_CANARY: 0, Decision.HOLD: 1, Decision.REJECT: 2}
 _NAMED_CASES = 5
 
@@ -93,8 +95,11 @@ def _judge_worsening(name: str, found: Comparison, margin: float) -> Finding:
     if span is None or champion is None:
         return _cannot_tell(name, found)
     figures = _describe(name, found)
-    tolerated = margin * abs(champion)
-    limit = f"the tolerated worsening of {tolerated:.4g} ({margin:.0%} of the champion's)"
+    if name in RARE:
+        tolerated, of = margin, "of all answers"
+    else:
+        tolerated, of = margin * abs(champion), "of the champion's"
+    limit = f"the tolerated worsening of {tolerated:.4g} ({margin:.0%} {of})"
     if span[0] >= -tolerated:
         return Decision.PROMOTE_TO_CANARY, f"for: {figures}; not worse than {limit}"
     if span[1] < -tolerated:

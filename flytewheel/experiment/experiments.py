@@ -78,7 +78,16 @@ def open_experiment(
             return Opened(_same_launch(earlier, name, control, treatment), created=False)
         running = _select(connection, "name = %s AND state = 'running'", (name,))
         for experiment in running:
-            _stop(connection, experiment, f"superseded by {treatment}", actor, "superseded", "rolled_back")
+            close_experiment(
+                connection, experiment, f"superseded by {treatment}", actor, action="superseded", state="rolled_back"
+            )
+        # One that was paused has no running experiment any more, and would keep its model's only place for ever.
+        for (paused,) in connection.execute(
+            "SELECT experiment_id FROM rollouts WHERE name = %s AND state IN ('active', 'paused')", (name,)
+        ).fetchall():
+            _advance(
+                connection, paused, actor, "superseded", {"reason": f"superseded by {treatment}"}, state="rolled_back"
+            )
         connection.execute(
             "INSERT INTO experiments (experiment_id, name, state, control, treatment, share, body, launch_key)"
             " VALUES (%s, %s, 'running', %s, %s, %s, %s, %s)",
@@ -90,7 +99,7 @@ def open_experiment(
             (rollout_id, name, experiment_id),
         )
         detail = {"control": control, "treatment": treatment, "share": share, "launch_key": launch_key}
-        _log(connection, rollout_id, 0, actor, "opened", detail)
+        log_rollout(connection, rollout_id, 0, actor, "opened", detail)
         opened = _select(connection, "experiment_id = %s", (experiment_id,))[0]
     return Opened(opened, created=True, superseded=running[0].experiment_id if running else None)
 
@@ -129,14 +138,16 @@ def stop_experiment(
         ExperimentError: no such experiment.
     """
     with connect(database_url) as connection:
-        experiment = _lock(connection, experiment_id)
+        experiment = lock_experiment(connection, experiment_id)
         if experiment.running:
-            _stop(connection, experiment, reason, actor, "stopped", "promoted" if promoted else "rolled_back")
+            state = "promoted" if promoted else "rolled_back"
+            close_experiment(connection, experiment, reason, actor, action="stopped", state=state)
         return _select(connection, "experiment_id = %s", (experiment_id,))[0]
 
 
 def set_share(database_url: str, experiment_id: str, share: float, *, actor: str) -> Experiment:
-    """Sets the treatment's share, in [0, 1], of a running experiment.
+    """Sets the treatment's share, in [0, 1], of a running experiment. What was seen under another share is another
+    stratum, so the rollout's stage begins anew.
 
     Raises:
         ExperimentError: no such experiment, it has stopped, or the share is outside [0, 1].
@@ -144,14 +155,13 @@ def set_share(database_url: str, experiment_id: str, share: float, *, actor: str
     if not 0.0 <= share <= 1.0:
         raise ExperimentError(f"experiment {experiment_id}: share {share!r} must be in [0, 1]")
     with connect(database_url) as connection:
-        experiment = _lock(connection, experiment_id)
+        experiment = lock_experiment(connection, experiment_id)
         if not experiment.running:
             raise ExperimentError(
                 f"experiment {experiment_id} has stopped ({experiment.reason}); its share stays; open another"
             )
         if experiment.share != share:
-            connection.execute("UPDATE experiments SET share = %s WHERE experiment_id = %s", (share, experiment_id))
-            _advance(connection, experiment_id, actor, "set_share", {"from": experiment.share, "to": share})
+            move_share(connection, experiment, share, actor, action="set_share")
         return _select(connection, "experiment_id = %s", (experiment_id,))[0]
 
 
@@ -201,7 +211,12 @@ def _same_launch(earlier: Experiment, name: str, control: str, treatment: str) -
     return earlier
 
 
-def _lock(connection: Connection, experiment_id: str) -> Experiment:
+def lock_experiment(connection: Connection, experiment_id: str) -> Experiment:
+    """Locks an experiment's row until the transaction ends, and reads it. Lock it before its rollout.
+
+    Raises:
+        ExperimentError: no such experiment.
+    """
     connection.execute("SELECT 1 FROM experiments WHERE experiment_id = %s FOR UPDATE", (experiment_id,))
     found = _select(connection, "experiment_id = %s", (experiment_id,))
     if not found:
@@ -209,14 +224,59 @@ def _lock(connection: Connection, experiment_id: str) -> Experiment:
     return found[0]
 
 
-def _stop(
-    connection: Connection, experiment: Experiment, reason: str, actor: str, action: str, rollout_state: str
+def close_experiment(
+    connection: Connection,
+    experiment: Experiment,
+    reason: str,
+    actor: str,
+    *,
+    action: str,
+    state: str,
+    detail: Mapping[str, Any] | None = None,
+    fence: int | None = None,
 ) -> None:
+    """Stops a locked experiment and leaves its rollout in `state`, logged as `action` with the reason and `detail`.
+
+    Raises:
+        ExperimentError: the rollout's fence is not `fence` (where given); the transaction must be given up.
+    """
     connection.execute(
         "UPDATE experiments SET state = 'stopped', reason = %s, stopped_at = now() WHERE experiment_id = %s",
         (reason, experiment.experiment_id),
     )
-    _advance(connection, experiment.experiment_id, actor, action, {"reason": reason}, state=rollout_state)
+    told = {"reason": reason, **(detail or {})}
+    _advance(connection, experiment.experiment_id, actor, action, told, state=state, fence=fence)
+
+
+def move_share(
+    connection: Connection,
+    experiment: Experiment,
+    share: float,
+    actor: str,
+    *,
+    action: str,
+    stage: int | None = None,
+    detail: Mapping[str, Any] | None = None,
+    fence: int | None = None,
+) -> None:
+    """Sets a locked experiment's share, and with `stage` the rollout's stage, which begins now; logged as `action`.
+
+    Raises:
+        ExperimentError: the rollout's fence is not `fence` (where given); the transaction must be given up.
+    """
+    connection.execute("UPDATE experiments SET share = %s WHERE experiment_id = %s", (share, experiment.experiment_id))
+    told = {"from": experiment.share, "to": share, **(detail or {})}
+    _advance(connection, experiment.experiment_id, actor, action, told, begins=True, stage=stage, fence=fence)
+
+
+def log_rollout(
+    connection: Connection, rollout_id: str, fence: int, actor: str, action: str, detail: Mapping[str, Any]
+) -> None:
+    """Adds a line to the log of a rollout."""
+    connection.execute(
+        "INSERT INTO rollout_log (rollout_id, fence, actor, action, detail) VALUES (%s, %s, %s, %s, %s)",
+        (rollout_id, fence, actor, action, json.dumps(detail)),
+    )
 
 
 def _advance(
@@ -227,20 +287,18 @@ def _advance(
     detail: Mapping[str, Any],
     *,
     state: str | None = None,
+    stage: int | None = None,
+    begins: bool = False,
+    fence: int | None = None,
 ) -> None:
     changed = connection.execute(
-        "UPDATE rollouts SET fence = fence + 1, state = coalesce(%s, state)"
-        " WHERE experiment_id = %s AND state IN ('active', 'paused') RETURNING rollout_id, fence",
-        (state, experiment_id),
+        "UPDATE rollouts SET fence = fence + 1, state = coalesce(%s, state), stage = coalesce(%s, stage),"
+        " stage_since = CASE WHEN %s THEN now() ELSE stage_since END"
+        " WHERE experiment_id = %s AND state IN ('active', 'paused') AND fence = coalesce(%s, fence)"
+        " RETURNING rollout_id, fence",
+        (state, stage, begins, experiment_id, fence),
     ).fetchall()
-    for rollout_id, fence in changed:
-        _log(connection, rollout_id, fence, actor, action, detail)
-
-
-def _log(
-    connection: Connection, rollout_id: str, fence: int, actor: str, action: str, detail: Mapping[str, Any]
-) -> None:
-    connection.execute(
-        "INSERT INTO rollout_log (rollout_id, fence, actor, action, detail) VALUES (%s, %s, %s, %s, %s)",
-        (rollout_id, fence, actor, action, json.dumps(detail)),
-    )
+    if fence is not None and not changed:
+        raise ExperimentError(f"the rollout of {experiment_id} is no longer at fence {fence}; look again")
+    for rollout_id, token in changed:
+        log_rollout(connection, rollout_id, token, actor, action, detail)

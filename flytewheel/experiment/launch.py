@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from flytewheel.errors import RouterError
+from flytewheel.experiment.experiments import Experiment
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,19 @@ def set_champion(router_url: str, admin_key: str, *, name: str, version: str, ti
     url = f"{router_url.rstrip('/')}/models/{name}/champion"
     before = _ask("PUT", url, admin_key, {"version": version}, timeout_s)["before"]
     return None if before is None else str(before)
+
+
+def follow_experiment(router_url: str, admin_key: str, experiment: Experiment, *, timeout_s: float = 120.0) -> None:
+    """Has the router serve an experiment as it is stored, now rather than at its next look; changes nothing stored.
+
+    Raises:
+        RouterError: the router is away; it reads what is stored when it comes back.
+    """
+    url = f"{router_url.rstrip('/')}/experiments/{experiment.experiment_id}"
+    if experiment.running:
+        _ask("PATCH", url, admin_key, {"share": experiment.share}, timeout_s)
+    else:
+        _ask("POST", f"{url}/stop", admin_key, {"reason": experiment.reason or "stopped"}, timeout_s)
 
 
 def _ask(method: str, url: str, admin_key: str, body: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from flytewheel.feedback.logs import check_log
+
 Line = dict[str, Any]
 
 
@@ -35,7 +37,12 @@ def permute_labels(
 
     Returns:
         How many events changed their interaction, and how many corrections changed places with their answer.
+
+    Raises:
+        FeedbackError: a log is missing or not readable.
     """
+    check_log(interactions)
+    check_log(feedback)
     chance = random.Random(seed)
     answers = [(text, _parse(text, "response")) for text in read_lines(interactions)]
     events = [(text, _parse(text, "event_id")) for text in read_lines(feedback)]

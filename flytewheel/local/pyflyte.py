@@ -18,6 +18,7 @@ from pathlib import Path
 
 from flytewheel.local.services import Services
 
+FAILED = "✗ "  # begins the one line of standard error that is for a person
 _RAISED = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$")
 
 
@@ -66,8 +67,14 @@ def prepare_environment(services: Services, scratch: Path) -> dict[str, str]:
 
 
 def find_cause(trace: str) -> str:
-    """The line of a trace that says what went wrong: the last error's message, without Flyte's frame around it."""
+    """The line of a trace that says what went wrong: ours, else the last error's message without Flyte's frame.
+
+    A trace of Flyte's is wrapped to the terminal's width, so a message taken from it may end early.
+    """
     lines = [line.strip() for line in trace.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if line.startswith(FAILED):
+            return line.removeprefix(FAILED)
     for index in range(len(lines) - 1, -1, -1):
         if found := _RAISED.match(lines[index]):
             message = found.group(2)

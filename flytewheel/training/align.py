@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from flytewheel.dataset import Dataset, digest_content
 from flytewheel.errors import BaseModelError, DatasetError, RecipeError
-from flytewheel.models import Device, find_device, load_tokenizer, locate_base
+from flytewheel.models import Device, base_digest, find_device, load_tokenizer, locate_base
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.records import Preference, Unpaired
@@ -137,6 +137,7 @@ def align(
         data=digest_content(dataset),
         recipe={
             "base": base.model_dump(mode="json"),
+            "base_digest": base_digest(base),
             "training": training.model_dump(mode="json"),
             "rlhf": rlhf.model_dump(mode="json"),
         },

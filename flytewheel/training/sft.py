@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flytewheel.dataset import Dataset, digest_content
 from flytewheel.errors import DatasetError
-from flytewheel.models import Device, find_device, load_tokenizer
+from flytewheel.models import Device, base_digest, find_device, load_tokenizer
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, TrainingSpec
 from flytewheel.training.arguments import (
@@ -68,7 +68,11 @@ def train_sft(
     manifest = Manifest(
         station="sft",
         data=digest_content(dataset),
-        recipe={"base": base.model_dump(mode="json"), "training": training.model_dump(mode="json")},
+        recipe={
+            "base": base.model_dump(mode="json"),
+            "base_digest": base_digest(base),
+            "training": training.model_dump(mode="json"),
+        },
         seed=seed,
     )
     with open_checkpoints(checkpoints, manifest) as folder:

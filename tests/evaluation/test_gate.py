@@ -74,6 +74,17 @@ def test_a_metric_that_must_not_worsen_and_is_better_when_lower(low: float, high
     assert "tolerated worsening of 0.1 (5% of the champion's)" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "decision"),
+    [(0.0, 0.0, PROMOTE), (0.0, 0.05, PROMOTE), (0.0, 0.06, HOLD), (0.06, 0.2, REJECT), (-0.3, -0.1, PROMOTE)],
+)
+def test_the_margin_of_rare_errors_is_absolute(low: float, high: float, decision: Decision) -> None:
+    """The champion has none: a relative margin would tolerate none either; 5 points of all answers are tolerated."""
+    verdict = judge(keep=("degenerate_share",), degenerate_share=compare(high, 0.0, low, high))
+    assert verdict.decision is decision
+    assert "tolerated worsening of 0.05 (5% of all answers)" in verdict.reasons[0]
+
+
 def test_lower_perplexity_counts_as_improvement() -> None:
     better, worse = compare(1.5, 2.0, -0.6, -0.4), compare(2.5, 2.0, 0.4, 0.6)
     assert judge(("perplexity",), perplexity=better).decision is PROMOTE

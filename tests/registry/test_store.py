@@ -93,6 +93,7 @@ def _free_port() -> int:
         (f"http://127.0.0.1:{_free_port()}", "Connection refused"),
         ("http://no-such-host.invalid:9000", "no such host"),
     ],
+    ids=["nothing listens", "no such host"],
 )
 def test_a_store_that_is_away_is_one_line_soon(url: str, reason: str) -> None:
     started = time.monotonic()

@@ -1,0 +1,112 @@
+"""Reads where a rollout stands: its row with its experiment's arms, and its log, which is only ever appended to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flytewheel.database import Connection, connect
+from flytewheel.errors import ExperimentError
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A rollout's row with its experiment's arms. `share` is the treatment's; `stage_hours` is how long its stage
+    lasts by now, in the database's time.
+    """
+
+    rollout_id: str
+    name: str
+    experiment_id: str
+    state: str
+    stage: int
+    fence: int
+    since: datetime
+    stage_hours: float
+    control: str
+    treatment: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a rollout's log."""
+
+    at: datetime
+    fence: int
+    actor: str
+    action: str
+    detail: Mapping[str, Any]
+
+
+def read_rollout(database_url: str, name: str) -> tuple[Rollout, list[Entry]]:
+    """The newest rollout of a model with its log, the newest line first.
+
+    Raises:
+        ExperimentError: there is none.
+    """
+    with connect(database_url) as connection:
+        rollout = find_rollout(connection, name=name)
+        if rollout is None:
+            raise ExperimentError(f"no rollout of {name!r}: a turn of the loop launches one (`flytewheel run RECIPE`)")
+        return rollout, read_log(connection, rollout.rollout_id)
+
+
+def find_rollout(
+    connection: Connection, *, name: str | None = None, experiment_id: str | None = None, rollout_id: str | None = None
+) -> Rollout | None:
+    """The rollout of this experiment or id, or the model's newest, open ones first; None where a model has none.
+
+    Raises:
+        ExperimentError: no such experiment, or not exactly one of the three is given.
+    """
+    given = {"name": name, "experiment_id": experiment_id, "rollout_id": rollout_id}
+    asked = [(column, value) for column, value in given.items() if value]
+    if len(asked) != 1:
+        raise ExperimentError("a rollout is named by its model, its experiment or its id: give one of the three")
+    found = _select(connection, f"r.{asked[0][0]} = %s", asked[0][1])
+    if not found and experiment_id is not None:
+        raise ExperimentError(
+            f"no rollout of experiment {experiment_id!r}; list them with `flytewheel experiments list`"
+        )
+    return found[0] if found else None
+
+
+def _select(connection: Connection, condition: str, value: str) -> list[Rollout]:
+    rows = connection.execute(
+        "SELECT r.rollout_id, r.name, r.experiment_id, r.state, r.stage, r.fence, r.stage_since,"
+        " extract(epoch FROM now() - r.stage_since)::float8 / 3600, e.control, e.treatment, e.share"
+        f" FROM rollouts r JOIN experiments e USING (experiment_id) WHERE {condition}"
+        " ORDER BY r.state IN ('active', 'paused') DESC, r.created_at DESC, r.rollout_id".encode(),
+        (value,),
+    )
+    return [Rollout(*row) for row in rows]
+
+
+def lock_fence(connection: Connection, rollout_id: str) -> int | None:
+    """Locks a rollout's row until the transaction ends; its fencing token, None where there is no such rollout."""
+    row = connection.execute("SELECT fence FROM rollouts WHERE rollout_id = %s FOR UPDATE", (rollout_id,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def read_log(connection: Connection, rollout_id: str) -> list[Entry]:
+    """The log of a rollout, the newest line first."""
+    rows = connection.execute(
+        "SELECT at, fence, actor, action, detail FROM rollout_log WHERE rollout_id = %s ORDER BY entry DESC",
+        (rollout_id,),
+    )
+    return [Entry(*row) for row in rows]
+
+
+def last_decision(connection: Connection, rollout: Rollout) -> Entry | None:
+    """What the newest tick of the present stage said; every change raises the fence and so ends the stage's entries."""
+    log = read_log(connection, rollout.rollout_id)
+    return next((entry for entry in log if entry.action in ("hold", "promote") and entry.fence == rollout.fence), None)
+
+
+def is_approved(connection: Connection, rollout: Rollout) -> bool:
+    """Whether someone approved the present stage's step."""
+    log = read_log(connection, rollout.rollout_id)
+    return any(entry.action == "approved" and entry.fence == rollout.fence for entry in log)

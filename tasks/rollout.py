@@ -1,0 +1,67 @@
+"""The arrow from canary to everyone, or back: the tick decides and stores, the others have the router follow at once.
+
+A tick's decision is stored with its evidence in one transaction, so trying any of these again changes nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flytekit import Deck, current_context, task
+
+from flytewheel import decks
+from flytewheel.experiment import rollout
+from flytewheel.recipe import Recipe
+from images import core
+from tasks import DECK, SECRETS, SHORT, SMALL
+from tasks.services import connect
+
+
+class Ticked(NamedTuple):
+    """A decision (`advance`, `promote`, `roll_back`, `stop_for_srm`, `hold` or `none`) about an experiment, made at a
+    fencing token; `message` says why.
+    """
+
+    decision: str
+    experiment_id: str
+    fence: int
+    message: str
+
+
+@task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
+def tick_rollout(recipe: Recipe) -> Ticked:
+    actor = f"execution {current_context().execution_id.name}"
+    ticked = rollout.tick(connect().database_url, recipe.ab_testing, recipe.automation, name=recipe.name, actor=actor)
+    Deck("rollout", decks.describe("rollout", ticked.facts()))
+    message = f"{ticked.decision}: {'; '.join(ticked.reasons)}"
+    print(message, flush=True)
+    return Ticked(ticked.decision, ticked.experiment_id, ticked.fence, message)
+
+
+@task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
+def advance(decision: str, experiment_id: str, fence: int, message: str) -> str:
+    return _carry_out(decision, experiment_id, fence, message)
+
+
+@task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
+def roll_back(decision: str, experiment_id: str, fence: int, message: str) -> str:
+    return _carry_out(decision, experiment_id, fence, message)
+
+
+@task(container_image=core, requests=SMALL, retries=2, timeout=SHORT)
+def keep_stage(message: str) -> str:
+    return message
+
+
+def _carry_out(decision: str, experiment_id: str, fence: int, message: str) -> str:
+    services = connect()
+    served = rollout.carry_out(
+        services.database_url,
+        router_url=services.router_url,
+        admin_key=services.admin_key,
+        experiment_id=experiment_id,
+        decision=decision,
+        fence=fence,
+    )
+    Deck("rollout", decks.describe("rollout", {"decision": message, "served": served}))
+    return f"{message}; {served}"

@@ -1,0 +1,186 @@
+"""Guardrails: formulas against numbers worked by hand, behaviour against simulated canaries."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flytewheel.errors import ExperimentError
+from flytewheel.experiment.guardrails import (
+    Finding,
+    choose_tau,
+    estimate_ratio,
+    has_sample_ratio_mismatch,
+    judge,
+    log_e_value,
+    srm_log_e_value,
+)
+from flytewheel.experiment.metrics import UserSums
+from flytewheel.recipe import Guardrail
+
+THUMBS = Guardrail(metric="thumbs_up_rate", relative_margin=0.05)
+ERRORS = Guardrail(metric="error_rate", absolute_margin=0.01)
+
+
+def sums(numerators: object, denominators: object) -> UserSums:
+    return UserSums(np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float))
+
+
+def look(guardrail: Guardrail, control: UserSums, treatment: UserSums, *, burn_in_users: int = 50) -> Finding:
+    return judge(guardrail, control, treatment, burn_in_users=burn_in_users, confidence_level=0.95)
+
+
+def test_the_variance_of_a_ratio_by_hand() -> None:
+    # R = 6/8. Residuals 1 − 1.5, 3 − 3, 2 − 1.5: squares sum to 0.5; 3/2 · 0.5 / 8² = 0.01171875.
+    ratio = estimate_ratio(sums([1, 3, 2], [2, 4, 2]))
+    assert ratio is not None
+    assert (ratio.estimate, ratio.variance, ratio.users, ratio.total) == (0.75, 0.01171875, 3, 8)
+
+
+def test_the_e_value_by_hand() -> None:
+    # τ²I = 3, z = 2: a² = 3/4, E = 2 · 4^(−½) · e^(0.75 · 4 / 2) · Φ(1.7320508) = 4.4816891 · 0.9583677 = 4.2951061
+    assert math.exp(log_e_value(2.0, information=3.0, tau=1.0)) == pytest.approx(4.2951061, rel=1e-6)
+
+
+@given(z=st.floats(-6, 6), information=st.floats(0.1, 100), tau=st.floats(0.01, 1))
+def test_the_e_value_is_the_half_normal_mixture(z: float, information: float, tau: float) -> None:
+    delta = np.linspace(0, 9 * tau, 40_001)
+    error = 1 / math.sqrt(information)
+    prior = 2 * np.exp(-((delta / tau) ** 2) / 2) / (tau * math.sqrt(2 * math.pi))
+    likelihood_ratio = np.exp(delta * z / error - delta**2 * information / 2)
+    mixed = float(np.trapezoid(prior * likelihood_ratio, delta))
+    assert math.exp(log_e_value(z, information, tau)) == pytest.approx(mixed, rel=1e-4)
+
+
+def test_far_from_the_alternative_the_logarithm_stays_finite() -> None:
+    near, far = log_e_value(-29.9, 1e6, 1.0), log_e_value(-30.1, 1e6, 1.0)
+    assert near > far > near - 0.1  # the two ways of computing Φ's tail meet
+    assert math.isfinite(log_e_value(-1e6, 1e6, 1.0))
+    assert math.isfinite(log_e_value(1e6, 1e6, 1.0))
+
+
+def test_tau_by_hand() -> None:
+    # c = −2 ln 0.05 + ln(1 − 2 ln 0.05) = 5.99146 + 1.94469 = 7.93616; planned information for a margin of 1:
+    # (1.64485 + 0.84162)² = 6.18256; τ² = 7.93616 / 3.09128 = 2.56727.
+    assert choose_tau(1.0, 0.05) ** 2 == pytest.approx(2.56727, rel=1e-4)
+    assert choose_tau(-0.03, 0.05) == pytest.approx(0.03 * math.sqrt(2.56727), rel=1e-4)
+
+
+def test_sample_ratio_by_hand() -> None:
+    # Beta(500, 500) at one half: two users, both treatment: (500/1000 · 501/1001) / 0.25 = 1.000999
+    assert math.exp(srm_log_e_value(0, 2, 0.5)) == pytest.approx(500 / 1000 * 501 / 1001 / 0.25)
+    # Beta(100, 900) at a tenth: (100/1000 · 101/1001) / 0.01 = 1.008991
+    assert math.exp(srm_log_e_value(0, 2, 0.1)) == pytest.approx(100 / 1000 * 101 / 1001 / 0.01)
+    assert not has_sample_ratio_mismatch(900, 100, 0.1)
+    assert has_sample_ratio_mismatch(3400, 600, 0.1)
+    assert not has_sample_ratio_mismatch(0, 600, 1.0)  # nobody is split
+
+
+def many(rate: float, users: int, *, per_user: int = 10) -> UserSums:
+    """Users with `per_user` requests each, whose successes come to `rate` in all and differ a little."""
+    total = round(rate * users * per_user)
+    numerators = np.full(users, total // users)
+    numerators[: total - numerators.sum()] += 1
+    return sums(numerators, np.full(users, per_user))
+
+
+@pytest.mark.parametrize(
+    ("guardrail", "control", "treatment", "outcome", "reason"),
+    [
+        (THUMBS, many(0.7, 2000), many(0.7, 2000), "cleared", "not worse"),
+        (THUMBS, many(0.7, 2000), many(0.5, 200), "harm", "worse"),
+        (THUMBS, many(0.7, 2000), many(0.665, 2000), "hold", "cannot tell"),  # on the margin
+        (THUMBS, many(0.7, 2000), many(0.9, 200), "cleared", "not worse"),
+        (ERRORS, many(0.01, 2000), many(0.1, 200), "harm", "worse"),
+        (ERRORS, many(0.01, 2000), many(0.01, 2000), "cleared", "not worse"),
+        (THUMBS, many(0.7, 2000), many(0.5, 49), "hold", "fewer than 50 users"),
+        (THUMBS, many(0.7, 49), many(0.5, 2000), "hold", "fewer than 50 users"),
+        (ERRORS, many(0.0, 2000), many(0.0, 99), "hold", "fewer than 10 events"),  # 990 requests · 1 % < 10
+        (ERRORS, many(0.0, 2000), many(0.0, 101), "cleared", "not worse"),  # no error ever: it need not hold for ever
+        (THUMBS, sums([], []), many(0.7, 100), "hold", "no data in control"),
+        (THUMBS, many(0.7, 100), sums([], []), "hold", "no data in treatment"),
+        (THUMBS, many(0.7, 100), sums([math.nan] * 90, [1.0] * 90), "hold", "no data in treatment"),
+        (THUMBS, many(0.0, 100), many(0.0, 100), "hold", "margin is zero"),
+        (Guardrail(metric="error_rate", relative_margin=0.05), many(1.0, 99), many(1.0, 99), "hold", "zero variance"),
+    ],
+)
+def test_outcomes(guardrail: Guardrail, control: UserSums, treatment: UserSums, outcome: str, reason: str) -> None:
+    found = look(guardrail, control, treatment)
+    assert (found.outcome, reason in found.reason) == (outcome, True), found
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(ExperimentError, match="known are thumbs_up_rate"):
+        look(Guardrail(metric="smiles", absolute_margin=0.1), many(0.5, 100), many(0.5, 100))
+
+
+# ------------------------------------------------------------------------------------------------- simulated canaries
+
+USERS, SHARE, DAYS, CORRELATION, RATE = 4000, 0.1, 14, 0.2, 0.7
+
+
+def draw_looks(generator: np.random.Generator, effect: float) -> Iterator[tuple[UserSums, UserSums]]:
+    """Fourteen daily looks at one canary: a tenth of 4,000 users, half a vote a day each, correlated within a user.
+
+    A user's own rate is Beta with the arm's mean and an intra-user correlation of 0.2; `effect` is the treatment's
+    relative one.
+    """
+    treated = generator.random(USERS) < SHARE
+    mean = np.where(treated, RATE * (1 + effect), RATE)
+    weight = 1 / CORRELATION - 1
+    own = generator.beta(mean * weight, (1 - mean) * weight)
+    votes = generator.poisson(0.5, size=(DAYS, USERS))
+    ups = generator.binomial(votes, own)
+    for day_votes, day_ups in zip(votes.cumsum(axis=0), ups.cumsum(axis=0), strict=True):
+        seen = day_votes > 0
+        control, treatment = seen & ~treated, seen & treated
+        yield sums(day_ups[control], day_votes[control]), sums(day_ups[treatment], day_votes[treatment])
+
+
+def simulate(effect: float, *, canaries: int, seed: int) -> Counter[str]:
+    """How many canaries called harm, and were cleared, at any of their looks."""
+    generator = np.random.default_rng(seed)
+    counts: Counter[str] = Counter()
+    for _ in range(canaries):
+        counts.update(
+            {look(THUMBS, control, treatment).outcome for control, treatment in draw_looks(generator, effect)}
+        )
+    return counts
+
+
+CANARIES = 600
+TOLERANCE = 3 * math.sqrt(0.05 * 0.95 / CANARIES)  # three standard errors of a share of 5 %: 2.7 points
+
+
+def test_identical_arms_are_not_called_harm() -> None:
+    assert simulate(0.0, canaries=CANARIES, seed=1)["harm"] / CANARIES <= 0.05 + TOLERANCE
+
+
+def test_exactly_on_the_margin_neither_side_errs_more_than_it_may() -> None:
+    counts = simulate(-0.05, canaries=CANARIES, seed=2)
+    assert counts["harm"] / CANARIES <= 0.05 + TOLERANCE
+    assert counts["cleared"] / CANARIES <= 0.05 + TOLERANCE
+
+
+def test_a_loss_of_thirty_percent_is_found() -> None:
+    counts = simulate(-0.3, canaries=60, seed=3)
+    assert counts["harm"] == 60
+    assert counts["cleared"] == 0
+
+
+def test_a_true_split_is_not_called_a_mismatch_and_a_broken_one_is() -> None:
+    generator = np.random.default_rng(4)
+
+    def stops(rate: float, share: float) -> bool:
+        treated = np.cumsum(generator.random(USERS) < rate)
+        looks = range(11, USERS, 12)  # hourly, twelve new users an hour
+        return any(has_sample_ratio_mismatch(n + 1 - int(treated[n]), int(treated[n]), share) for n in looks)
+
+    assert sum(stops(0.1, 0.1) for _ in range(500)) <= 3  # at most one in a thousand: P(more than 3 of 500) < 0.2 %
+    assert all(stops(0.14, 0.1) for _ in range(20))

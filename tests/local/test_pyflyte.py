@@ -1,0 +1,61 @@
+"""How `flytewheel run` calls pyflyte, and what it makes of a trace; real calls are in tests/workflows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flytewheel.local.pyflyte import find_cause, find_pyflyte, find_workflow, prepare_environment
+from flytewheel.settings import read_settings
+from tests.local.test_services import SERVICES
+
+FLYTES_OWN = """
+╭──────────────────── Traceback (most recent call last) ────────────────────╮
+│ flytewheel/models.py:101 in load_tokenizer                                 │
+│ ❱ 101 │   tokenizer: Any = _load(spec, AutoTokenizer.from_pretrained)      │
+╰────────────────────────────────────────────────────────────────────────────╯
+BaseModelError: Error encountered while executing 'tasks.open_turn.open_turn':
+  base.model './none': no such folder
+"""
+
+
+@pytest.mark.parametrize(
+    ("trace", "cause"),
+    [
+        ("✗ run r: station align failed: no pairs\n" + FLYTES_OWN, "run r: station align failed: no pairs"),
+        ("Loading weights: 100%\n✗ station open_turn failed: x\n", "station open_turn failed: x"),
+        (FLYTES_OWN, "base.model './none': no such folder"),
+        (
+            "Traceback (most recent call last):\n  File x\nflytewheel.errors.StoreError: store is away\n",
+            "store is away",
+        ),
+        ("ValueError: first\nKeyError: 'last'\n\n", "'last'"),
+        ("Killed\n", "Killed"),
+        ("", "pyflyte ended without a message"),
+    ],
+)
+def test_the_cause_is_one_line_of_the_trace(trace: str, cause: str) -> None:
+    assert find_cause(trace) == cause
+
+
+def test_a_turn_gets_the_services_quiet_libraries_and_a_scratch_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "false")  # what a person has set stays
+    monkeypatch.setenv("TMPDIR", "elsewhere")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    environ = prepare_environment(SERVICES, tmp_path)
+    assert read_settings(environ).home == SERVICES.home
+    assert environ["FLYTEWHEEL_DATABASE_URL"] == SERVICES.database_url
+    assert environ["FLYTE_LOCAL_CACHE_ENABLED"] == "false"
+    assert environ["WANDB_SILENT"] == "false"
+    assert environ["TMPDIR"] == str(tmp_path)
+    assert int(environ["OMP_NUM_THREADS"]) >= 1
+    assert environ["PATH"]
+
+
+def test_workflow_and_program_are_found_without_importing_them() -> None:
+    assert find_workflow().parts[-2:] == ("workflows", "weekly.py")
+    assert find_workflow().is_file()
+    assert Path(find_pyflyte()).name == "pyflyte"

@@ -1,0 +1,73 @@
+"""Run as a child process: registers one turn's versions and is killed by SIGKILL before the n-th write, for growing n.
+
+    python register_child.py SERVICES EXPORTED RUN…
+
+SERVICES is the JSON of the services' environment. Forks one process for each run id given, the n-th killed before its
+n-th write to the object store, and prints how each ended; stops after the first that came to its end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flytewheel import release, runs
+from flytewheel.local.services import Services, find_services
+from flytewheel.settings import read_settings
+from registry.store import ObjectStore
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+WRITES = ("put_bytes", "put_file", "put_if_absent", "put_if_match")
+
+
+def main(services: str, exported: str, *run_ids: str) -> None:
+    found = find_services(read_settings(json.loads(services)))
+    for kill, run_id in enumerate(run_ids):
+        pid = os.fork()
+        if pid == 0:
+            _arm_after_opening(kill)
+            run = runs.read_run(found.database_url, run_id)
+            release.register_versions(found, run, Path(exported), champion="", now=NOW)
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(code, flush=True)
+        if code == 0:
+            break
+
+
+def _arm_after_opening(kill: int) -> None:
+    """Counts what is written after the store was probed."""
+    open_store = release.open_store
+
+    def opened(services: Services) -> ObjectStore:
+        store = open_store(services)
+        _arm(kill)
+        return store
+
+    release.open_store = opened  # type: ignore[assignment]
+
+
+def _arm(kill: int) -> None:
+    left = kill
+
+    def armed(write: Any) -> Any:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+            return write(*args, **kwargs)
+
+        return counted
+
+    for name in WRITES:
+        setattr(ObjectStore, name, armed(getattr(ObjectStore, name)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,135 @@
+"""What Flyte is told about each task and workflow: local runs ignore most of it, so it is asserted here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flytekit.models.concurrency import ConcurrencyLimitBehavior
+
+from flytewheel.recipe import Recipe
+from flytewheel.runs import STATIONS
+from workflows import launch_plans
+from workflows.triggers import triggers
+from workflows.weekly import learn, release, weekly
+
+TASKS: dict[str, Any] = {
+    node.flyte_entity.name.rpartition(".")[2]: node.flyte_entity
+    for workflow in (learn, release)
+    for node in workflow.nodes
+}
+SHELLS: dict[str, Any] = {
+    **TASKS,
+    **{
+        entity.name.rpartition(".")[2]: entity
+        for node in (*weekly.nodes, *triggers.nodes, weekly.failure_node)
+        if hasattr(entity := node.flyte_entity, "metadata")
+    },
+}
+PURE = {"curate", "train_sft", "align", "evaluate"}
+
+
+def test_the_weekly_workflow_is_the_loop_in_its_order() -> None:
+    assert tuple(TASKS) == STATIONS
+    assert [node.flyte_entity.name.rpartition(".")[2] for node in weekly.nodes] == [
+        "open_turn",
+        "enough_feedback",
+        "gate",
+        "report",
+    ]
+    for (name, branch), (then, otherwise) in zip(
+        [(node.flyte_entity.name, node.flyte_entity) for node in weekly.nodes[1:3]],
+        [(learn.name, "wait_for_more"), (release.name, "keep_champion")],
+        strict=True,
+    ):
+        cases = branch._ifelse_block
+        assert cases.case.then_node.flyte_entity.name == then, name
+        assert cases.else_node.flyte_entity.name.endswith(otherwise), name
+    assert weekly.failure_node.flyte_entity.name == "tasks.report.record_failure"
+
+
+def test_a_turn_is_opened_reported_and_watched_by_tasks_of_their_own() -> None:
+    assert set(SHELLS) == {*STATIONS, "open_turn", "report", "record_failure", "check_triggers"}
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_every_task_is_tried_again_timed_out_and_given_resources_and_secrets(name: str) -> None:
+    shell = SHELLS[name]
+    assert shell.metadata.retries >= 1
+    assert timedelta(0) < shell.metadata.timeout <= timedelta(hours=12)
+    assert shell.resources.requests.cpu
+    assert shell.resources.requests.mem
+    assert {secret.group for secret in shell.security_context.secrets} == {"flytewheel"}
+    assert {secret.env_var for secret in shell.security_context.secrets} >= {
+        "FLYTEWHEEL_DATABASE_URL",
+        "FLYTEWHEEL_S3_SECRET_KEY",
+        "FLYTEWHEEL_ADMIN_KEY",
+    }
+    assert shell.container_image.name.startswith("flytewheel-")
+
+
+@pytest.mark.parametrize("name", STATIONS)
+def test_every_station_has_a_deck_without_the_list_of_packages(name: str) -> None:
+    assert TASKS[name].enable_deck
+    assert {field.value for field in TASKS[name].deck_fields} == {"Input", "Output"}
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_only_the_pure_ones_are_cached_and_not_by_their_run(name: str) -> None:
+    metadata = SHELLS[name].metadata
+    assert metadata.cache is (name in PURE)
+    if name in PURE:
+        assert metadata.cache_version
+        assert metadata.cache_ignore_input_vars == ("run_id",)
+
+
+def test_cache_versions_are_those_of_the_core() -> None:
+    from flytewheel.curation import build
+    from flytewheel.evaluation import evaluate
+    from flytewheel.training import checkpoints
+
+    versions = {name: TASKS[name].metadata.cache_version for name in PURE}
+    assert versions == {
+        "curate": build.CODE_VERSION,
+        "train_sft": checkpoints.CODE_VERSION,
+        "align": checkpoints.CODE_VERSION,
+        "evaluate": evaluate.CODE_VERSION,
+    }
+
+
+@pytest.mark.parametrize("name", STATIONS)
+def test_what_loads_a_model_asks_for_a_gpu_and_the_trainers_image(name: str) -> None:
+    heavy = name in {"train_sft", "align", "evaluate", "export_gguf"}
+    assert (TASKS[name].resources.requests.gpu == "1") is heavy
+    assert TASKS[name].container_image.name == ("flytewheel-trainer" if heavy else "flytewheel-core")
+    assert bool(TASKS[name].metadata.interruptible) is (name in {"train_sft", "align"})  # they go on from checkpoints
+
+
+def test_launch_plans_run_one_turn_at_a_time_on_sunday_night() -> None:
+    by_hand, on_sunday, hourly = (
+        launch_plans.weekly_by_hand,
+        launch_plans.weekly_on_sunday,
+        launch_plans.triggers_hourly,
+    )
+    assert on_sunday.schedule.cron_schedule.schedule == "0 2 * * 0"
+    assert hourly.schedule.cron_schedule.schedule == "0 * * * *"
+    assert by_hand.schedule is None
+    for plan in (by_hand, on_sunday, hourly):
+        assert plan.concurrency.max_concurrency == 1
+        assert plan.concurrency.behavior == ConcurrencyLimitBehavior.SKIP
+    assert set(on_sunday.fixed_inputs.literals) == set(hourly.fixed_inputs.literals) == {"recipe"}
+
+
+def test_notifications_go_where_the_recipe_says() -> None:
+    def choose(**notify: list[str]) -> list[tuple[str, int]]:
+        recipe = Recipe.model_validate({"name": "demo", "base": {"model": "pocket"}, "automation": {"notify": notify}})
+        found = launch_plans.choose_notifications(recipe)
+        return [(type(each).__name__, len(each.phases)) for each in found]
+
+    assert choose() == []
+    assert choose(slack=["a@example.org"], pagerduty=["b@example.org"], email=["c@example.org"]) == [
+        ("Slack", 4),
+        ("Email", 4),
+        ("PagerDuty", 3),  # failures only
+    ]

@@ -1,0 +1,55 @@
+"""Decks from the reports that the stations leave; those of whole turns are in tests/workflows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flytewheel import decks
+from flytewheel.records import Interval, to_jsonable
+
+INTERVAL = to_jsonable(Interval(0.5, 0.4, 0.6))
+
+
+def test_a_data_sets_deck_shows_each_step_and_why_rows_went() -> None:
+    report: dict[str, Any] = {
+        "digest": "d1",
+        "interactions": 1200,
+        "events": 7,
+        "counts": {"sft": {"train": 3, "test": 1}},
+        "topics": {"disk": 3},
+        "steps": [
+            {
+                "name": "screen",
+                "rows_in": 9,
+                "rows_out": 4,
+                "dropped": {"toxic": 5},
+                "examples": {"toxic": ["<EMAIL_1> is a <b>"]},
+                "changed": {},
+            }
+        ],
+    }
+    deck = decks.describe("curate", report)
+    assert "1,200 interactions, 7 feedback events" in deck
+    assert "toxic 5" in deck
+    assert "&lt;EMAIL_1&gt; is a &lt;b&gt;" in deck
+    assert "data set d1" in deck
+
+
+def test_a_trainings_deck_draws_the_loss() -> None:
+    report = {
+        "method": "sft",
+        "curve": [{"step": 1, "loss": 2.0}, {"step": 2, "eval_loss": 1.5}, {"step": 3, "loss": 1.0}],
+    }
+    deck = decks.describe("train_sft", report)
+    assert "loss over step: 2 to 1" in deck
+    assert "<svg" not in decks.describe("align", {"method": "skipped", "curve": []})
+
+
+def test_an_evaluations_deck_compares_and_a_verdicts_lists_reasons() -> None:
+    metric = {"candidate": INTERVAL, "champion": INTERVAL, "difference": to_jsonable(Interval(None, None, None))}
+    deck = decks.describe("evaluate", {"metrics": {"rouge_l": metric}})
+    assert "<td>rouge_l</td><td>0.500 [0.400, 0.600]</td>" in deck
+    assert "cannot tell" in deck
+    verdict = decks.describe("gate", {"decision": "hold", "reasons": ["cannot tell: few"], "metrics": {}})
+    assert "<p>hold</p>" in verdict
+    assert "cannot tell: few" in verdict

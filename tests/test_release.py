@@ -1,0 +1,161 @@
+"""From a judged candidate to versions in a real registry, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flytewheel import release, runs
+from flytewheel.errors import RegistryError
+from flytewheel.local.services import Services
+from flytewheel.models import base_digest
+from flytewheel.recipe import AbTestingSpec, AutomationSpec, BaseModelSpec, Recipe
+from flytewheel.turn import open_store
+from registry.store import ObjectStore
+from registry.versions import Registry
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+POCKET = BaseModelSpec(model="pocket")
+REPORTS: dict[str, dict[str, Any]] = {
+    "curate": {"digest": "d"},
+    "gate": {"decision": "promote_to_canary", "reasons": ["for: better"], "metrics": {"perplexity": 1.1}},
+    "export_gguf": {"parity": {"Q8_0": "held"}, "base_parity": {"Q8_0": "held"}, "serve": "model-Q8_0.gguf"},
+}
+
+
+@pytest.fixture
+def here(
+    database_url: str, store: ObjectStore, services: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Services:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    return Services(
+        home=tmp_path / "home",
+        database_url=database_url,
+        s3_url=services.s3_url,
+        s3_access_key=services.s3_access_key,
+        s3_secret_key=services.s3_secret_key,
+        s3_region=None,
+        s3_bucket=store.bucket,
+        router_url="http://127.0.0.1:9",
+        admin_key="k",
+        assignment_key="k",
+    )
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Path:
+    for side in ("base", "candidate"):
+        (tmp_path / "exported" / side).mkdir(parents=True)
+        (tmp_path / "exported" / side / "model-Q8_0.gguf").write_bytes(side.encode())
+    adapter = tmp_path / "exported" / "candidate" / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    (adapter / "adapter_model.safetensors").write_bytes(b"lora")
+    return tmp_path / "exported"
+
+
+def judged_run(here: Services, name: str = "oncall", seed: int = 7) -> runs.Run:
+    recipe = Recipe.model_validate({"name": name, "seed": seed, "base": {"model": "pocket"}})
+    run = runs.open_run(here.database_url, recipe, {}, now=NOW, execution="e")
+    for station, report in REPORTS.items():
+        with runs.run_station(here.database_url, here.home, run.run_id, station) as open_station:
+            open_station.report = report
+    return run
+
+
+def register(here: Services, run: runs.Run, exported: Path, champion: str = "") -> tuple[str, str]:
+    return release.register_versions(here, run, exported, champion=champion, now=NOW)
+
+
+def test_the_first_turn_registers_the_base_as_champion_and_the_candidate(here: Services, exported: Path) -> None:
+    run = judged_run(here)
+    assert register(here, run, exported) == ("v1.202647.1", "v1.202647.0")
+    assert register(here, run, exported) == ("v1.202647.1", "v1.202647.0")  # again: nothing new
+    registry = Registry(open_store(here))
+    base, candidate = registry.list("oncall")
+    assert registry.aliases("oncall") == {"champion": base.version, "challenger": candidate.version}
+    assert sorted(candidate.files) == [
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "model-Q8_0.gguf",
+    ]
+    assert (base.facts["kind"], candidate.facts["kind"]) == ("base", "candidate")
+    assert candidate.facts["verdict"] == "promote_to_canary"
+    assert candidate.facts["judged_against"] == "base"
+    assert candidate.facts["base_digest"] == base.facts["base_digest"] == base_digest(POCKET)
+
+
+def test_later_turns_register_the_candidate_only(here: Services, exported: Path) -> None:
+    register(here, judged_run(here), exported)
+    second = register(here, judged_run(here, seed=8), exported, champion="v1.202647.0")
+    assert second == ("v1.202647.2", "v1.202647.0")
+    registry = Registry(open_store(here))
+    assert registry.aliases("oncall") == {"champion": "v1.202647.0", "challenger": "v1.202647.2"}
+    assert registry.show("oncall", "challenger").facts["judged_against"] == "v1.202647.0"
+
+
+def test_a_kill_before_any_write_leaves_whole_versions_or_none(here: Services, exported: Path) -> None:
+    judged = [judged_run(here, name=f"model-{number}") for number in range(24)]
+    environ = {**os.environ, "PYTHONPATH": str(release.CODE)}
+    script = Path(__file__).with_name("register_child.py")
+    command = [sys.executable, str(script), json.dumps(here.environ()), str(exported), *(run.run_id for run in judged)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    codes = [int(line) for line in done.stdout.split()]
+    assert codes[-1] == 0, done.stderr
+    assert set(codes[:-1]) == {-signal.SIGKILL}
+    registry = Registry(open_store(here))
+    seen = []
+    for run in judged[: len(codes)]:
+        visible = registry.list(run.name)
+        seen.append(len(visible))
+        for manifest in visible:
+            assert {check.state for check in registry.verify(run.name, manifest.version)} == {"ok"}
+        assert register(here, run, exported) == ("v1.202647.1", "v1.202647.0")
+        assert [manifest.version for manifest in registry.list(run.name)] == ["v1.202647.0", "v1.202647.1"]
+        assert registry.aliases(run.name) == {"champion": "v1.202647.0", "challenger": "v1.202647.1"}
+    assert seen == sorted(seen)  # the later the kill, the more is there: first nothing, then the base, then both
+    assert set(seen) == {0, 1, 2}
+    assert len(codes) > 10  # blobs, manifests, claims, pointers, aliases, the log
+
+
+def test_the_champions_adapter_comes_back_and_only_for_its_own_base(
+    here: Services, exported: Path, tmp_path: Path
+) -> None:
+    register(here, judged_run(here), exported)
+
+    def fetch(version: str, base: BaseModelSpec = POCKET) -> Path | None:
+        return release.fetch_adapter(here, "oncall", version, tmp_path / "got", base=base)
+
+    assert fetch("") is None
+    assert fetch("v1.202647.0") is None  # the bare base
+    adapter = fetch("v1.202647.1")
+    assert adapter == tmp_path / "got" / "adapter"
+    assert (adapter / "adapter_model.safetensors").read_bytes() == b"lora"
+    assert not (tmp_path / "got" / "model-Q8_0.gguf").exists()
+    (tmp_path / "regenerated").mkdir()
+    (tmp_path / "regenerated" / "config.json").write_text("{}")
+    with pytest.raises(RegistryError, match=r"oncall v1\.202647\.1 was trained on .* bring those weights back"):
+        fetch("v1.202647.1", BaseModelSpec(model=str(tmp_path / "regenerated")))
+
+
+def test_without_auto_experiment_it_only_says_how(here: Services) -> None:
+    report = release.launch_canary(
+        here,
+        judged_run(here),
+        version="v1.202647.1",
+        control="v1.202647.0",
+        ab_testing=AbTestingSpec(),
+        automation=AutomationSpec(auto_experiment=False),
+    )
+    assert report == {
+        "skipped": "automation.auto_experiment is off: v1.202647.1 waits in the registry",
+        "experiment_id": "",
+    }
