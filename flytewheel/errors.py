@@ -7,6 +7,8 @@ line prints it behind ``error:`` and exits with ``exit_code``; nothing else of t
 
 from __future__ import annotations
 
+import click
+
 
 class FlytewheelError(Exception):
     """Base of every error that a user is meant to read."""
@@ -14,15 +16,18 @@ class FlytewheelError(Exception):
     exit_code = 1
 
 
-class RecipeError(FlytewheelError):
-    """A recipe could not be read: every fault is listed, each with its path."""
+class RecipeError(FlytewheelError, click.UsageError):
+    """A recipe could not be read: every fault is listed, each with its path.
+
+    It is click's usage error as well, so that `pyflyte run --recipe` says it as it says a wrong option.
+    """
 
     exit_code = 2
 
     def __init__(self, source: str, faults: list[str]) -> None:
         self.source = source
         self.faults = faults
-        super().__init__(f"{source}: {'; '.join(faults)}")
+        click.UsageError.__init__(self, f"{source}: {'; '.join(faults)}")
 
 
 class SettingsError(FlytewheelError):

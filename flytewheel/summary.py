@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ from flytewheel.figures import describe_interval
 from flytewheel.local.services import Services
 from flytewheel.records import Interval
 
+METRICS = ("perplexity", "preference_accuracy", "regression_pass_rate", "rouge_l", "bleu")  # the rest by name
+OUTCOME = ("gate", "verdict", "decks")  # the first row that comes after the comparison
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -19,21 +22,27 @@ class Summary:
 
     run: runs.Run
     rows: tuple[tuple[str, str], ...]
+    metrics: tuple[tuple[str, str, str, str], ...] = ()
 
     def facts(self) -> dict[str, str]:
-        return dict(self.rows)
+        """Everything as one mapping, for the deck."""
+        compared = {name: " / ".join(figures) for name, *figures in self.metrics}
+        return {**dict(self.rows), **compared}
 
     def print(self) -> None:
-        """Writes the table to the terminal."""
+        """Writes the turn to the terminal: what went in, candidate against champion, what came out."""
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(title=f"Turn {self.run.run_id}", show_header=False, title_justify="left", expand=False)
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, line in self.rows:
-            table.add_row(name, line, end_section=name in {"unpaired", "after align", "reasons"})
-        Console(soft_wrap=False, width=None if Console().is_terminal else 120).print(table)
+        console = Console(width=None if Console().is_terminal else 120)
+        outcome = next((index for index, row in enumerate(self.rows) if row[0] in OUTCOME), len(self.rows))
+        compared = Table("metric", "candidate", "champion", "difference", title_justify="left")
+        for row in self.metrics:
+            compared.add_row(*row)
+        console.print(_rows_as_table(f"Turn {self.run.run_id}", self.rows[:outcome]))
+        if self.metrics:
+            console.print(compared)
+        console.print(_rows_as_table(None, self.rows[outcome:]))
 
 
 def summarise(services: Services, run_id: str) -> Summary:
@@ -45,11 +54,12 @@ def summarise(services: Services, run_id: str) -> Summary:
     run = runs.read_run(services.database_url, run_id)
     reports = runs.read_reports(services.database_url, run_id)
     rows: list[tuple[str, str]] = [("recipe", f"{run.name} on base {run.recipe.base.model}")]
+    evaluated = reports.get("evaluate", {})
     for station, describe in (
         ("curate", _curated),
         ("train_sft", _trained),
         ("align", _trained),
-        ("evaluate", _evaluated),
+        ("evaluate", _nothing),
         ("gate", _judged),
         ("export_gguf", _exported),
         ("register", _registered),
@@ -65,7 +75,7 @@ def summarise(services: Services, run_id: str) -> Summary:
     decks = services.home / "runs" / run_id / "decks"
     rows.append(("decks", _relative(decks)))
     rows.append(("time", ", ".join(f"{name} {report['seconds']:.0f} s" for name, report in _in_order(reports))))
-    return Summary(run, tuple(rows))
+    return Summary(run, tuple(rows), _compared(evaluated.get("metrics", {})))
 
 
 def _curated(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -98,14 +108,22 @@ def _trained(station: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _evaluated(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = []
-    for name, metric in report["metrics"].items():
-        candidate, champion, difference = (
-            describe_interval(Interval(**metric[key])) for key in ("candidate", "champion", "difference")
+def _nothing(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return []  # its figures have a table of their own
+
+
+def _compared(metrics: Mapping[str, Any]) -> tuple[tuple[str, str, str, str], ...]:
+    names = [name for name in METRICS if name in metrics]
+    names += sorted(set(metrics) - set(names))
+    return tuple(
+        (
+            name,
+            describe_interval(Interval(**metrics[name]["candidate"])),
+            describe_interval(Interval(**metrics[name]["champion"])),
+            describe_interval(Interval(**metrics[name]["difference"])),
         )
-        rows.append((name, f"candidate {candidate}   champion {champion}   difference {difference}"))
-    return rows
+        for name in names
+    )
 
 
 def _judged(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -125,6 +143,17 @@ def _launched(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [("experiment", str(report["skipped"]))]
     share = f"{report['share']:.0%} to {report['treatment']}, the rest to {report['control']}"
     return [("experiment", f"{report['experiment_id']}: {share}"), ("router", report["router"])]
+
+
+def _rows_as_table(title: str | None, rows: Sequence[tuple[str, str]]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def _in_order(reports: Mapping[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

@@ -40,4 +40,4 @@ def test_a_file_that_is_no_model_ends_it_with_one_line(tmp_path: Path) -> None:
     with start(tmp_path / "model.gguf") as process:
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (1, b"")
-    assert "\nerror: llama.cpp does not load model.gguf" in err.decode()
+    assert "error: llama.cpp does not load model.gguf" in err.decode()
