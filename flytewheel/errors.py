@@ -7,13 +7,15 @@ line prints it behind ``error:`` and exits with ``exit_code``; nothing else of t
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import click
 
 
 class FlytewheelError(Exception):
     """Base of every error that a user is meant to read."""
 
-    exit_code = 1
+    exit_code: ClassVar[int] = 1
 
 
 class RecipeError(FlytewheelError, click.UsageError):
@@ -22,7 +24,7 @@ class RecipeError(FlytewheelError, click.UsageError):
     It is click's usage error as well, so that `pyflyte run --recipe` says it as it says a wrong option.
     """
 
-    exit_code = 2
+    exit_code: ClassVar[int] = 2
 
     def __init__(self, source: str, faults: list[str]) -> None:
         self.source = source
@@ -33,7 +35,7 @@ class RecipeError(FlytewheelError, click.UsageError):
 class SettingsError(FlytewheelError):
     """An environment variable of the service has a wrong value."""
 
-    exit_code = 2
+    exit_code: ClassVar[int] = 2
 
 
 class DatabaseError(FlytewheelError):
