@@ -59,7 +59,8 @@ def find_device() -> Device:
     if torch.backends.mps.is_available():
         major = int((platform.mac_ver()[0] or "0").split(".")[0])
         return Device("mps", platform.machine(), "bfloat16" if major >= 14 else "float32")
-    return Device("cpu", f"{torch.get_num_threads()} threads", "float32")
+    threads = torch.get_num_threads()
+    return Device("cpu", "1 thread" if threads == 1 else f"{threads} threads", "float32")
 
 
 def locate_base(spec: BaseModelSpec) -> str:
