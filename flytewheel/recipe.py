@@ -9,39 +9,18 @@ default. In YAML write either 2e-4 or 0.0002.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from flytewheel.errors import RecipeError
+from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults
 
-_SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
-
-
-def _read_scientific(value: object) -> object:
-    """YAML 1.1 reads `2e-4` as text, because it has no point; people write it all the same."""
-    return float(value) if isinstance(value, str) and _SCIENTIFIC.fullmatch(value) else value
-
-
-_Item = TypeVar("_Item")
-Many = Annotated[tuple[_Item, ...], Strict(False)]  # YAML and JSON bring lists
-Number = Annotated[float, BeforeValidator(_read_scientific)]
-Share = Annotated[Number, Field(ge=0, le=1)]
-Positive = Annotated[Number, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-AtLeastOne = Annotated[int, Field(ge=1)]
 Quantization = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
 Metric = Literal["perplexity", "preference_accuracy", "regression_pass_rate", "rouge_l", "bleu", "degenerate_share"]
-
-
-class Section(BaseModel):
-    """Base of every part: unknown keys are refused, values are not coerced, nothing changes afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class BaseModelSpec(Section):
@@ -365,22 +344,6 @@ class Recipe(Section):
     def sources(self) -> tuple[str, ...]:
         """The feedback streams that this recipe learns from."""
         return self.feedback.sources or (self.name,)
-
-
-def list_faults(error: ValidationError) -> list[str]:
-    """Each fault of a pydantic error as `path: what was expected, what came`."""
-    faults = []
-    for fault in error.errors():
-        path = ".".join(str(part) for part in fault["loc"]) or "recipe"
-        if fault["type"] == "extra_forbidden":
-            faults.append(f"{path}: unknown key")
-        elif fault["type"] == "missing":
-            faults.append(f"{path}: required, but missing")
-        elif fault["type"] == "value_error":
-            faults.append(f"{path}: {str(fault['msg']).removeprefix('Value error, ')}")
-        else:
-            faults.append(f"{path}: {fault['msg']}, got {fault['input']!r}")
-    return faults
 
 
 def load_recipe(path: str | Path) -> Recipe:

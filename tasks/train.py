@@ -7,6 +7,7 @@ run that is started again after a kill, goes on from the newest complete one.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
@@ -23,19 +24,21 @@ from tasks import DECK, LARGE, LONG, SECRETS
 from tasks.folders import HashedDirectory, new_folder
 from tasks.services import connect
 
-
-@task(
-    container_image=trainer,
-    requests=LARGE,
-    retries=3,
-    timeout=LONG,
-    interruptible=True,
-    secret_requests=SECRETS,
-    cache=True,
-    cache_version=CODE_VERSION,
-    cache_ignore_input_vars=("run_id",),
+TRAINING: dict[str, Any] = {
+    "container_image": trainer,
+    "requests": LARGE,
+    "retries": 3,
+    "timeout": LONG,
+    "interruptible": True,
+    "secret_requests": SECRETS,
+    "cache": True,
+    "cache_version": CODE_VERSION,
+    "cache_ignore_input_vars": ("run_id",),
     **DECK,
-)
+}
+
+
+@task(**TRAINING)
 def train_sft(
     run_id: str, dataset: HashedDirectory, base: BaseModelSpec, training: TrainingSpec, seed: int
 ) -> HashedDirectory:
@@ -57,18 +60,7 @@ def train_sft(
         return FlyteDirectory(str(out))
 
 
-@task(
-    container_image=trainer,
-    requests=LARGE,
-    retries=3,
-    timeout=LONG,
-    interruptible=True,
-    secret_requests=SECRETS,
-    cache=True,
-    cache_version=CODE_VERSION,
-    cache_ignore_input_vars=("run_id",),
-    **DECK,
-)
+@task(**TRAINING)
 def align(
     run_id: str,
     dataset: HashedDirectory,

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flytewheel.errors import RecipeError
-from flytewheel.recipe import Recipe, Section, load_recipe
+from flytewheel.recipe import Recipe, load_recipe
+from flytewheel.strict import Section
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
 SMALLEST = {"name": "demo", "base": {"model": "pocket"}}
