@@ -50,6 +50,7 @@ check: lint types imports package test   ## every gate: ruff, formatting, types,
 
 bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python -m benchmarks.permuted --quick
 
 format: $(READY) ## mend what ruff can
 	$(BIN)/ruff check --fix .
