@@ -6,6 +6,7 @@ is one line behind `error:`; exit 2 for a wrong recipe, setting or option, 1 for
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -41,6 +42,12 @@ class _Group(click.Group):
                 raise
             click.echo(f"error: {error}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:  # a folder that is a file, a full disk: the machine's, not a defect of ours
+            if os.environ.get("FLYTEWHEEL_DEBUG") or error.errno == errno.EPIPE:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"error: {where}{error.strerror or error}", err=True)
+            ctx.exit(1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -74,7 +81,9 @@ def run(recipe: Path) -> None:
 
 
 @main.command()
-@click.option("--requests", default=240, show_default=True, help="Requests of the simulated users.")
+@click.option(
+    "--requests", type=click.IntRange(min=1), default=240, show_default=True, help="Requests of the simulated users."
+)
 @click.option("--keep", is_flag=True, help="Leave the stack running at the end.")
 def demo(requests: int, keep: bool) -> None:
     """One turn on the bundled feedback, then simulated users on the canary. Starts from an empty state each time."""
@@ -90,7 +99,7 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.option("--limit", default=20, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
 @as_json
 def runs_list(limit: int, json_: bool) -> None:
     """List the newest runs."""
@@ -109,11 +118,12 @@ def runs_list(limit: int, json_: bool) -> None:
 @as_json
 def runs_show(run_id: str, json_: bool) -> None:
     """Show the table that a run ended with."""
-    from flytewheel.runs import read_reports
+    from flytewheel.runs import read_reports, read_run
     from flytewheel.summary import summarise
 
     services = _services()
     if json_:
+        read_run(services.database_url, run_id)  # an unknown one has no reports either
         _say(read_reports(services.database_url, run_id), True, lambda: None)
     else:
         summarise(services, run_id).print()
@@ -225,8 +235,8 @@ def feedback_stats(sources: tuple[str, ...], json_: bool) -> None:
 
 @feedback.command("simulate")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--users", default=340, show_default=True)
-@click.option("--interactions", default=1700, show_default=True)
+@click.option("--users", type=click.IntRange(min=4), default=340, show_default=True)
+@click.option("--interactions", type=click.IntRange(min=1), default=1700, show_default=True)
 @click.option("--seed", default=7, show_default=True)
 @as_json
 def feedback_simulate(folder: Path, users: int, interactions: int, seed: int, json_: bool) -> None:

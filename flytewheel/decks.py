@@ -69,8 +69,12 @@ def _verdict(report: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(report: Mapping[str, Any]) -> list[str]:
-    rows = [
-        (key, value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)[:400])
-        for key, value in report.items()
-    ]
-    return [figures.table(("fact", "value"), rows)]
+    return [figures.table(("fact", "value"), [(key, _shown(value)) for key, value in report.items()])]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else json.dumps(value, ensure_ascii=False)[:400]

@@ -233,13 +233,17 @@ class Guardrail(Section):
     """A metric that may not worsen: one margin, relative or absolute."""
 
     metric: str
-    relative_margin: Share | None = None
+    relative_margin: Share | None = Field(
+        default=None, description="of the control's rate; latency_p95: of its p95, 0.05 is at most 5 % slower"
+    )
     absolute_margin: Share | None = None
 
     @model_validator(mode="after")
     def _one_margin(self) -> Self:
         if (self.relative_margin is None) == (self.absolute_margin is None):
             raise ValueError("give either relative_margin or absolute_margin")
+        if self.metric == "latency_p95" and self.relative_margin is None:
+            raise ValueError("latency_p95 takes a relative_margin: 0.05 lets the 95 % quantile be 5 % slower")
         return self
 
 
@@ -266,6 +270,13 @@ class AbTestingSpec(Section):
         stages = self.rollout_stages
         if list(stages) != sorted(set(stages)) or not stages or stages[-1] != 1.0 or stages[0] <= 0:
             raise ValueError(f"rollout_stages must grow from above 0 to 1.0, not {list(stages)}")
+        return self
+
+    @model_validator(mode="after")
+    def _each_metric_is_guarded_once(self) -> Self:
+        names = [guardrail.metric for guardrail in self.guardrails]
+        if len(set(names)) < len(names):
+            raise ValueError(f"guardrails name a metric twice: {names}; give each one margin")
         return self
 
 

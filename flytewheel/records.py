@@ -12,11 +12,21 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 PARTS = ("train", "validation", "test")
+
+
+def _refuse_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("expected a number from 1 to 5; a yes or no is a thumb")
+    return value
+
+
+# `true` would count as 1: the worst rating of all.
+Rating = Annotated[float, Field(ge=1, le=5, allow_inf_nan=False), BeforeValidator(_refuse_truth)]
 
 
 class Message(BaseModel):
@@ -90,7 +100,7 @@ class FeedbackEvent(BaseModel):
     user_id: str = Field(min_length=1, max_length=200)
     feedback_type: FeedbackType
     timestamp: AwareDatetime
-    rating: float | None = Field(default=None, ge=1, le=5)
+    rating: Rating | None = None
     corrected_response: str | None = None
     correction_type: Literal["factual", "style", "tone"] | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)

@@ -1,8 +1,9 @@
 """Runs: one turn of the loop each, kept in PostgreSQL so that a turn that was killed goes on where it stopped.
 
-A run is *resumed* when an unfinished one of the same model name and the same recipe exists. It keeps its window from
-the moment its data set is frozen; before that the window is closed anew, so that a run which failed for want of rows
-can be mended by importing more.
+A run is *resumed* when it is the newest of its model name and recipe and has not come to its end. It keeps its window
+from the moment its data set is frozen; before that the window is closed anew, so that a run which failed for want of
+rows can be mended by importing more. One that can never go on, because rows of its frozen window were erased, is given
+up for a new one.
 """
 
 from __future__ import annotations
@@ -63,15 +64,24 @@ class Station:
         return html
 
 
-def open_run(database_url: str, recipe: Recipe, window: Mapping[str, Any], *, now: datetime, execution: str) -> Run:
-    """Opens a run, or resumes the unfinished one of this recipe.
+def open_run(
+    database_url: str,
+    recipe: Recipe,
+    window: Mapping[str, Any],
+    *,
+    now: datetime,
+    execution: str,
+    given_up: str | None = None,
+) -> Run:
+    """Opens a run, or resumes the newest one of this recipe when it is unfinished.
 
     Args:
         database_url: PostgreSQL.
         recipe: the whole recipe; its digest names the run's kind.
         window: JSON of the window that was just closed; an older one wins when its data set is already frozen.
         now: current time, for the run's name.
-        execution: id of the Flyte execution that asks.
+        execution: id of the execution that asks.
+        given_up: id of a run that cannot go on: it is not resumed.
 
     Raises:
         DatabaseError: PostgreSQL is away.
@@ -80,13 +90,13 @@ def open_run(database_url: str, recipe: Recipe, window: Mapping[str, Any], *, no
     with connect(database_url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"run:{recipe.name}",))
         row = connection.execute(
-            """SELECT r.run_id, r."window", coalesce(s.report ? 'digest', false) FROM runs r
+            """SELECT r.run_id, r."window", coalesce(s.report ? 'digest', false), r.status FROM runs r
                LEFT JOIN run_stations s ON s.run_id = r.run_id AND s.station = 'curate'
-               WHERE r.name = %s AND r.recipe_digest = %s AND r.status <> 'succeeded'
-               ORDER BY r.started_at DESC LIMIT 1""",
+               WHERE r.name = %s AND r.recipe_digest = %s ORDER BY r.started_at DESC LIMIT 1""",
             (recipe.name, recipe_digest),
         ).fetchone()
-        if row is None:
+        resumed = row is not None and row[3] != "succeeded" and row[0] != given_up
+        if row is None or not resumed:
             run_id = f"{recipe.name}-{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
             connection.execute(
                 'INSERT INTO runs (run_id, name, recipe_digest, recipe, "window", execution, status) '
@@ -94,14 +104,14 @@ def open_run(database_url: str, recipe: Recipe, window: Mapping[str, Any], *, no
                 (run_id, recipe.name, recipe_digest, Jsonb(to_jsonable(recipe)), Jsonb(dict(window)), execution),
             )
         else:
-            run_id, kept, frozen = row
+            run_id, kept, frozen, _ = row
             connection.execute(
                 "UPDATE runs SET status = 'running', error = NULL, ended_at = NULL, execution = %s, \"window\" = %s "
                 "WHERE run_id = %s",
                 (execution, Jsonb(kept if frozen else dict(window)), run_id),
             )
     run = read_run(database_url, run_id)
-    return Run(**{**{key: getattr(run, key) for key in Run.__slots__}, "resumed": row is not None})
+    return Run(**{**{key: getattr(run, key) for key in Run.__slots__}, "resumed": resumed})
 
 
 def read_run(database_url: str, run_id: str) -> Run:
@@ -159,13 +169,13 @@ def finish_run(database_url: str, run_id: str, *, error: str | None = None, stat
         )
 
 
-def fail_open_run(database_url: str, recipe: Recipe, *, station: str, error: str) -> Run | None:
-    """Marks the running run of this recipe as failed; `None` when the failure came before a run was opened."""
+def fail_open_run(database_url: str, execution: str, *, station: str | None, error: str) -> Run | None:
+    """Marks the run that this execution opened or resumed as failed (without `station`: where it stood); `None` when
+    the failure came before that.
+    """
     with connect(database_url) as connection:
         row = connection.execute(
-            "SELECT run_id FROM runs WHERE name = %s AND recipe_digest = %s AND status = 'running' "
-            "ORDER BY started_at DESC LIMIT 1",
-            (recipe.name, digest(recipe)),
+            "SELECT run_id FROM runs WHERE execution = %s AND status = 'running'", (execution,)
         ).fetchone()
     if row is None:
         return None

@@ -89,14 +89,14 @@ CREATE TABLE IF NOT EXISTS runs (
     recipe_digest text        NOT NULL,
     recipe        jsonb       NOT NULL,
     "window"      jsonb       NOT NULL,
-    execution     text,                           -- the Flyte execution that opened it
+    execution     text,                           -- the execution that opened or last resumed it
     status        text        NOT NULL CHECK (status IN ('running', 'succeeded', 'failed')),
     station       text,                           -- the last one that began
     error         text,
     started_at    timestamptz NOT NULL DEFAULT now(),
     ended_at      timestamptz
 );
-CREATE INDEX IF NOT EXISTS runs_open ON runs (name, recipe_digest) WHERE status <> 'succeeded';
+CREATE INDEX IF NOT EXISTS runs_newest ON runs (name, recipe_digest, started_at);
 
 CREATE TABLE IF NOT EXISTS run_stations (
     run_id     text        NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,19 +11,21 @@ from typing import Any
 
 from flytewheel import models, runs
 from flytewheel.dataset import Dataset, DatasetCard
-from flytewheel.errors import DatasetError, FeedbackError
+from flytewheel.errors import DatabaseError, DatasetError, FeedbackError
 from flytewheel.feedback.store import FeedbackStore
-from flytewheel.feedback.window import close_window, write_window
+from flytewheel.feedback.window import close_window, count_sources, write_window
 from flytewheel.local.pyflyte import FAILED
 from flytewheel.local.services import Services
 from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message, to_jsonable
 from flytewheel.training.align import check_method
+from flytewheel.training.arguments import check_adapter
 from registry.store import ObjectStore
 from registry.versions import Registry
 
 CODE = Path(__file__).resolve().parent.parent
 _TASK = re.compile(r"'tasks\.\w+\.(\w+)'")
+_LOCAL_NODE = re.compile(r"(fn\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +60,17 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
         recipe: what to do.
         folder: where the window's rows are written.
         now: current time.
-        execution: id of the Flyte execution.
+        execution: id of the execution; a failure is noted by it (`record_failure`).
 
     Raises:
-        RecipeError: the alignment method is not offered.
-        BaseModelError: the base model does not exist. Both are found out before anything is stored.
+        RecipeError: the alignment method or the adapter is not offered.
+        BaseModelError: the base model does not exist. All are found out before anything is stored.
         FeedbackError: a file named by the recipe is missing or cannot be read.
         DatabaseError, StoreError: a service is away.
     """
     print(f"device: {models.find_device()}", flush=True)
     check_method(recipe.rlhf)
+    check_adapter(recipe.training)
     models.load_tokenizer(recipe.base)
     locate_cases(recipe.curation)
     logs = locate_logs(recipe.feedback)
@@ -79,24 +83,43 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
     window = close_window(services.database_url, recipe.sources, limit=recipe.curation.max_interactions)
     champion = Registry(store).get_alias(recipe.name, "champion") or ""
     needed = recipe.curation.min_interactions
+    looked_at = describe_sources(count_sources(services.database_url), recipe.sources)
     if window.interactions < needed:
         folder.mkdir(parents=True, exist_ok=True)
-        sources = ", ".join(recipe.sources)
         message = (
-            f"not yet: {window.interactions:,} of {needed:,} interactions in {sources} "
+            f"not yet: {window.interactions:,} of {needed:,} interactions in {looked_at} "
             "(collect more, `flytewheel feedback import … --source NAME`, or lower curation.min_interactions)"
         )
         return OpenedTurn("", False, message, folder, champion, "")
     run = runs.open_run(services.database_url, recipe, window.to_json(), now=now, execution=execution)
     kept = type(window).from_json(dict(run.window))
-    write_window(services.database_url, kept, folder)
+    try:
+        write_window(services.database_url, kept, folder)
+    except FeedbackError as error:
+        if kept == window:
+            raise
+        runs.finish_run(services.database_url, run.run_id, error=str(error), station="open_turn")
+        print(f"run {run.run_id} is closed as failed: {error}", flush=True)
+        run = runs.open_run(
+            services.database_url, recipe, window.to_json(), now=now, execution=execution, given_up=run.run_id
+        )
+        kept = type(window).from_json(dict(run.window))
+        write_window(services.database_url, kept, folder)
     verb = "resumes" if run.resumed else "opens"
-    message = f"run {run.run_id} {verb}: {kept.interactions:,} interactions, {kept.events:,} feedback events"
+    message = (
+        f"run {run.run_id} {verb}: {kept.interactions:,} interactions, {kept.events:,} feedback events in {looked_at}"
+    )
     print(message, flush=True)
     frozen = runs.read_reports(services.database_url, run.run_id).get("curate", {})
     # A frozen data set comes out the same again only with what was mixed into it then.
     replay = frozen.get("replay", runs.previous_dataset(services.database_url, recipe.name) or "")
     return OpenedTurn(run.run_id, True, message, folder, champion, replay)
+
+
+def describe_sources(counts: Mapping[str, int], wanted: Sequence[str]) -> str:
+    """The sources that a recipe learns from, and those of the database that it does not look at."""
+    others = ", ".join(f"{source} ({count:,})" for source, count in counts.items() if source not in wanted)
+    return ", ".join(wanted) + (f"; not looked at: {others}" if others else "")
 
 
 def locate_input(path: str, field: str) -> Path:
@@ -203,19 +226,24 @@ def parity_prompts(folder: Path, count: int) -> list[tuple[Message, ...]]:
     return prompts[:count]
 
 
-def record_failure(services: Services, recipe: Recipe, node: str, message: str) -> str:
-    """Notes on the run which station failed and why; returns the line that says so.
+def record_failure(database_url: str, execution: str, node: str, message: str) -> str:
+    """Notes on the run which station failed and why; returns the line that says so, even when PostgreSQL is away.
 
     Args:
-        services: where everything is.
-        recipe: the recipe of the failed turn.
-        node: Flyte's id of the failed node; its local execution only knows `fn0`, so the task named in `message` wins.
+        database_url: PostgreSQL; nothing else is needed, since anything else may be what failed.
+        execution: id of the execution that failed, as `open_turn` was given it.
+        node: Flyte's id of the failed node. Its local execution only knows `fn0`, so the task named in `message` wins;
+            where none is (errors with a text of their own, such as OSError), the run's last station is the one.
         message: Flyte's error.
     """
     found = _TASK.search(message)
-    station = found.group(1) if found else node or "unknown"
+    station = found.group(1) if found else None if _LOCAL_NODE.fullmatch(node) else node
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     cause = lines[-1] if lines else "no message"
-    run = runs.fail_open_run(services.database_url, recipe, station=station, error=cause)
-    where = f"run {run.run_id}: " if run else ""
-    return f"{FAILED}{where}station {station} failed: {cause}"
+    try:
+        run = runs.fail_open_run(database_url, execution, station=station, error=cause)
+    except DatabaseError:
+        return f"{FAILED}station {station or 'unknown'} failed: {cause} (not noted on the run: PostgreSQL is away)"
+    if run is None:
+        return f"{FAILED}station {station or 'open_turn'} failed: {cause}"
+    return f"{FAILED}run {run.run_id}: station {run.station} failed: {cause}"

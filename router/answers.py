@@ -63,7 +63,9 @@ def clean(text: str) -> str:
 
 def _first_choice(content: Any) -> dict[str, Any]:
     choices = content.get("choices") if isinstance(content, dict) else None
-    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    # With `n` above 1 the answers' chunks come mixed: only the first answer's are put together.
+    return next((choice for choice in found if choice.get("index") in (0, None)), {})
 
 
 def _count(content: Any) -> dict[str, int]:

@@ -139,7 +139,7 @@ def _add_errors(app: FastAPI) -> None:
         faults = error.errors()
         if any(fault["type"] == "json_invalid" for fault in faults):
             return answer(400, "the body is not JSON")
-        said = (".".join(str(part) for part in fault["loc"][1:]) + ": " + fault["msg"] for fault in faults)
+        said = (f"{'.'.join(str(part) for part in fault['loc'][1:]) or 'body'}: {fault['msg']}" for fault in faults)
         return answer(422, "; ".join(said))
 
 

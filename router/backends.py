@@ -106,16 +106,20 @@ class Backend:
             self._ready.clear()
 
     async def stop(self, *, drain_s: float) -> None:
-        """Stops the process, after its running answers or `drain_s` seconds."""
+        """Stops the process, after its running answers or `drain_s` seconds, or when this call is cancelled."""
         self.state = "draining"
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), drain_s)
-        self._watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._watch
-        await self._end_process()
-        self._ready.clear()
-        self.state = "stopped"
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), drain_s)
+        finally:
+            self._watch.cancel()
+            await asyncio.wait({self._watch})
+            await self._end_process()
+            self._ready.clear()
+            self.state = "stopped"
+            if not self._first_start.done():  # whoever loads it must not wait for ever
+                self._first_start.set_exception(RouterError(f"{self.alias} was stopped before it served"))
+                self._first_start.exception()  # asked for, so that nothing is said where nobody waits
 
     async def _keep_running(self) -> None:
         pause_s = 0.0
@@ -143,20 +147,25 @@ class Backend:
             pause_s = min(LONGEST_PAUSE_S, max(0.1, pause_s * 2))
 
     async def _start_process(self) -> None:
-        self._log_file.parent.mkdir(parents=True, exist_ok=True)
         # Keys and addresses of the services stay here: a backend needs none of them.
         environ = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         model = self.model
         options = ["--model", str(model.file), "--alias", self.alias, "--threads", str(self._threads)]
-        with self._log_file.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "router.llama", *options, "--slot-tokens", str(model.slot_tokens)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                cwd=_ROOT,
-                env=environ,
-            )
+        try:
+            self._log_file.parent.mkdir(parents=True, exist_ok=True)
+            with self._log_file.open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "router.llama", *options, "--slot-tokens", str(model.slot_tokens)),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                    cwd=_ROOT,
+                    env=environ,
+                )
+        except OSError as error:
+            raise RouterError(
+                f"{self.alias} does not start: {error} (is there room for its log and process?)"
+            ) from None
         assert self._process.stdout is not None
         try:
             line = await asyncio.wait_for(self._process.stdout.readline(), START_DEADLINE_S)
@@ -239,7 +248,8 @@ class BackendPool:
         return self._backends[key]
 
     async def keep_only(self, needed: Set[tuple[str, str]]) -> None:
-        """Stops, in the background, every version that is not needed any more."""
+        """Stops, in the background, every version that is not needed any more, and forgets why others did not load."""
+        self.failures = {key: failure for key, failure in self.failures.items() if key in needed}
         for key in [key for key in self._backends if key not in needed]:
             task = asyncio.create_task(self._backends.pop(key).stop(drain_s=DRAIN_DEADLINE_S))
             self._unloading.add(task)

@@ -17,12 +17,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from flytewheel.database import connect
 from flytewheel.errors import FeedbackError
 from flytewheel.feedback.logs import encode_body
-from flytewheel.records import FeedbackEvent, FeedbackType, digest
+from flytewheel.records import FeedbackEvent, FeedbackType, Rating, digest
 from router.control import State, is_admin
 from router.receipts import check_receipt
 from router.state import RouterState
 
 SETTLE_S = 5.0
+_STORABLE = r"^[^\x00]*$"  # PostgreSQL holds every character but one
 
 feedback = APIRouter(tags=["feedback"])
 
@@ -32,13 +33,13 @@ class FeedbackBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    interaction_id: str = Field(min_length=1, max_length=200)
+    interaction_id: str = Field(min_length=1, max_length=200, pattern=_STORABLE)
     feedback_type: FeedbackType
-    rating: float | None = Field(default=None, ge=1, le=5, allow_inf_nan=False)
+    rating: Rating | None = None
     corrected_response: str | None = Field(default=None, min_length=1)
     correction_type: Literal["factual", "style", "tone"] | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
-    event_id: str | None = Field(default=None, min_length=1, max_length=200)
+    event_id: str | None = Field(default=None, min_length=1, max_length=200, pattern=_STORABLE)
     timestamp: AwareDatetime | None = None
     receipt: str | None = Field(default=None, max_length=200, description="x-flytewheel-receipt of the answer")
 
@@ -85,13 +86,16 @@ def store_event(state: RouterState, body: FeedbackBody) -> tuple[str, str]:
         interaction_id=body.interaction_id,
         user_id=found[0],
         feedback_type=body.feedback_type,
-        timestamp=timestamp.astimezone(UTC),
+        timestamp=timestamp,
         **{key: getattr(body, key) for key in _SAID if key != "feedback_type"},
     )
     encode_body(event)  # refuses what contradicts itself, so that the store's refusal below can only mean a conflict
+    event = event.model_copy(update={"timestamp": timestamp.astimezone(UTC)})
     try:
         return event_id, state.feedback.record_event(event)
     except FeedbackError as error:
+        if earlier is None and body.timestamp is None:  # the same request came at once, and its time counts
+            return store_event(state, body)
         raise HTTPException(409, str(error)) from None
 
 

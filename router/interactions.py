@@ -1,9 +1,9 @@
 """Decides what is remembered of an answered request, and writes it without making anyone wait.
 
-A row goes to PostgreSQL through one background task, in batches. While the database is away answers go on and rows
-wait in a queue of bounded length; when that is full the newest are dropped and counted. Shutting down writes what is
-left. Whoever needs a row to be there (feedback comes back within a second of the answer) waits for its id with
-`settled`.
+A row goes to PostgreSQL through one background task, in batches. While the database is away, or takes no rows, answers
+go on and rows wait in a queue of bounded length; when that is full the newest are dropped and counted, as is a row that
+could never be stored. Shutting down writes what is left. Whoever needs a row to be there (feedback comes back within a
+second of the answer) waits for its id with `settled`.
 """
 
 from __future__ import annotations
@@ -105,13 +105,7 @@ class InteractionWriter:
         while True:
             try:
                 await self._write(rows)
-            except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
-                self.failing = last_line(error)
-                logger.warning("PostgreSQL at %s is away (%s); retrying", describe_url(self._url), self.failing)
-                await self._disconnect()
-                await asyncio.sleep(pause_s)
-                pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
-            except psycopg.Error as error:
+            except (psycopg.DataError, psycopg.IntegrityError) as error:  # a row's own fault
                 if len(rows) > 1:
                     for row in rows:
                         await self._write_until_done([row])
@@ -119,6 +113,12 @@ class InteractionWriter:
                     self.dropped += 1
                     logger.error("interaction %s cannot be stored: %s", rows[0]["id"], last_line(error))
                 return
+            except (psycopg.Error, OSError) as error:  # away, or read-only after a failover, or without our tables
+                self.failing = last_line(error)
+                logger.warning("PostgreSQL at %s takes no rows (%s); retrying", describe_url(self._url), self.failing)
+                await self._disconnect()
+                await asyncio.sleep(pause_s)
+                pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
             else:
                 self.failing = None
                 return
@@ -126,8 +126,11 @@ class InteractionWriter:
     async def _write(self, rows: Sequence[Row]) -> None:
         if self._connection is None:
             self._connection = await psycopg.AsyncConnection.connect(self._url, connect_timeout=5)
+        # In one order everywhere: who waits for another's rows (an import, a copy of ours that is still committing)
+        # must not hold rows that the other waits for.
+        ordered = sorted(rows, key=lambda row: str(row["id"]))
         async with self._connection.transaction(), self._connection.cursor() as cursor:
-            await cursor.executemany(INSERT_INTERACTION, rows)
+            await cursor.executemany(INSERT_INTERACTION, ordered)
         self.written += len(rows)
 
     async def _disconnect(self) -> None:

@@ -211,6 +211,10 @@ class ChatProxy:
         """Counts the call and queues its interaction; a call that no answer began for leaves none."""
         state, name = self._state, call.route.name
         labels = (name, call.assigned_version, call.arm)
+        raw = b"".join(call.chunks)
+        answer = read_stream(raw) if call.streamed else read_plain(raw)
+        if call.streamed and answer.finished:
+            broken = None  # passed on up to its [DONE]: many clients hang up there
         status = "fallback" if call.fallback and status == "200" else status
         state.metrics.requests.labels(*labels, "broken" if broken and call.begun else status).inc()
         if not call.begun or call.last_s is None or call.first_s is None:
@@ -218,8 +222,6 @@ class ChatProxy:
             return
         state.metrics.latency.labels(*labels).observe(call.last_s)
         state.metrics.first_token.labels(*labels).observe(call.first_s)
-        raw = b"".join(call.chunks)
-        answer = read_stream(raw) if call.streamed else read_plain(raw)
         state.writer.put(self._build_interaction(call, answer, broken), name)
 
     def _build_interaction(self, call: Call, answer: Answer, broken: str | None) -> Interaction:

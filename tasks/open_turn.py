@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from flytekit import current_context, task
+from flytekit import task
 from flytekit.types.directory import FlyteDirectory
 
 from flytewheel import turn
 from flytewheel.recipe import Recipe
 from images import core
 from tasks import DECK, SECRETS, SHORT, SMALL
-from tasks.services import connect
+from tasks.services import connect, name_execution
 
 
 class Opened(NamedTuple):
@@ -29,9 +29,8 @@ class Opened(NamedTuple):
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS, **DECK)
 def open_turn(recipe: Recipe) -> Opened:
     services = connect()
-    context = current_context()
     folder = services.home / "windows" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-    opened = turn.open_turn(services, recipe, folder, now=datetime.now(UTC), execution=str(context.execution_id.name))
+    opened = turn.open_turn(services, recipe, folder, now=datetime.now(UTC), execution=name_execution())
     return Opened(
         run_id=opened.run_id,
         ready=opened.ready,

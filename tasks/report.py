@@ -13,7 +13,7 @@ from flytewheel.recipe import Recipe
 from images import core
 from tasks import DECK, SECRETS, SHORT, SMALL
 from tasks.judge import Judged
-from tasks.services import connect
+from tasks.services import connect, find_database, name_execution
 
 
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT)
@@ -42,4 +42,5 @@ def report(run_id: str, message: str, outcome: str) -> str:
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS)
 def record_failure(recipe: Recipe, err: FlyteError | None = None) -> None:
     sys.stdout = sys.stderr  # the last thing that runs: what Flyte prints next is its trace, pages long, to stdout
-    print(turn.record_failure(connect(), recipe, err.failed_node_id if err else "", err.message if err else ""))
+    node, message = (err.failed_node_id, err.message) if err else ("", "")
+    print(turn.record_failure(find_database(), name_execution(), node, message))

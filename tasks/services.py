@@ -1,11 +1,30 @@
-"""Where a task finds the services: its secrets and environment, else the embedded stack of this machine."""
+"""Where a task finds the services, its secrets and environment, else the embedded stack of this machine; and which
+execution it belongs to.
+"""
 
 from __future__ import annotations
 
+import secrets
+
+from flytekit import current_context
+
 from flytewheel.local.services import Services, ensure_services
 from flytewheel.settings import read_settings
+
+_PROCESS = secrets.token_hex(4)
 
 
 def connect() -> Services:
     """The services of this task; starts the embedded stack when none is configured, and says where."""
     return ensure_services(read_settings(), announce=lambda line: print(line, flush=True))
+
+
+def find_database() -> str:
+    """The address of PostgreSQL alone: who notes a failure may not need the service that failed."""
+    return read_settings().database_url or connect().database_url
+
+
+def name_execution() -> str:
+    """The execution's name. Flyte calls every local one `local`, though each is a process of its own: ours differ."""
+    name = str(current_context().execution_id.name)
+    return f"local-{_PROCESS}" if name == "local" else name

@@ -187,6 +187,44 @@ def write_logs(folder: Path) -> tuple[Path, Path]:
     return interactions, events
 
 
+def test_a_file_where_a_folder_is_wanted_is_one_line(machine: Machine, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    interactions, events = write_logs(tmp_path)
+    for command in (("simulate", taken), ("permute", interactions, events, taken), ("export", taken)):
+        assert one_line(machine.call("feedback", *command)) == f"error: {taken}: File exists"
+    assert taken.read_text() == "mine"
+
+
+def test_half_a_log_is_not_dealt_out_anew(tmp_path: Path) -> None:
+    interactions, events = write_logs(tmp_path)
+    events.write_bytes(events.read_bytes()[:-12])
+    line = one_line(Machine(tmp_path / "home", {}).call("feedback", "permute", interactions, events, tmp_path / "out"))
+    assert line.startswith(f"error: {events}: expected a whole gzip file, but ")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "runs list --limit -1",
+        "demo --requests 0",
+        "feedback simulate out --users 3",
+        "feedback simulate out --interactions 0",
+    ],
+)
+def test_a_number_out_of_range_is_a_wrong_option(words: str, tmp_path: Path) -> None:
+    result = Machine(tmp_path / "home", {}).call(*words.split())
+    assert result.exit_code == 2
+    assert "is not in the range x>=" in result.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_run_that_nobody_knows_is_one_line(machine: Machine) -> None:
+    for words in (["runs", "show", "none"], ["runs", "show", "none", "--json"]):
+        assert "no run 'none' in this database" in one_line(machine.call(*words))
+
+
 def test_an_import_counts_what_it_holds_back(machine: Machine, tmp_path: Path) -> None:
     logs = write_logs(tmp_path)
     first = machine.json("feedback", "import", *logs, "--source", "web", "--json")

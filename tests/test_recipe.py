@@ -77,6 +77,21 @@ def test_a_file_that_is_no_recipe_is_one_line(tmp_path: Path, text: str, cause: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("guardrails", "cause"),
+    [
+        ("[{metric: latency_p95, absolute_margin: 0.1}]", "latency_p95 takes a relative_margin"),
+        ("[{metric: error_rate}]", "give either relative_margin or absolute_margin"),
+        ("[{metric: x, absolute_margin: 0.1}, {metric: x, relative_margin: 0.1}]", "name a metric twice"),
+    ],
+)
+def test_a_guardrail_has_one_margin_that_means_something(tmp_path: Path, guardrails: str, cause: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(f"name: demo\nbase: {{model: pocket}}\nab_testing: {{guardrails: {guardrails}}}\n")
+    with pytest.raises(RecipeError, match=cause):
+        load_recipe(path)
+
+
 def test_a_missing_file_is_said() -> None:
     with pytest.raises(RecipeError, match=r"nowhere.yaml: cannot be read \(No such file"):
         load_recipe("nowhere.yaml")

@@ -28,8 +28,10 @@ def recipe(**fields: Any) -> Recipe:
     return Recipe.model_validate({"name": "oncall", "base": {"model": "pocket"}, **fields})
 
 
-def open_run(database_url: str, window: dict[str, Any] = FIRST, of: Recipe | None = None) -> runs.Run:
-    return runs.open_run(database_url, of or recipe(), window, now=NOW, execution="execution")
+def open_run(
+    database_url: str, window: dict[str, Any] = FIRST, of: Recipe | None = None, *, by: str = "execution", **more: Any
+) -> runs.Run:
+    return runs.open_run(database_url, of or recipe(), window, now=NOW, execution=by, **more)
 
 
 def curate(database_url: str, home: Path, run_id: str, *, digest: str = "d1") -> None:
@@ -115,13 +117,37 @@ def test_two_at_once_open_one_run(database_url: str) -> None:
 
 
 def test_a_failure_is_noted_on_the_open_run_and_mended_by_resuming(database_url: str) -> None:
-    assert runs.fail_open_run(database_url, recipe(), station="open_turn", error="early") is None
+    assert runs.fail_open_run(database_url, "execution", station="open_turn", error="early") is None
     run = open_run(database_url)
-    failed = runs.fail_open_run(database_url, recipe(), station="align", error="no pairs")
+    failed = runs.fail_open_run(database_url, "execution", station="align", error="no pairs")
     assert failed is not None
     assert (failed.run_id, failed.status, failed.station, failed.error) == (run.run_id, "failed", "align", "no pairs")
     again = open_run(database_url)
     assert (again.run_id, again.status, again.error) == (run.run_id, "running", None)
+
+
+def test_a_failure_before_a_run_was_opened_leaves_a_killed_one_alone(database_url: str) -> None:
+    killed = open_run(database_url, by="first")
+    assert runs.fail_open_run(database_url, "second", station="open_turn", error="no such file") is None
+    found = runs.read_run(database_url, killed.run_id)
+    assert (found.status, found.error) == ("running", None)
+    open_run(database_url, by="second")
+    failed = runs.fail_open_run(database_url, "second", station="align", error="no pairs")
+    assert failed is not None
+    assert failed.run_id == killed.run_id
+
+
+def test_a_run_that_was_given_up_is_never_resumed(database_url: str, tmp_path: Path) -> None:
+    dead = open_run(database_url)
+    curate(database_url, tmp_path, dead.run_id)
+    runs.finish_run(database_url, dead.run_id, error="rows were erased")
+    new = open_run(database_url, SECOND, given_up=dead.run_id)
+    assert (new.run_id != dead.run_id, new.resumed, new.window) == (True, False, SECOND)
+    assert open_run(database_url, given_up=dead.run_id).run_id == new.run_id  # another execution was first
+    assert open_run(database_url).run_id == new.run_id
+    runs.finish_run(database_url, new.run_id)
+    assert not open_run(database_url).resumed
+    assert runs.read_run(database_url, dead.run_id).status == "failed"
 
 
 def test_a_station_is_reported_timed_and_given_its_folder(database_url: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from flytewheel import runs, turn
@@ -85,6 +86,33 @@ def test_a_frozen_run_replays_what_it_replayed_before(
     assert open_turn(here, recipe(seed=3, curation={"min_interactions": 3})).replay == "d2"
 
 
+def test_a_run_whose_frozen_window_lost_rows_makes_place_for_a_new_one(
+    here: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    given = recipe(curation={"min_interactions": 3}, feedback={"files": write_logs(tmp_path / "logs", 4)})
+    dead = open_turn(here, given)
+    with runs.run_station(here.database_url, here.home, dead.run_id, "curate") as station:
+        station.report = {"digest": "d1"}
+    with psycopg.connect(here.database_url) as connection:
+        connection.execute("DELETE FROM interactions WHERE interaction_id = 'i2'")
+    (tmp_path / "logs" / "interactions.jsonl").write_text("")  # or the next turn would import it again
+    capsys.readouterr()
+
+    opened = open_turn(here, given)
+    assert opened.run_id != dead.run_id
+    assert opened.message == f"run {opened.run_id} opens: 3 interactions, 0 feedback events"
+    closed = runs.read_run(here.database_url, dead.run_id)
+    reason = (
+        "the window closed over 4 interactions and 0 events, but 3 and 0 are left:"
+        " rows were erased since, so only a new run can go on"
+    )
+    assert (closed.status, closed.station, closed.error) == ("failed", "open_turn", reason)
+    assert f"run {dead.run_id} is closed as failed: {reason}\n" in capsys.readouterr().out
+    assert len((opened.window / "interactions.jsonl").read_text().splitlines()) == 3
+    assert open_turn(here, given).run_id == opened.run_id
+
+
 def test_too_little_says_how_much_there_is_and_what_to_do(here: Services) -> None:
     opened = open_turn(here, recipe(feedback={"sources": ["web", "app"]}))
     assert opened.message.startswith("not yet: 0 of 1,000 interactions in web, app (collect more, ")
@@ -96,6 +124,7 @@ def test_too_little_says_how_much_there_is_and_what_to_do(here: Services) -> Non
     [
         ({"base": {"model": "./none"}}, BaseModelError, "no such folder"),
         ({"rlhf": {"method": "grpo"}}, RecipeError, "rlhf.method"),
+        ({"training": {"adapter": "full"}}, RecipeError, "training.adapter"),
         ({"curation": {"regression_cases": "none.jsonl"}}, FeedbackError, "curation.regression_cases: no file 'none"),
         (
             {"feedback": {"files": {"interactions": "a.jsonl", "feedback": "b.jsonl"}}},
@@ -173,10 +202,32 @@ def test_parity_is_asked_on_held_out_prompts_first_each_once(tmp_path: Path) -> 
 
 def test_a_failure_is_told_by_the_task_that_flyte_names(here: Services) -> None:
     message = "Error encountered while executing 'tasks.train.train_sft':\n  no rows; collect more\n"
-    assert turn.record_failure(here, recipe(), "fn0", message) == "✗ station train_sft failed: no rows; collect more"
+    said = turn.record_failure(here.database_url, "e", "fn0", message)
+    assert said == "✗ station train_sft failed: no rows; collect more"
     run = runs.open_run(here.database_url, recipe(), {}, now=NOW, execution="e")
-    said = turn.record_failure(here, recipe(), "fn0", message)
+    said = turn.record_failure(here.database_url, "e", "fn0", message)
     assert said == f"✗ run {run.run_id}: station train_sft failed: no rows; collect more"
     found = runs.read_run(here.database_url, run.run_id)
     assert (found.status, found.station, found.error) == ("failed", "train_sft", "no rows; collect more")
-    assert turn.record_failure(here, recipe(), "", "").endswith("station unknown failed: no message")
+    assert turn.record_failure(here.database_url, "e", "", "") == "✗ station open_turn failed: no message"
+
+
+def test_a_failure_that_flyte_names_no_task_for_is_the_running_stations(here: Services) -> None:
+    run = runs.open_run(here.database_url, recipe(), {}, now=NOW, execution="e")
+    with pytest.raises(OSError, match="No space"), runs.run_station(here.database_url, here.home, run.run_id, "align"):
+        raise OSError(28, "No space left on device")
+    said = turn.record_failure(here.database_url, "e", "fn0", "[Errno 28] No space left on device")
+    assert said == f"✗ run {run.run_id}: station align failed: [Errno 28] No space left on device"
+    assert runs.read_run(here.database_url, run.run_id).station == "align"
+
+
+def test_a_failure_is_told_when_nobody_can_note_it() -> None:
+    said = turn.record_failure("postgresql://u:secret@127.0.0.1:9/d", "e", "fn0", "'tasks.judge.gate':\n  it is away")
+    assert said == "✗ station gate failed: it is away (not noted on the run: PostgreSQL is away)"
+
+
+def test_sources_that_a_recipe_passes_over_are_said() -> None:
+    assert (
+        turn.describe_sources({"default": 5276, "oncall": 3}, ("oncall",)) == "oncall; not looked at: default (5,276)"
+    )
+    assert turn.describe_sources({"oncall": 3}, ("oncall",)) == "oncall"

@@ -257,7 +257,7 @@ def _analyse(
         experiment_id=rollout.experiment_id,
         since=rollout.since,
         share=rollout.share,
-        metrics=[guardrail.metric for guardrail in ab_testing.guardrails],
+        guardrails=ab_testing.guardrails,
     )
     findings = tuple(
         guardrails.judge(

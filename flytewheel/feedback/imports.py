@@ -129,7 +129,10 @@ class ImportReport:
             )
         if self.elsewhere:
             found = ", ".join(f"{source} ({count:,})" for source, count in self.elsewhere.items())
-            lines.append(f"note: interactions stay in the stream that they came in first, not {self.source}: {found}")
+            lines.append(
+                f"note: interactions stay in the stream that they came in first, not {self.source}: {found}; "
+                f"to learn from them: feedback.sources: [{', '.join(self.elsewhere)}]"
+            )
         if self.other_users:
             lines.append(f"note: {self.other_users:,} events are by another user than the interaction's")
         if self.quarantine is not None:

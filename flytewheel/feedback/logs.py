@@ -145,8 +145,8 @@ def _parse(line: str, model: type[Record]) -> Record:
         raise _BadLine("not JSON") from None
     if not isinstance(data, dict):
         raise _BadLine("not an object")
-    try:
-        return model.model_validate(data)
+    try:  # a null is a field that is not given: so most exporters write it
+        return model.model_validate({key: value for key, value in data.items() if value is not None})
     except ValidationError as error:
         raise _BadLine(_describe(error)) from None
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from flytewheel.errors import FeedbackError
 from flytewheel.feedback.logs import check_log
 
 Line = dict[str, Any]
@@ -78,10 +80,18 @@ def permute_labels(
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a log, packed or not, without their ends."""
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-        for line in stream:
-            yield line.decode("utf-8", "replace").rstrip("\n")
+    """The lines of a log, packed or not, without their ends.
+
+    Raises:
+        FeedbackError: the file is damaged or cut off. An import takes what came through; half a log dealt out
+            anew would be another experiment.
+    """
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
+            for line in stream:
+                yield line.decode("utf-8", "replace").rstrip("\n")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FeedbackError(f"{path}: expected a whole gzip file, but {error}; pack it again") from None
 
 
 def write_lines(path: Path, texts: Iterable[str]) -> int:

@@ -110,6 +110,15 @@ def close_window(database_url: str, sources: Sequence[str], *, limit: int, patie
     return Window(named, mark, interactions, events, place["low_xid"], place["low_id"])
 
 
+def count_sources(database_url: str) -> dict[str, int]:
+    """Interactions of every source in the database, for saying which ones a recipe does not look at."""
+    with connect(database_url) as connection:
+        rows = connection.execute(
+            "SELECT source, count(*) FROM interactions GROUP BY source ORDER BY source"
+        ).fetchall()
+    return {source: int(count) for source, count in rows}
+
+
 def write_window(database_url: str, window: Window, out_dir: Path) -> None:
     """Writes a closed window's rows: `interactions.jsonl`, `feedback.jsonl` and, last, `window.json`.
 
@@ -131,7 +140,7 @@ def write_window(database_url: str, window: Window, out_dir: Path) -> None:
     if found != (window.interactions, window.events):
         raise FeedbackError(
             f"the window closed over {window.interactions} interactions and {window.events} events, but {found[0]}"
-            f" and {found[1]} are left: rows were erased since; start a new run"
+            f" and {found[1]} are left: rows were erased since, so only a new run can go on"
         )
     (out_dir / "window.json").write_bytes(canonical_json(window) + b"\n")
 

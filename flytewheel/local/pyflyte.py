@@ -6,19 +6,25 @@ the table; a failure is told in one line that names the log.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
+from filelock import FileLock
+
 from flytewheel.local.services import Services
 
 FAILED = "✗ "  # begins the one line of standard error that is for a person
+_LOCK = ".lock"
 _RAISED = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$")
 
 
@@ -33,20 +39,54 @@ def run_weekly(recipe: Path, services: Services, *, debug: bool = False) -> int:
     Returns:
         The exit code of pyflyte.
     """
-    scratch_root = services.home / "tmp"
-    scratch_root.mkdir(parents=True, exist_ok=True)
     log = services.home / "logs" / f"run-{datetime.now(UTC):%Y%m%dT%H%M%S}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch_root, ignore_cleanup_errors=True) as scratch, log.open("wb") as errors:
+    with open_scratch(services.home / "tmp") as (scratch, lock), log.open("wb") as errors:
         done = subprocess.run(
             [find_pyflyte(), "run", str(find_workflow()), "weekly", "--recipe", str(recipe)],
-            env=prepare_environment(services, Path(scratch)),
+            env=prepare_environment(services, scratch),
             stderr=None if debug else errors,
+            pass_fds=(lock,),
             check=False,
         )
     if done.returncode and not debug:
         print(f"error: {find_cause(log.read_text(errors='replace'))} (trace: {log})", file=sys.stderr)
     return done.returncode
+
+
+@contextmanager
+def open_scratch(root: Path) -> Iterator[tuple[Path, int]]:
+    """A folder for one turn, deleted at its end; those of killed turns, a whole model each, are deleted at the start.
+
+    Yields:
+        The folder, and a locked descriptor: the folder is in use as long as any process holds that open, so a child
+        that outlives us should inherit it.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / _LOCK):  # nobody looks for leftovers between a folder's making and its lock
+        for old in filter(Path.is_dir, root.iterdir()):
+            if (held := _lock_folder(old)) is not None:
+                shutil.rmtree(old, ignore_errors=True)
+                os.close(held)
+        scratch = Path(tempfile.mkdtemp(dir=root))
+        lock = _lock_folder(scratch)
+    assert lock is not None, "a new folder is nobody else's"
+    try:
+        yield scratch, lock
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.close(lock)
+
+
+def _lock_folder(folder: Path) -> int | None:
+    """Locks a folder as long as the descriptor is open; `None` when somebody else does."""
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def prepare_environment(services: Services, scratch: Path) -> dict[str, str]:

@@ -27,8 +27,8 @@ _MAX_LOGGING_STEPS = 10
 _LOGGED_POINTS = 50
 
 
-def check_adapter(training: TrainingSpec, device: Device) -> None:
-    """Refuses an adapter that cannot be trained here, before anything is loaded.
+def check_adapter(training: TrainingSpec, device: Device | None = None) -> None:
+    """Refuses an adapter that cannot be trained on `device` (`None`: on any), before anything is loaded.
 
     Raises:
         RecipeError: `full`, or `qlora` without CUDA or bitsandbytes.
@@ -37,9 +37,11 @@ def check_adapter(training: TrainingSpec, device: Device) -> None:
         raise RecipeError(
             "recipe", ["training.adapter: 'full' weights cannot be published as an adapter; take 'lora' or 'qlora'"]
         )
-    if training.adapter == "qlora" and device.kind != "cuda":
+    if training.adapter != "qlora" or device is None:
+        return
+    if device.kind != "cuda":
         raise RecipeError("recipe", [f"training.adapter: 'qlora' needs a CUDA device, found {device}; take 'lora'"])
-    if training.adapter == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
+    if importlib.util.find_spec("bitsandbytes") is None:
         raise RecipeError(
             "recipe", ["training.adapter: 'qlora' needs the package bitsandbytes; install it, or take 'lora'"]
         )

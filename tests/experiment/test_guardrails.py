@@ -19,6 +19,7 @@ from flytewheel.experiment.guardrails import (
     has_sample_ratio_mismatch,
     judge,
     log_e_value,
+    plan_effect,
     srm_log_e_value,
 )
 from flytewheel.experiment.metrics import UserSums
@@ -26,6 +27,7 @@ from flytewheel.recipe import Guardrail
 
 THUMBS = Guardrail(metric="thumbs_up_rate", relative_margin=0.05)
 ERRORS = Guardrail(metric="error_rate", absolute_margin=0.01)
+LATENCY = Guardrail(metric="latency_p95", relative_margin=0.05)
 
 
 def sums(numerators: object, denominators: object) -> UserSums:
@@ -72,6 +74,12 @@ def test_tau_by_hand() -> None:
     assert choose_tau(-0.03, 0.05) == pytest.approx(0.03 * math.sqrt(2.56727), rel=1e-4)
 
 
+def test_the_planned_effect_of_a_quantile_by_hand() -> None:
+    # Φ⁻¹(0.05) = −1.644854; ln 1.05 / 0.5 = 0.097580; 0.05 − Φ(−1.742434) = 0.05 − 0.040716
+    assert plan_effect(0.05, 0.05) == pytest.approx(0.009284, abs=1e-6)
+    assert plan_effect(0.05, 0.0) == 0
+
+
 def test_sample_ratio_by_hand() -> None:
     # Beta(500, 500) at one half: two users, both treatment: (500/1000 · 501/1001) / 0.25 = 1.000999
     assert math.exp(srm_log_e_value(0, 2, 0.5)) == pytest.approx(500 / 1000 * 501 / 1001 / 0.25)
@@ -82,7 +90,7 @@ def test_sample_ratio_by_hand() -> None:
     assert not has_sample_ratio_mismatch(0, 600, 1.0)  # nobody is split
 
 
-def many(rate: float, users: int, *, per_user: int = 10) -> UserSums:
+def many(rate: float, users: int, per_user: int = 10) -> UserSums:
     """Users with `per_user` requests each, whose successes come to `rate` in all and differ a little."""
     total = round(rate * users * per_user)
     numerators = np.full(users, total // users)
@@ -103,6 +111,19 @@ def many(rate: float, users: int, *, per_user: int = 10) -> UserSums:
         (THUMBS, many(0.7, 49), many(0.5, 2000), "hold", "fewer than 50 users"),
         (ERRORS, many(0.0, 2000), many(0.0, 99), "hold", "fewer than 10 events"),  # 990 requests · 1 % < 10
         (ERRORS, many(0.0, 2000), many(0.0, 101), "cleared", "not worse"),  # no error ever: it need not hold for ever
+        # A quantile's margin is in what was counted: the boundary is the control's own 5 %, however near.
+        (LATENCY, many(0.05, 2000), many(0.04, 2000), "cleared", "not worse"),
+        (LATENCY, many(0.05, 2000), many(0.05, 2000), "hold", "cannot tell"),
+        (LATENCY, many(0.05, 2000), many(0.06, 2000), "harm", "worse"),
+        (LATENCY, many(0.05, 51, 3), many(0.04, 2000), "hold", "fewer than 10 events"),  # no threshold yet
+        (LATENCY, many(0.05, 2000), many(0.04, 51, 3), "hold", "fewer than 10 events"),
+        (
+            Guardrail(metric="latency_p95", relative_margin=0.0),
+            many(0.05, 99),
+            many(0.04, 99),
+            "hold",
+            "margin is zero",
+        ),
         (THUMBS, sums([], []), many(0.7, 100), "hold", "no data in control"),
         (THUMBS, many(0.7, 100), sums([], []), "hold", "no data in treatment"),
         (THUMBS, many(0.7, 100), sums([math.nan] * 90, [1.0] * 90), "hold", "no data in treatment"),
@@ -113,6 +134,15 @@ def many(rate: float, users: int, *, per_user: int = 10) -> UserSums:
 def test_outcomes(guardrail: Guardrail, control: UserSums, treatment: UserSums, outcome: str, reason: str) -> None:
     found = look(guardrail, control, treatment)
     assert (found.outcome, reason in found.reason) == (outcome, True), found
+
+
+def test_a_quantiles_boundary_is_zero_and_both_arms_count_in_the_error() -> None:
+    # 100 users an arm with 10 requests, of whom 5 and 8 are slow in all of them. Squares of the residuals sum to
+    # 5·9.5² + 95·0.5² = 475 and 8·9.2² + 92·0.8² = 736; Var R = 100/99 · that / 1000².
+    control, treatment = (sums([10] * slow + [0] * (100 - slow), [10] * 100) for slow in (5, 8))
+    found = look(LATENCY, control, treatment)
+    assert (found.margin, found.difference) == (0, pytest.approx(0.03))
+    assert found.standard_error == pytest.approx(math.sqrt(100 / 99 * (475 + 736) / 1000**2))
 
 
 def test_an_unknown_metric_is_refused() -> None:
@@ -172,6 +202,68 @@ def test_a_loss_of_thirty_percent_is_found() -> None:
     counts = simulate(-0.3, canaries=60, seed=3)
     assert counts["harm"] == 60
     assert counts["cleared"] == 0
+
+
+LATENCY_CANARIES = 200
+LATENCY_TOLERANCE = 3 * math.sqrt(0.05 * 0.95 / LATENCY_CANARIES)  # 4.6 points
+
+
+def draw_latencies(
+    generator: np.random.Generator, slower: float, share: float, per_day: float
+) -> Iterator[tuple[UserSums, UserSums]]:
+    """Fourteen daily looks at the latencies of 4,000 users, counted as `count_stage` counts them.
+
+    Latencies are log-normal with σ = 0.5 (their p95 is 2.3 medians); a fifth of the variance is the user's own; the
+    treatment's are `slower` times as long.
+    """
+    treated = generator.random(USERS) < share
+    own = generator.standard_normal(USERS)
+    users = [np.repeat(np.arange(USERS), generator.poisson(per_day, USERS)) for _ in range(DAYS)]
+    ends = np.cumsum([len(day) for day in users])
+    user = np.concatenate(users)
+    noise = generator.standard_normal(len(user))
+    latency = np.exp(0.5 * (math.sqrt(CORRELATION) * own[user] + math.sqrt(1 - CORRELATION) * noise))
+    latency *= np.where(treated[user], slower, 1.0)
+    for end in ends:
+        seen, of_treatment = latency[:end], treated[user[:end]]
+        of_control = seen[~of_treatment]
+        place = math.ceil(0.95 * len(of_control)) - 1
+        threshold = np.partition(of_control, place)[place]
+        slow = seen > threshold * np.where(of_treatment, 1.05, 1.0)
+        numerators = np.bincount(user[:end], weights=slow, minlength=USERS)
+        denominators = np.bincount(user[:end], minlength=USERS)
+        control, treatment = (denominators > 0) & ~treated, (denominators > 0) & treated
+        yield sums(numerators[control], denominators[control]), sums(numerators[treatment], denominators[treatment])
+
+
+def simulate_latencies(slower: float, share: float, *, canaries: int, seed: int, per_day: float = 1.0) -> Counter[str]:
+    """How many canaries called harm, and were cleared, at any of their looks."""
+    generator = np.random.default_rng(seed)
+    counts: Counter[str] = Counter()
+    for _ in range(canaries):
+        looks = draw_latencies(generator, slower, share, per_day)
+        counts.update({look(LATENCY, control, treatment).outcome for control, treatment in looks})
+    return counts
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_p95_that_is_slower_by_the_margin_is_on_the_boundary(share: float) -> None:
+    counts = simulate_latencies(1.05, share, canaries=LATENCY_CANARIES, seed=5)
+    assert counts["cleared"] / LATENCY_CANARIES <= 0.05 + LATENCY_TOLERANCE
+    assert counts["harm"] / LATENCY_CANARIES <= 0.05 + LATENCY_TOLERANCE
+
+
+@pytest.mark.parametrize(("share", "per_day"), [(0.1, 3.0), (0.5, 1.0)])
+def test_identical_latencies_are_cleared_in_most_canaries(share: float, per_day: float) -> None:
+    counts = simulate_latencies(1.0, share, canaries=60, seed=6, per_day=per_day)
+    assert counts["harm"] <= 3
+    assert counts["cleared"] > 30  # 43 and 54 expected from 1,000 canaries, standard deviation at most 3.5
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_p95_that_is_30_percent_slower_is_found(share: float) -> None:
+    counts = simulate_latencies(1.3, share, canaries=20, seed=7)
+    assert (counts["harm"], counts["cleared"]) == (20, 0)
 
 
 def test_a_true_split_is_not_called_a_mismatch_and_a_broken_one_is() -> None:

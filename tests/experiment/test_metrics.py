@@ -11,6 +11,7 @@ import pytest
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment.experiments import Experiment
 from flytewheel.experiment.metrics import METRICS, StageCounts, count_stage
+from flytewheel.recipe import Guardrail
 from tests.experiment.canary import Served, open_canary, read, store
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,7 +23,7 @@ def count(database_url: str, experiment: Experiment, *, since: datetime = LONG_A
         "experiment_id": experiment.experiment_id,
         "since": since,
         "share": experiment.share,
-        "metrics": list(METRICS),
+        "guardrails": [Guardrail(metric=metric, relative_margin=0.05) for metric in METRICS],
     }
     with psycopg.connect(database_url) as connection:
         return count_stage(connection, **(given | changes))
@@ -75,14 +76,19 @@ def test_errors_are_charged_to_the_assigned_arm(database_url: str, experiment: E
     assert pairs(counts, "error_rate", "control") == [(0, 1)]
 
 
-def test_slow_is_above_the_controls_95_percent_quantile(database_url: str, experiment: Experiment) -> None:
-    # Control: 1 … 100 ms, so the quantile is 95 ms and 5 of 100 lie above it.
+def test_slow_is_above_the_controls_95_percent_quantile_and_the_margin(
+    database_url: str, experiment: Experiment
+) -> None:
+    # Control: 1 … 100 ms, so the quantile is 95 ms and 5 of 100 lie above it; the treatment may take 1.05 · 95 = 99.75.
     control = [Served(f"c{number % 10}", "control", latency_ms=number) for number in range(1, 101)]
-    treatment = [Served("t", "treatment", latency_ms=value) for value in (95.0, 95.5, 200.0)]
+    treatment = [Served("t", "treatment", latency_ms=value) for value in (95.0, 95.5, 99.7, 99.8, 200.0)]
     store(database_url, experiment, control + treatment)
     counts = count(database_url, experiment)
     assert sum(slow for slow, _ in pairs(counts, "latency_p95", "control")) == 5
-    assert pairs(counts, "latency_p95", "treatment") == [(2, 3)]
+    assert pairs(counts, "latency_p95", "treatment") == [(2, 5)]
+    wider = count(database_url, experiment, guardrails=[Guardrail(metric="latency_p95", relative_margin=0.5)])
+    assert pairs(wider, "latency_p95", "treatment") == [(1, 5)]
+    assert sum(slow for slow, _ in pairs(wider, "latency_p95", "control")) == 5
 
 
 def test_only_this_stage_of_this_experiment_counts(database_url: str, experiment: Experiment) -> None:
@@ -101,7 +107,7 @@ def test_only_this_stage_of_this_experiment_counts(database_url: str, experiment
 
 def test_an_unknown_metric_is_named_with_the_known_ones(database_url: str, experiment: Experiment) -> None:
     with pytest.raises(ExperimentError, match=r"'smiles'.*thumbs_up_rate, error_rate, latency_p95, correction_rate"):
-        count(database_url, experiment, metrics=["smiles"])
+        count(database_url, experiment, guardrails=[Guardrail(metric="smiles", absolute_margin=0.1)])
 
 
 def test_no_traffic_is_no_users(database_url: str, experiment: Experiment) -> None:

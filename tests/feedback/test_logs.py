@@ -76,13 +76,15 @@ def test_last_line_may_lack_its_newline(tmp_path: Path) -> None:
         ({**DOWN, "user_id": "u" * 201}, "user_id too long"),
         ({**DOWN, "user_id": 7}, "wrong user_id"),
         ({**DOWN, "feedback_type": "applause"}, "unknown feedback_type"),
-        ({**DOWN, "feedback_type": None}, "unknown feedback_type"),
+        ({**DOWN, "feedback_type": None}, "missing feedback_type"),
+        ({**DOWN, "feedback_type": ["thumbs_up"]}, "unknown feedback_type"),
         ({**DOWN, "timestamp": "2026-11-09T12:00:00"}, "naive timestamp"),
         ({**DOWN, "timestamp": "yesterday"}, "wrong timestamp"),
         ({**DOWN, "timestamp": "0001-01-01T00:00:00+14:00"}, "timestamp out of range"),
         ({**DOWN, "feedback_type": "rating", "rating": 6}, "rating outside 1..5"),
         ({**DOWN, "feedback_type": "rating", "rating": 0}, "rating outside 1..5"),
         ({**DOWN, "feedback_type": "rating", "rating": 10**400}, "wrong rating"),
+        ({**DOWN, "feedback_type": "rating", "rating": True}, "wrong rating"),
         ({**DOWN, "feedback_type": "rating"}, "missing rating"),
         ({**DOWN, "rating": 4}, "rating on another type"),
         ({**DOWN, "feedback_type": "correction", "corrected_response": " "}, "missing corrected_response"),
@@ -105,6 +107,13 @@ def test_last_line_may_lack_its_newline(tmp_path: Path) -> None:
 )
 def test_bad_line_is_a_fault(tmp_path: Path, line: Any, reason: str) -> None:
     assert reason_of(tmp_path / "log.jsonl", line) == reason
+
+
+def test_a_null_is_a_field_that_is_not_given(tmp_path: Path) -> None:
+    optional = {name: None for name, field in Interaction.model_fields.items() if not field.is_required()}
+    [(_, found)] = read_log(write(tmp_path / "log.jsonl", {**SAID, **optional}), Interaction)
+    assert found == Interaction.model_validate(SAID)
+    assert reason_of(tmp_path / "log.jsonl", {**SAID, "response": None}, Interaction) == "missing response"
 
 
 def test_what_only_looks_bad_is_kept(tmp_path: Path) -> None:

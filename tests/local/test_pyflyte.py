@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from flytewheel.local.pyflyte import find_cause, find_pyflyte, find_workflow, prepare_environment
+from flytewheel.local.pyflyte import find_cause, find_pyflyte, find_workflow, open_scratch, prepare_environment
 from flytewheel.settings import read_settings
 from tests.local.test_services import SERVICES
 
@@ -59,3 +63,32 @@ def test_workflow_and_program_are_found_without_importing_them() -> None:
     assert find_workflow().parts[-2:] == ("workflows", "weekly.py")
     assert find_workflow().is_file()
     assert Path(find_pyflyte()).name == "pyflyte"
+
+
+def test_what_a_killed_turn_left_is_deleted_and_what_is_in_use_stays(tmp_path: Path) -> None:
+    """The turn is killed while its child, which holds the folder by the inherited lock, goes on."""
+    root = tmp_path / "tmp"
+    turn = (
+        "import subprocess, sys, os, pathlib\n"
+        "from flytewheel.local.pyflyte import open_scratch\n"
+        "with open_scratch(pathlib.Path(sys.argv[1])) as (scratch, lock):\n"
+        "    (scratch / 'weights').write_text('x')\n"
+        "    subprocess.Popen(['cat'], stdout=-3, stderr=-3, pass_fds=(lock,))\n"
+        "    print(scratch, flush=True)\n"
+        "    os._exit(9)\n"
+    )
+    child_input, ours = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-c", turn, str(root)], stdin=child_input, capture_output=True, text=True, check=False
+    )
+    os.close(child_input)
+    left = Path(done.stdout.strip())
+    assert (left / "weights").is_file()
+    with open_scratch(root) as (other, _):
+        assert (left / "weights").is_file()
+    assert not other.exists()
+    os.close(ours)  # the child comes to its end
+    deadline = time.monotonic() + 10
+    while left.exists():
+        with open_scratch(root):
+            assert time.monotonic() < deadline

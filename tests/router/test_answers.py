@@ -32,3 +32,13 @@ def test_a_plain_answer_is_read_in_both_shapes() -> None:
     assert read_plain(b'{"choices":[{"text":"y"}]}').text == "y"
     assert read_plain(b"<html>") == Answer("<html>", False)
     assert read_plain(b"[]") == Answer("", True)
+
+
+def test_of_several_answers_the_first_is_read() -> None:
+    first, second = (
+        f'data: {{"choices":[{{"index":{index},"delta":{{"content":"{text}"}},"finish_reason":"stop"}}]}}\n\n'.encode()
+        for index, text in ((0, "a"), (1, "b"))
+    )
+    assert read_stream(second + first + b"data: [DONE]\n\n") == Answer("a", True, "stop")
+    body = b'{"choices":[{"index":1,"message":{"content":"b"}},{"index":0,"message":{"content":"a"}}]}'
+    assert read_plain(body).text == "a"

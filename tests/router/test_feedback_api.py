@@ -50,6 +50,14 @@ def test_feedback_before_its_interaction_is_written_waits_for_it(router: LiveRou
         assert rating.result(timeout=20).json()["status"] == "stored"
 
 
+def test_the_same_feedback_sent_at_once_is_stored_once(router: LiveRouter, name: str) -> None:
+    for _ in range(5):
+        answer = router.ask(name)
+        with ThreadPoolExecutor(6) as threads:
+            sent = list(threads.map(lambda _, answer=answer: rate(router, answer, feedback_type="thumbs_up"), range(6)))
+        assert sorted(each.json().get("status", each.text) for each in sent) == ["duplicate"] * 5 + ["stored"]
+
+
 def test_the_clients_own_id_decides(router: LiveRouter, name: str) -> None:
     answer = router.ask(name)
     event = {"event_id": f"mine-{answer.headers['x-flytewheel-interaction']}", "feedback_type": "rating"}
@@ -83,6 +91,9 @@ def test_only_the_holder_of_the_receipt_may_rate(router: LiveRouter, name: str) 
         ({"feedback_type": "correction", "corrected_response": "a\0b"}, 422),
         ({"feedback_type": "accepted", "metadata": {"seconds": "soon"}}, 422),
         ({"feedback_type": "thumbs_up", "thumb": 1}, 422),
+        ({"feedback_type": "rating", "rating": True}, 422),
+        ({"feedback_type": "thumbs_up", "event_id": "a\0b"}, 422),
+        ({"feedback_type": "thumbs_up", "timestamp": "9999-12-31T23:59:59-12:00"}, 422),
     ],
 )
 def test_an_invalid_event_is_refused_in_one_line(
@@ -94,6 +105,7 @@ def test_an_invalid_event_is_refused_in_one_line(
 
 
 def test_bodies_that_are_no_json_or_too_large_are_refused(router: LiveRouter) -> None:
+    assert router.post("/v1/feedback", content=b"").json()["error"]["message"] == "body: Field required"
     assert router.post("/v1/feedback", content=b"{", headers={"content-type": "application/json"}).status_code == 400
     large = b'{"interaction_id": "' + b"x" * (5 << 20) + b'"}'
     for content in (large, iter([large])):

@@ -118,3 +118,52 @@ def test_a_row_that_postgresql_cannot_hold_is_dropped_alone(database_url: str) -
 
     asyncio.run(run())
     assert count(database_url) == 2
+
+
+def test_rows_go_in_by_the_order_of_their_ids(database_url: str) -> None:
+    """Two writers that share ids would wait for each other in a circle otherwise."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "CREATE TABLE arrived (place bigint GENERATED ALWAYS AS IDENTITY, id text);"
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$"
+            " BEGIN INSERT INTO arrived (id) VALUES (NEW.interaction_id); RETURN NEW; END $$;"
+            "CREATE TRIGGER note BEFORE INSERT ON interactions FOR EACH ROW EXECUTE FUNCTION note()"
+        )
+
+    async def run() -> None:
+        writer = InteractionWriter(database_url)
+        for number in (3, 1, 2, 5, 4):
+            assert writer.put(make(number), "demo")
+        await writer.close()
+
+    asyncio.run(run())
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("SELECT id FROM arrived ORDER BY place").fetchall()
+    assert [row[0] for row in rows] == ["i-1", "i-2", "i-3", "i-4", "i-5"]
+
+
+def test_rows_wait_for_a_database_that_is_read_only(database_url: str) -> None:
+    """As after a failover, until the new primary is found: InternalError, no fault of the rows."""
+    name = urlsplit(database_url).path[1:]
+
+    def set_read_only(value: str) -> None:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}".encode())
+
+    async def run() -> None:
+        writer = InteractionWriter(database_url)
+        writer.expect("i-1")
+        writer.put(make(1), "demo")
+        async with asyncio.timeout(20):
+            while writer.failing is None:
+                await asyncio.sleep(0.01)
+        assert "read-only" in writer.failing
+        await asyncio.to_thread(set_read_only, "off")
+        assert await writer.settled("i-1", 20.0)
+        assert (writer.dropped, writer.written) == (0, 1)
+        await writer.close()
+
+    set_read_only("on")
+    asyncio.run(run())
+    assert count(database_url) == 1

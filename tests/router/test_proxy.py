@@ -1,16 +1,31 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+from collections.abc import MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
+import aiohttp
 import httpx
+import psycopg
 import pytest
 
 from flytewheel.experiment.assign import choose_arm
+from flytewheel.feedback.store import FeedbackStore
+from registry.store import ObjectStore
+from registry.versions import Registry
+from router.backends import BackendPool, ServedModel
+from router.interactions import InteractionWriter
+from router.metrics import Metrics
+from router.proxy import ChatProxy
 from router.receipts import sign_receipt
+from router.state import Route, RouterState
 from tests.router.live import ASSIGNMENT_KEY, LiveRouter, wait_until
+from tests.router.spelling_model import write_spelling_model
 
 KEY = ASSIGNMENT_KEY.encode()
 
@@ -172,6 +187,53 @@ def test_a_client_that_leaves_stops_the_backend(router: LiveRouter) -> None:
     assert stored["metadata"]["broken"] == "the client went away"
     assert stored["response"].startswith("a")
     wait_until(lambda: (router.backend("leaving", version) or {})["inflight"] == 0, what="the lease given back")
+
+
+def test_a_client_that_hangs_up_at_the_end_of_the_stream_had_its_answer(database_url: str, tmp_path: Path) -> None:
+    """Driven as ASGI, so that the client surely is gone between [DONE] and the connection's end."""
+    file = write_spelling_model(tmp_path / "model.gguf", "stable")
+    body = {"model": "flytewheel/demo", "messages": [{"role": "user", "content": "?"}], "stream": True, "user": "ada"}
+    scope = {"type": "http", "path": "/v1/chat/completions", "headers": [], "client": None}
+
+    async def run() -> None:
+        requests = [{"type": "http.request", "body": json.dumps(body | {"temperature": 0}).encode()}]
+        done = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            if requests:
+                return requests.pop()
+            await done.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if b"[DONE]" in message.get("body", b""):
+                done.set()
+                await asyncio.Event().wait()  # a client that is gone takes nothing more
+
+        async with aiohttp.ClientSession() as session:
+            state = RouterState(
+                database_url=database_url,
+                admin_key=b"",
+                assignment_key=KEY,
+                registry=Registry(ObjectStore("http://127.0.0.1:9", "", "", "none")),
+                pool=BackendPool(lambda name, version: ServedModel(name, version, "d", file), tmp_path),
+                writer=InteractionWriter(database_url),
+                session=session,
+                feedback=FeedbackStore(database_url),
+                metrics=Metrics(),
+                routes={"demo": Route("demo", "v1")},
+            )
+            state.loaded.set()
+            await state.pool.ensure("demo", "v1")
+            async with asyncio.timeout(30):
+                await ChatProxy(state)(scope, receive, send)
+            await state.pool.close()
+            await state.writer.close()
+
+    asyncio.run(run())
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("SELECT body ->> 'response', body -> 'completed' FROM interactions").fetchall()
+    assert rows == [("stable", True)]
 
 
 def test_a_backend_that_dies_within_a_stream_leaves_an_unfinished_answer(router: LiveRouter) -> None:
