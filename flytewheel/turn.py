@@ -106,10 +106,8 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
         kept = type(window).from_json(dict(run.window))
         write_window(services.database_url, kept, folder)
     verb = "resumes" if run.resumed else "opens"
-    message = (
-        f"run {run.run_id} {verb}: {kept.interactions:,} interactions, {kept.events:,} feedback events in {looked_at}"
-    )
-    print(message, flush=True)
+    message = f"run {run.run_id} {verb}: {kept.interactions:,} interactions, {kept.events:,} feedback events"
+    print(f"{message}\nsources: {looked_at}", flush=True)
     frozen = runs.read_reports(services.database_url, run.run_id).get("curate", {})
     # A frozen data set comes out the same again only with what was mixed into it then.
     replay = frozen.get("replay", runs.previous_dataset(services.database_url, recipe.name) or "")

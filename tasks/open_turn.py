@@ -12,6 +12,7 @@ from flytewheel import turn
 from flytewheel.recipe import Recipe
 from images import core
 from tasks import DECK, SECRETS, SHORT, SMALL
+from tasks.folders import new_folder
 from tasks.services import connect, name_execution
 
 
@@ -28,9 +29,8 @@ class Opened(NamedTuple):
 
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS, **DECK)
 def open_turn(recipe: Recipe) -> Opened:
-    services = connect()
-    folder = services.home / "windows" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
-    opened = turn.open_turn(services, recipe, folder, now=datetime.now(UTC), execution=name_execution())
+    # The window holds people's words: it lies in the task's scratch folder and goes with it.
+    opened = turn.open_turn(connect(), recipe, new_folder("window"), now=datetime.now(UTC), execution=name_execution())
     return Opened(
         run_id=opened.run_id,
         ready=opened.ready,
