@@ -58,6 +58,10 @@ class BaseModelError(FlytewheelError):
     """The base model or its tokenizer cannot be loaded."""
 
 
+class TrainingError(FlytewheelError):
+    """A training came to an end without weights that can be used."""
+
+
 class CheckpointError(FlytewheelError):
     """A checkpoint belongs to other data, another recipe or other code."""
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flytewheel.errors import TrainingError
 from flytewheel.models import Device
 from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import BaseModelSpec
@@ -47,7 +48,11 @@ class Plan:
 def fit(
     plan: Plan, checkpoints: Checkpoints, *, tracker: Tracker | None = None, progress: ProgressCallback | None = None
 ) -> TrainingReport:
-    """Trains `plan` to its end in `checkpoints`, leaves the adapter in its `finished/`, and returns the report."""
+    """Trains `plan` to its end in `checkpoints`, leaves the adapter in its `finished/`, and returns the report.
+
+    Raises:
+        TrainingError: weights are not finite at the end; nothing is published.
+    """
     started = time.monotonic()
     trainer = plan.make_trainer([_watcher(plan, checkpoints, tracker, progress)])
     from transformers.trainer_callback import PrinterCallback, TrainerState
@@ -66,6 +71,7 @@ def fit(
             trainer.state = state
         else:
             trainer.train(resume_from_checkpoint=str(newest))
+    _check_finite(trainer.model, plan.method, int(trainer.state.global_step))
     if trainer.eval_dataset is not None and not _evaluated_at(trainer.state):
         trainer.evaluate()
 
@@ -128,6 +134,17 @@ def _save_adapter(trainer: Any, base: BaseModelSpec, folder: Path) -> str:
     shutil.copyfile(raw / "adapter_model.safetensors", folder / "adapter_model.safetensors")
     shutil.rmtree(raw)
     return digest_adapter(folder)
+
+
+def _check_finite(model: Any, method: str, steps: int) -> None:
+    """Looks at the weights, not at the loss: transformers leaves losses that are not finite out of its log."""
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    broken = sum(not bool(weight.isfinite().all()) for weight in trained)
+    if broken:
+        raise TrainingError(
+            f"{method} diverged: {broken} of {len(trained)} trained tensors are not finite after {steps} steps; "
+            "lower the learning rate"
+        )
 
 
 def _evaluated_at(state: Any) -> bool:

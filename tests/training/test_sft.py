@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flytewheel.dataset import Dataset
-from flytewheel.errors import BaseModelError, DatasetError, RecipeError
+from flytewheel.errors import BaseModelError, DatasetError, RecipeError, TrainingError
 from flytewheel.models import find_device, load_adapted, load_tokenizer
 from flytewheel.progress import quiet_libraries
 from flytewheel.training.report import read_report
@@ -87,6 +87,17 @@ def test_a_finished_training_is_returned_at_once(base_model: Path, tmp_path: Pat
     assert _adapter_bytes(tmp_path / "one") == _adapter_bytes(tmp_path / "two")
     other = train_sft(data, tmp_path / "three", **{**options, "seed": 2})
     assert other.adapter_digest != first.adapter_digest
+
+
+def test_a_training_that_diverges_publishes_nothing(base_model: Path, tmp_path: Path) -> None:
+    data = write_teaching_data(tmp_path / "data", rows=8)
+    with pytest.raises(TrainingError, match=r"^sft diverged: \d+ of \d+ trained tensors are not finite after 4 steps"):
+        train_sft(
+            data, tmp_path / "out", base=base_spec(base_model), training=training_spec(max_steps=4, learning_rate=1e38),
+            seed=1, checkpoints=tmp_path / "checkpoints",
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "checkpoints").rglob("finished"))
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(base_model: Path, teaching_data: Path, tmp_path: Path) -> None:
