@@ -1,4 +1,4 @@
-"""Container images of the tasks, built by Flyte from what pyproject.toml pins; the service image is in deploy/.
+"""Container images of the tasks, built by Flyte from what pyproject.toml pins.
 
 Two images: `core` for the tasks that need no accelerator library, `trainer` for those that load torch. The registry to
 push to is set where images are built: `FLYTEWHEEL_IMAGE_REGISTRY` (default `localhost:30000`, the one of Flyte's

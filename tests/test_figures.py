@@ -44,4 +44,4 @@ def test_numbers_are_aligned_and_counts_sorted() -> None:
 def test_an_unknown_stations_deck_is_a_table_of_facts() -> None:
     deck = decks.describe("elsewhere", {"seconds": 1.5, "nested": {"a": [1]}, "long": "x" * 900})
     assert "<td>nested</td><td>{&quot;a&quot;: [1]}</td>" in deck
-    assert '<td>1.5</td>' in deck
+    assert "<td>1.5</td>" in deck
