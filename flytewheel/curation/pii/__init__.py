@@ -1,0 +1,17 @@
+"""Personal data and secrets become typed, numbered placeholders (`<EMAIL_1>`), the same thing the same one in a
+conversation.
+
+Decides what counts as personal data. A pattern alone is imprecise, so every hit is checked: cards by brand, grouping
+and Luhn, IBANs by length and mod 97, national numbers by their states' check digits, telephone numbers by
+`phonenumbers`, addresses by `ipaddress`, wallets by their check sums. Order numbers, versions, hashes, dates,
+loopback addresses and `user@host:/path` stay. Names need a model of the user's (`names`); postal addresses are not
+found.
+"""
+
+from flytewheel.curation.pii.redact import KINDS as KINDS
+from flytewheel.curation.pii.redact import find as find
+from flytewheel.curation.pii.redact import redact as redact
+from flytewheel.curation.pii.redact import redact_conversation as redact_conversation
+from flytewheel.curation.pii.redact import redact_conversations as redact_conversations
+from flytewheel.curation.pii.validators import passes_luhn as passes_luhn
+from flytewheel.curation.pii.validators import passes_mod97 as passes_mod97
