@@ -38,6 +38,60 @@ CREATE TABLE IF NOT EXISTS quarantine (
     stored_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- What became of the lines of an import; the rows that it stored carry its xid.
+CREATE TABLE IF NOT EXISTS imports (
+    xid          xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    kind         text        NOT NULL CHECK (kind IN ('interaction', 'feedback')),
+    source       text        NOT NULL,
+    lines_read   bigint      NOT NULL,
+    stored       bigint      NOT NULL,
+    duplicates   bigint      NOT NULL,
+    quarantined  jsonb       NOT NULL,            -- lines by reason
+    imported_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (xid, kind)
+);
+
+-- A closed window: every row of its sources with low_xid <= xid < high_xid. Numbers and marks of a series follow each other.
+CREATE TABLE IF NOT EXISTS windows (
+    series         text        NOT NULL,          -- name of the model and its sources
+    number         integer     NOT NULL CHECK (number > 0),
+    sources        text[]      NOT NULL,
+    low_xid        xid8        NOT NULL,
+    high_xid       xid8        NOT NULL CHECK (high_xid >= low_xid),
+    interactions   bigint      NOT NULL,          -- of its own
+    events         bigint      NOT NULL,          -- of its own
+    releases       bigint      NOT NULL,          -- votes that a person let out of the quarantine
+    revisited      bigint      NOT NULL,          -- interactions of earlier windows that are brought along
+    earlier_events bigint      NOT NULL,          -- and their events
+    digest         text        NOT NULL,          -- of ids and digests of its own rows
+    closed_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (series, number)
+);
+
+-- Votes that curation put into quarantine; the event itself stays where it is.
+CREATE TABLE IF NOT EXISTS held_votes (
+    series   text        NOT NULL,
+    event_id text        NOT NULL,                -- no reference: an erased event takes nothing personal with it here
+    number   integer     NOT NULL,                -- of the window whose curation held it first
+    reason   text        NOT NULL,
+    rule     text        NOT NULL,
+    xid      xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    held_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (series, event_id),
+    FOREIGN KEY (series, number) REFERENCES windows (series, number)
+);
+CREATE INDEX IF NOT EXISTS held_votes_event ON held_votes (event_id);
+
+CREATE TABLE IF NOT EXISTS released_votes (
+    series      text        NOT NULL,
+    event_id    text        NOT NULL,
+    xid         xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    released_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (series, event_id),
+    FOREIGN KEY (series, event_id) REFERENCES held_votes (series, event_id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS released_votes_xid ON released_votes (series, xid);
+
 CREATE TABLE IF NOT EXISTS experiments (
     experiment_id text PRIMARY KEY,
     name          text        NOT NULL,           -- the model name

@@ -4,7 +4,8 @@ An import is one transaction: lines are copied into temporary tables and inserte
 NOTHING, so a kill in the middle stores nothing and the same files again store nothing new. The same id with another
 body is a conflict: the first one stays (within a file: the earlier line), the other is quarantined. An event for an
 unknown interaction is quarantined too, and leaves the quarantine when its log is imported again after the interaction
-has come.
+has come; so does a row whose time lies more than a day ahead of the database's clock, once that time has come. Rows
+that name each other in a circle are quarantined as such.
 
 An event's stream (`source`) is its interaction's, not the import's: rows that are already stored in another stream
 stay there, and the report says so. Imports take turns by an advisory lock while they insert, not while they read.
@@ -24,8 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from psycopg.types.json import Jsonb
+
 from flytewheel.database import Connection, connect
 from flytewheel.errors import FeedbackError
+from flytewheel.feedback.links import find_circles, find_parent, read_stored
 from flytewheel.feedback.logs import Entry, Fault, Record, check_log, scan_log
 from flytewheel.records import FeedbackEvent, Interaction, canonical_json, digest, file_digest
 
@@ -38,10 +42,11 @@ _STEP = 1000
 _STAGE = """
 SET LOCAL work_mem = '64MB';
 CREATE TEMPORARY TABLE staged_interaction (
-    line_no bigint, id text, user_id text, at timestamptz, body jsonb, digest text, line text) ON COMMIT DROP;
+    line_no bigint, id text, user_id text, at timestamptz, body jsonb, digest text, line text,
+    fault text) ON COMMIT DROP;
 CREATE TEMPORARY TABLE staged_feedback (
     line_no bigint, id text, user_id text, at timestamptz, body jsonb, digest text, line text,
-    interaction_id text, feedback_type text) ON COMMIT DROP;
+    interaction_id text, feedback_type text, fault text) ON COMMIT DROP;
 CREATE TEMPORARY TABLE staged_fault (digest text, kind text, reason text, line text) ON COMMIT DROP;
 """
 # Rows go in by the order of their ids: writers that meet wait for each other, and never in a circle.
@@ -64,6 +69,15 @@ _TABLES: dict[Kind, tuple[str, str]] = {
     "interaction": ("interactions", "interaction_id"),
     "feedback": ("feedback_events", "event_id"),
 }
+# What is stored already is a duplicate or a conflict, whatever else is wrong with it.
+_NOT_STORED = "NOT EXISTS (SELECT FROM {table} t WHERE t.{key} = s.id)"
+_FIND_FUTURE = f"""
+UPDATE staged_{{kind}} s SET fault = 'timestamp in the future'
+WHERE s.at > now() + interval '1 day' AND {_NOT_STORED}
+"""
+_FIND_CIRCLES = f"UPDATE staged_{{kind}} s SET fault = 'cycle of ids' WHERE s.id = ANY(%s) AND {_NOT_STORED}"
+_FAULTY = "SELECT line_no, fault, line, digest FROM staged_{kind} WHERE fault IS NOT NULL ORDER BY line_no"
+_DROP_FAULTY = "DELETE FROM staged_{kind} WHERE fault IS NOT NULL"
 _HELD = """
 SELECT s.line_no, CASE WHEN t.digest IS NULL THEN 'unknown interaction' ELSE 'conflict' END, s.line, s.digest
 FROM staged_{kind} s LEFT JOIN {table} t ON t.{key} = s.id WHERE t.digest IS DISTINCT FROM s.digest ORDER BY s.line_no
@@ -76,6 +90,9 @@ _QUARANTINE = """
 INSERT INTO quarantine (digest, kind, source, reason, line)
 SELECT DISTINCT ON (digest) digest, kind, %s, reason, line FROM staged_fault ORDER BY digest
 ON CONFLICT (digest) DO UPDATE SET reason = excluded.reason WHERE quarantine.reason <> excluded.reason
+"""
+_NOTE = """
+INSERT INTO imports (kind, source, lines_read, stored, duplicates, quarantined) VALUES (%s, %s, %s, %s, %s, %s)
 """
 _ELSEWHERE = """
 SELECT i.source, count(DISTINCT s.id) FROM staged_interaction s
@@ -201,18 +218,23 @@ class _Import:
         self._quarantine = quarantine
         self._progress = progress
         self._reasons: dict[Kind, Counter[str]] = {kind: Counter() for kind in _TABLES}
+        self._parents: dict[Kind, dict[str, str]] = {kind: {} for kind in _TABLES}
 
     def run(self, logs: Mapping[Kind, Path]) -> tuple[dict[Kind, LogCounts], dict[str, int], int]:
         """Stores the logs; returns what became of their lines, of rows elsewhere, of other users' events."""
         execute = self._connection.execute
         execute(_STAGE)
-        staged = {
+        staged: dict[Kind, int] = {
             "interaction": self._copy("staged_interaction", self._interactions(logs["interaction"])),
             "feedback": self._copy("staged_feedback", self._events(logs["feedback"])),
         }
-        faults = {kind: sum(reasons.values()) for kind, reasons in self._reasons.items()}
+        faults: dict[Kind, int] = {kind: sum(reasons.values()) for kind, reasons in self._reasons.items()}
         execute("ANALYZE staged_interaction (id, digest), staged_feedback (id, digest, interaction_id)")
         execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        for kind in _TABLES:
+            found = self._hold_faulty(kind)
+            faults[kind] += found
+            staged[kind] -= found
         stored = {
             "interaction": execute(_INSERT_INTERACTIONS, (self._source,)).rowcount,
             "feedback": execute(_INSERT_EVENTS).rowcount,
@@ -229,12 +251,27 @@ class _Import:
                 conflicts=self._reasons[kind]["conflict"],
                 quarantined={reason: count for reason, count in sorted(self._reasons[kind].items()) if count},
             )
+            note = counts[kind]
+            execute(_NOTE, (kind, self._source, note.read, note.stored, note.duplicates, Jsonb(dict(note.quarantined))))
         self._quarantine.flush()
         self._copy("staged_fault", _read_faults(Path(self._quarantine.name)))
         execute(_QUARANTINE, (self._source,))
         elsewhere = {str(name): int(count) for name, count in execute(_ELSEWHERE, (self._source,)).fetchall()}
         others = execute(_OTHER_USERS).fetchone()
         return counts, elsewhere, int(others[0]) if others else 0
+
+    def _hold_faulty(self, kind: Kind) -> int:
+        """Holds the rows that only the database or the whole log can judge, and takes them out of the staged ones."""
+        table, key = _TABLES[kind]
+        names = {"kind": kind, "table": table, "key": key}
+        parents = self._parents[kind]
+        circles = find_circles({**read_stored(self._connection, parents, table=table, key=key), **parents})
+        if circles:
+            self._connection.execute(_FIND_CIRCLES.format(**names), (sorted(circles),))
+        self._connection.execute(_FIND_FUTURE.format(**names))
+        held = self._hold_rows(kind, _FAULTY.format(**names))
+        self._connection.execute(_DROP_FAULTY.format(**names))
+        return held
 
     def _copy(self, table: str, rows: Iterator[tuple[Any, ...]]) -> int:
         count = 0
@@ -246,13 +283,20 @@ class _Import:
     def _interactions(self, path: Path) -> Iterator[tuple[Any, ...]]:
         for number, found in self._scan("interaction", scan_log(path, Interaction)):
             record = found.record
-            yield number, record.interaction_id, record.user_id, record.timestamp, found.body, found.digest, found.line
+            self._note_parent("interaction", record.interaction_id, record.metadata)
+            head = (number, record.interaction_id, record.user_id, record.timestamp, found.body)
+            yield (*head, found.digest, found.line, None)
 
     def _events(self, path: Path) -> Iterator[tuple[Any, ...]]:
         for number, found in self._scan("feedback", scan_log(path, FeedbackEvent)):
             record = found.record
             head = (number, record.event_id, record.user_id, record.timestamp, found.body, found.digest, found.line)
-            yield (*head, record.interaction_id, record.feedback_type.value)
+            self._note_parent("feedback", record.event_id, record.metadata)
+            yield (*head, record.interaction_id, record.feedback_type.value, None)
+
+    def _note_parent(self, kind: Kind, name: str, metadata: Mapping[str, Any]) -> None:
+        if metadata and (parent := find_parent(metadata)) is not None:
+            self._parents[kind].setdefault(name, parent)
 
     def _scan(
         self, kind: Kind, lines: Iterator[tuple[int, Entry[Record] | Fault]]

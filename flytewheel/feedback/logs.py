@@ -6,33 +6,60 @@ that one such line cannot break the COPY of a million good ones. Only a file tha
 
 Two departures from plain JSON: a line over `MAX_LINE_BYTES` is kept as its first 4 KiB with its length (a gzip bomb
 is one line), and whole floats from 1e16 up in `metadata` become integers, as PostgreSQL's jsonb writes them: a body
-reads back as it was.
+reads back as it was. A body leaves out what is null, so that a field added later, optional and null by default,
+changes no digest of what is stored; `metadata` and `history` are always there, empty or not.
+
+`flytewheel.feedback.formats` turns others' logs into ours. A row that it cannot turn goes into the log by `hold_line`,
+with one of `HELD_REASONS`, and comes out of `scan_log` as the fault that it is.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import math
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
 from flytewheel.errors import FeedbackError
+from flytewheel.feedback.lines import MAX_LINE_BYTES as MAX_LINE_BYTES
+from flytewheel.feedback.lines import Fault as Fault
+from flytewheel.feedback.lines import check_log as check_log
+from flytewheel.feedback.lines import make_fault as make_fault
+from flytewheel.feedback.lines import split_lines
 from flytewheel.records import FeedbackEvent, FeedbackType, Interaction, to_jsonable
 
-MAX_LINE_BYTES = 1 << 20
 MAX_DEPTH = 32  # PostgreSQL's own limit is its stack: an error of the whole statement
 YEARS = range(1970, 9999)  # a day short of what Python and PostgreSQL both print in every time zone
 
-_CHUNK_BYTES = 1 << 16
-_KEPT_BYTES = 4096
+HELD_REASONS = frozenset(  # a closed list: a line of a log cannot bring a reason of its own
+    {
+        "chosen and rejected of different prompts",
+        "damaged gzip",
+        "line over 16 MiB",
+        "missing chosen",
+        "missing messages",
+        "missing prompt",
+        "missing query",
+        "missing rejected",
+        "missing response",
+        "nested too deeply",
+        "not JSON",
+        "not UTF-8",
+        "not an object",
+        "same chosen and rejected",
+        "truncated gzip",
+        "unknown kind of row",
+        "wrong messages",
+    }
+)
+
+_HELD = b"\x00"  # opens a held line; in JSON it can stand nowhere
 _NUL = re.compile(r"(?:^|[^\\])(?:\\\\)*\\u0000")
 _AMOUNTS = {
     FeedbackType.ACCEPTED: ("seconds",),
@@ -40,16 +67,13 @@ _AMOUNTS = {
     FeedbackType.READ_TIME: ("read_s", "expected_s"),
 }
 
+_TEXTS = {
+    "corrected_response": {FeedbackType.CORRECTION, FeedbackType.EDIT},
+    "other_response": {FeedbackType.DUEL},
+    "preferred": {FeedbackType.DUEL},
+}
+
 Record = TypeVar("Record", Interaction, FeedbackEvent)
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A line that was not understood: `digest` is of all its bytes, `line` what can be shown and stored of it."""
-
-    reason: str
-    line: str
-    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +109,13 @@ def read_log(path: Path, model: type[Record]) -> Iterator[tuple[int, Record | Fa
 
 def scan_log(path: Path, model: type[Record]) -> Iterator[tuple[int, Entry[Record] | Fault]]:
     """Reads a log as `read_log` does, with the body that is stored beside each record."""
-    for number, raw, damage in _split_lines(path):
+    for number, raw, damage in split_lines(path):
         if isinstance(raw, Fault):
             yield number, raw
         elif damage:
             yield number, make_fault(damage, raw)
         elif text := raw.strip():
-            yield number, _read_line(text, model)
-
-
-def check_log(path: Path) -> None:
-    """Opens a log and closes it again, so that a wrong path is found before anything is done.
-
-    Raises:
-        FeedbackError: the file is missing, not readable, or named `.gz` without being gzip.
-    """
-    _open_log(path).close()
+            yield number, _read_held(text) or _read_line(text, model)
 
 
 def encode_body(record: Interaction | FeedbackEvent) -> tuple[str, str]:
@@ -115,12 +130,23 @@ def encode_body(record: Interaction | FeedbackEvent) -> tuple[str, str]:
         raise FeedbackError(f"{type(record).__name__} refused: {fault}") from None
 
 
-def make_fault(reason: str, raw: bytes, *, seen: str | None = None, size: int | None = None) -> Fault:
-    """Makes a fault of a raw line, its text such that a file and PostgreSQL can hold it."""
-    text = raw.decode("utf-8", errors="backslashreplace").replace("\x00", "\\u0000")
-    if size is not None:
-        text = f"{text[:_KEPT_BYTES]}… ({size:,} bytes)"
-    return Fault(reason, text, seen or hashlib.sha256(raw).hexdigest())
+def hold_line(reason: str, raw: bytes) -> bytes:
+    """Gives the line by which a log holds a row of another log that could not be turned into a record.
+
+    Raises:
+        ValueError: the reason is none of `HELD_REASONS`.
+    """
+    if reason not in HELD_REASONS:
+        raise ValueError(f"expected one of HELD_REASONS, got {reason!r}; add it there")
+    return _HELD + reason.encode() + _HELD + b" ".join(raw.splitlines()) + b"\n"
+
+
+def _read_held(text: bytes) -> Fault | None:
+    if not text.startswith(_HELD):
+        return None
+    reason, found, raw = text[1:].partition(_HELD)
+    known = reason.decode(errors="replace")
+    return make_fault(known, raw) if found and known in HELD_REASONS else None
 
 
 def _read_line(raw: bytes, model: type[Record]) -> Entry[Record] | Fault:
@@ -181,7 +207,7 @@ def _encode(record: Interaction | FeedbackEvent) -> tuple[str, str]:
         raise _BadLine("timestamp out of range")
     if isinstance(record, FeedbackEvent):
         _check_event(record)
-    data = to_jsonable(record)
+    data = {key: value for key, value in to_jsonable(record).items() if value is not None}
     if record.metadata:
         data["metadata"] = _settle(record.metadata, 0)
     try:
@@ -195,15 +221,17 @@ def _encode(record: Interaction | FeedbackEvent) -> tuple[str, str]:
 
 
 def _check_event(event: FeedbackEvent) -> None:
-    """What the record's types cannot say: a rating has a figure, a correction a text, an amount is a number."""
+    """What the types cannot say: a rating has a figure, a correction a text, a duel both, an amount is a number."""
     kind = event.feedback_type
     if (event.rating is None) is (kind is FeedbackType.RATING):
         raise _BadLine("missing rating" if event.rating is None else "rating on another type")
-    if kind is FeedbackType.CORRECTION:
-        if not (event.corrected_response or "").strip():
-            raise _BadLine("missing corrected_response")
-    elif event.corrected_response is not None:
-        raise _BadLine("corrected_response on another type")
+    for name, kinds in _TEXTS.items():
+        text = getattr(event, name)
+        if kind in kinds:
+            if not (text or "").strip():
+                raise _BadLine(f"missing {name}")
+        elif text is not None:
+            raise _BadLine(f"{name} on another type")
     for name in _AMOUNTS.get(kind, ()):
         amount = event.metadata.get(name)
         if amount is not None and (isinstance(amount, bool) or not isinstance(amount, int | float) or amount < 0):
@@ -224,83 +252,3 @@ def _settle(value: Any, depth: int) -> Any:
         if abs(value) >= 1e16 or value == 0:  # jsonb has neither exponents nor a negative zero
             return int(value) if value else 0.0
     return value
-
-
-def _open_log(path: Path) -> IO[bytes]:
-    try:
-        stream = path.open("rb")
-        magic = stream.read(2)
-        stream.seek(0)
-    except OSError as error:
-        raise FeedbackError(f"{path}: cannot be read ({error.strerror}); expected a .jsonl or .jsonl.gz file") from None
-    if magic == b"\x1f\x8b":
-        stream.close()
-        return gzip.open(path)  # type: ignore[return-value]  # given the stream, it would leave that one open
-    if path.suffix == ".gz":
-        stream.close()
-        raise FeedbackError(f"{path}: not gzip, though it is named so; rename it to .jsonl or compress it")
-    return stream
-
-
-def _read_chunks(path: Path) -> Iterator[bytes | str]:
-    """Yields the log's bytes in chunks; a str at the end is the reason why they broke off."""
-    with _open_log(path) as stream:
-        while True:
-            try:
-                chunk = stream.read1(_CHUNK_BYTES)  # type: ignore[attr-defined]  # both kinds of stream have it
-            except EOFError:
-                yield "truncated gzip"
-                return
-            except (zlib.error, gzip.BadGzipFile):
-                yield "damaged gzip"
-                return
-            except OSError as error:
-                raise FeedbackError(f"{path}: reading broke off ({error.strerror}); nothing was stored") from None
-            if not chunk:
-                return
-            yield chunk
-
-
-def _split_lines(path: Path) -> Iterator[tuple[int, bytes | Fault, str | None]]:
-    """Yields line number, line, and why the file broke off there (the last line only). A huge line comes as a fault."""
-    number, pending, huge = 1, b"", _HugeLine()
-    for chunk in _read_chunks(path):
-        if isinstance(chunk, str):
-            yield number, huge.close() if huge.size else pending, chunk
-            return
-        *whole, rest = chunk.split(b"\n")
-        for part in whole:
-            if huge.size or len(pending) + len(part) > MAX_LINE_BYTES:
-                huge.add(pending + part)
-                yield number, huge.close(), None
-                huge = _HugeLine()
-            else:
-                line = pending + part
-                yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, None
-            pending = b""
-            number += 1
-        pending += rest
-        if huge.size or len(pending) > MAX_LINE_BYTES:
-            huge.add(pending)
-            pending = b""
-    if huge.size:
-        yield number, huge.close(), None
-    elif pending:
-        yield number, pending.removeprefix(b"\xef\xbb\xbf") if number == 1 else pending, None
-
-
-class _HugeLine:
-    """Counts and hashes a line that is too long to keep."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._head = b""
-        self._hash = hashlib.sha256()
-
-    def add(self, part: bytes) -> None:
-        self.size += len(part)
-        self._head = (self._head + part[:_KEPT_BYTES])[:_KEPT_BYTES]
-        self._hash.update(part)
-
-    def close(self) -> Fault:
-        return make_fault("line over 1 MiB", self._head, seen=self._hash.hexdigest(), size=self.size)

@@ -1,8 +1,9 @@
 """What a reaction is worth: events of one interaction become a reward in [-1, 1] (the reference design's table).
 
-Explicit (said): thumbs +1/-1, rating (r - 3) / 2, correction -0.5, abandonment -0.8, follow-up 0; of several the last
-one counts. Implicit (observed): reformulation -0.5, accepted within 3 s +0.6, copied +0.4, each citation click +0.3,
-read at least 80 % of the expected time +0.5; they add up. Figures are fields of the recipe (`feedback.rewards`).
+Explicit (said): thumbs +1/-1, rating (r - 3) / 2, correction -0.5, abandonment -0.8, follow-up 0, edit 0, a blind duel
+won or lost ±0.5; of several the last one counts. Implicit (observed): reformulation -0.5, accepted within 3 s +0.6,
+copied +0.4, each citation click +0.3, read at least 80 % of the expected time +0.5; they add up. Figures are fields of
+the recipe (`feedback.rewards`).
 
 Beyond the design: the implicit sum is clipped to [-1, 1] before it meets the explicit part, so that no number of
 clicks outweighs a thumb; an amount that is not given (`seconds`, `expected_s`) is no evidence and counts 0, a missing
@@ -63,6 +64,8 @@ def score_event(event: FeedbackEvent, rewards: Rewards) -> float:
     match event.feedback_type:
         case FeedbackType.RATING:
             return 0.0 if event.rating is None else (event.rating - 3) / 2
+        case FeedbackType.DUEL:
+            return {"this": rewards.duel, "other": -rewards.duel}.get(event.preferred or "tie", 0.0)
         case FeedbackType.ACCEPTED:
             seconds = _amount(event, "seconds")
             return rewards.accepted if seconds is not None and seconds <= rewards.accepted_within_s else 0.0

@@ -2,8 +2,8 @@
 
 The capture rate is the share of interactions with at least one explicit event. Rewards are those of whole
 interactions (`flytewheel.feedback.rewards.score`), counted into the reference design's buckets: each holds the
-rewards above the bucket before it up to its own name. The quarantine is counted from its table, where the same bad
-line stands once.
+rewards above the bucket before it up to its own name. The quarantine is counted from its tables: the same bad line
+stands there once, and so does a vote that curation holds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,14 @@ _BY_SOURCE = f"SELECT source, count(*) FROM interactions WHERE {_CHOSEN} GROUP B
 _BY_DAY = f"""
 SELECT ("timestamp" AT TIME ZONE 'UTC')::date::text, count(*) FROM feedback_events WHERE {_CHOSEN} GROUP BY 1 ORDER BY 1
 """
-_QUARANTINE = f"SELECT kind || ': ' || reason, count(*) FROM quarantine WHERE {_CHOSEN} GROUP BY 1 ORDER BY 2 DESC, 1"
+_QUARANTINE = f"""
+SELECT kind || ': ' || reason, count(*) FROM (
+    SELECT kind, reason, source FROM quarantine
+    UNION ALL
+    SELECT DISTINCT ON (event_id) 'vote', h.reason, e.source FROM held_votes h JOIN feedback_events e USING (event_id)
+    WHERE NOT EXISTS (SELECT FROM released_votes r WHERE r.series = h.series AND r.event_id = h.event_id)
+) AS held WHERE {_CHOSEN} GROUP BY 1 ORDER BY 2 DESC, 1
+"""
 _EVENTS = f"SELECT body FROM feedback_events WHERE {_CHOSEN} ORDER BY interaction_id"
 
 

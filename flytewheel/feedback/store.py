@@ -7,7 +7,7 @@ refused (`flytewheel.feedback.imports` quarantines it). An event belongs to the 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +16,9 @@ from flytewheel.errors import FeedbackError
 from flytewheel.feedback.imports import ImportReport, LogCounts, Progress, import_files
 from flytewheel.feedback.logs import encode_body
 from flytewheel.feedback.stats import FeedbackStats, read_stats
+from flytewheel.feedback.stored import read_bodies
 from flytewheel.recipe import FeedbackSpec
-from flytewheel.records import FeedbackEvent, Interaction, canonical_json
+from flytewheel.records import FeedbackEvent, Interaction
 
 __all__ = ["FeedbackStats", "FeedbackStore", "ImportReport", "LogCounts", "Outcome"]
 
@@ -35,6 +36,9 @@ SELECT %(id)s, interaction_id, source, %(user_id)s, %(feedback_type)s, %(timesta
     given.body -> 'metadata'
 FROM interactions, (SELECT %(body)s::jsonb AS body) AS given WHERE interaction_id = %(interaction_id)s
 ON CONFLICT (event_id) DO NOTHING
+"""
+_STORED = """
+SELECT body::text FROM {table} WHERE %(all)s OR source = ANY(%(sources)s) ORDER BY "timestamp", {key} COLLATE "C"
 """
 
 
@@ -74,14 +78,13 @@ class FeedbackStore:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             chosen = {"all": not sources, "sources": list(sources)}
             return {
-                "interactions": _write_log(
-                    out_dir / "interactions.jsonl.gz",
-                    _read(connection, "interactions", "interaction_id", chosen, Interaction),
-                ),
-                "feedback": _write_log(
-                    out_dir / "feedback.jsonl.gz",
-                    _read(connection, "feedback_events", "event_id", chosen, FeedbackEvent),
-                ),
+                name: _write_log(
+                    out_dir / f"{name}.jsonl.gz", read_bodies(connection, _STORED.format(table=table, key=key), chosen)
+                )
+                for name, table, key in (
+                    ("interactions", "interactions", "interaction_id"),
+                    ("feedback", "feedback_events", "event_id"),
+                )
             }
 
     def stats(self, sources: Sequence[str] = (), *, spec: FeedbackSpec | None = None) -> FeedbackStats:
@@ -145,28 +148,12 @@ def _compare(connection: Connection, table: str, key: str, name: str, seen: str)
     raise FeedbackError(f"conflict: {key} {name!r} is stored with another body; send this one under its own id")
 
 
-def _read(
-    connection: Connection,
-    table: str,
-    key: str,
-    chosen: Mapping[str, Any],
-    model: type[Interaction | FeedbackEvent],
-) -> Iterator[Interaction | FeedbackEvent]:
-    query = (
-        f'SELECT body FROM {table} WHERE %(all)s OR source = ANY(%(sources)s) ORDER BY "timestamp", {key} COLLATE "C"'
-    )
-    with connection.cursor(name="rows") as cursor:  # a cursor of the server: the log need not fit into memory
-        cursor.itersize = 2000
-        for (body,) in cursor.execute(query, chosen):
-            yield model.model_validate(body)
-
-
-def _write_log(path: Path, records: Iterator[Interaction | FeedbackEvent]) -> int:
+def _write_log(path: Path, bodies: Iterator[bytes]) -> int:
     part = path.with_suffix(".part")
     count = 0
     with part.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream:
-        for record in records:
-            stream.write(canonical_json(record) + b"\n")
+        for body in bodies:
+            stream.write(body + b"\n")
             count += 1
     part.replace(path)
     return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -20,8 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flytewheel.errors import DatabaseError, FeedbackError
-from flytewheel.feedback.logs import encode_body
-from flytewheel.feedback.store import INSERT_EVENT, FeedbackStore, ImportReport
+from flytewheel.feedback.audit import audit
+from flytewheel.feedback.logs import encode_body, read_log
+from flytewheel.feedback.store import INSERT_EVENT, INSERT_INTERACTION, FeedbackStore, ImportReport
 from flytewheel.records import FeedbackEvent, Interaction
 from tests.feedback.bench import NOON, Bench, reaction, said, write
 
@@ -277,3 +280,121 @@ def test_content_does_not_depend_on_order_or_repetition(bench: Bench, rows: Any,
         bench.load(again(lines), again(reactions))
         contents.append((bench.content(), bench.held()))
     assert contents[0] == contents[1] == contents[2]
+
+
+def test_rows_from_the_future_wait_outside(bench: Bench) -> None:
+    """Up to a day ahead of the database's clock is a clock that goes wrong; what is stored already stays known."""
+    [(now,)] = bench.ask("SELECT now()")
+    near, far = ((now + timedelta(hours=hours)).isoformat() for hours in (23, 48))
+    rows = [said("i1"), {**said("i2"), "timestamp": near}, {**said("i3"), "timestamp": far}]
+    events = [{**reaction("e1", "i1"), "timestamp": far}, reaction("e3", "i3"), reaction("e2", "i2")]
+    report = bench.load(rows, events)
+    assert (report.interactions.stored, report.interactions.quarantined) == (2, {"timestamp in the future": 1})
+    assert report.events.quarantined == {"timestamp in the future": 1, "unknown interaction": 1}
+    assert (report.interactions.read, report.events.read, report.events.stored) == (3, 3, 1)
+    with psycopg.connect(bench.url) as connection:  # as a router with a wrong clock would have stored it
+        body, seen = encode_body(Interaction.model_validate(rows[2]))
+        values = {"id": "i3", "source": "web", "user_id": "u1", "timestamp": far, "body": body, "digest": seen}
+        connection.execute(INSERT_INTERACTION, values)
+    again = bench.load(rows, events)
+    assert (again.interactions.duplicates, again.interactions.quarantined) == (3, {})
+    assert (again.events.stored, again.events.duplicates, again.events.quarantined) == (
+        1,
+        1,
+        {"timestamp in the future": 1},
+    )
+
+
+def test_rows_that_name_each_other_in_a_circle_are_held(bench: Bench) -> None:
+    def linked(name: str, parent: str, key: str = "parent_id") -> dict[str, Any]:
+        return said(name, metadata={key: parent})
+
+    rows = [linked("a", "b"), linked("b", "a"), linked("c", "a"), linked("d", "d", "reply_to"), linked("e", "c")]
+    events = [
+        {**reaction("x", "c"), "metadata": {"parent_event_id": "y"}},
+        {**reaction("y", "c"), "metadata": {"parent_event_id": "x"}},
+        reaction("c", "c"),  # an event by an interaction's id is no circle
+        reaction("z", "z"),
+    ]
+    report = bench.load(rows, events)
+    assert (report.interactions.stored, report.interactions.quarantined) == (2, {"cycle of ids": 3})
+    assert (report.events.stored, report.events.quarantined) == (1, {"cycle of ids": 2, "unknown interaction": 1})
+    assert [row[0] for row in bench.content()[0]] == ["c", "e"]
+    closing = bench.load([linked("a", "e")], [])  # e → c → a, of which two are stored
+    assert closing.interactions.quarantined == {"cycle of ids": 1}
+    assert bench.load([said("a")], []).interactions.stored == 1
+
+
+def test_a_line_of_ten_megabytes_is_counted(bench: Bench) -> None:
+    report = bench.load([said("i1"), json.dumps(said("i2", response="x" * 10_000_000)), said("i3")], [])
+    assert (report.interactions.read, report.interactions.stored) == (3, 2)
+    assert report.interactions.quarantined == {"line over 1 MiB": 1}
+
+
+GARBAGE = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(
+        ["i1", "e1", "2026-11-09T12:00:00Z", "2999-01-01T00:00:00Z", "thumbs_up", "rating", "\ud800", "\0"]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        key: GARBAGE
+        for key in (
+            "interaction_id",
+            "event_id",
+            "user_id",
+            "timestamp",
+            "query",
+            "response",
+            "feedback_type",
+            "rating",
+        )
+    }
+    | {"metadata": GARBAGE | st.fixed_dictionaries({"parent_id": st.sampled_from(["i1", "i2", "i3", "e1", "e2"])})},
+)
+LINES = st.lists(
+    st.tuples(
+        st.sampled_from("123"), CHANGES, st.integers(0, 400), st.sampled_from([b"", b"\xff", b"{", b"\n\n", b"\0"])
+    ),
+    max_size=10,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LINES, LINES, st.booleans(), st.integers(0, 60))
+def test_every_line_is_stored_known_or_held(bench: Bench, rows: Any, events: Any, packed: bool, cut: int) -> None:
+    def pack(path: Path, base: Any, lines: Any) -> Path:
+        raw = b""
+        for number, change, at, dirt in lines:
+            line = json.dumps({**base(number), **change}).encode()
+            raw += line[:at] + dirt + line[at:] + b"\n"
+        if packed:
+            raw = gzip.compress(raw)
+            raw = raw[: max(20, len(raw) - cut)]
+        path.write_bytes(raw)
+        return path
+
+    def count(path: Path) -> int:
+        return sum(1 for _ in read_log(path, Interaction))
+
+    logs = (
+        pack(bench.folder / "i.log", lambda number: said(f"i{number}"), rows),
+        pack(bench.folder / "e.log", lambda number: reaction(f"e{number}", f"i{number}"), events),
+    )
+    before = bench.ask("SELECT (SELECT count(*) FROM interactions), (SELECT count(*) FROM feedback_events)")[0]
+    report = bench.store.import_files(*logs, source="web", quarantine_dir=bench.folder / "q")
+    after = bench.ask("SELECT (SELECT count(*) FROM interactions), (SELECT count(*) FROM feedback_events)")[0]
+    for place, counts in enumerate((report.interactions, report.events)):
+        assert counts.read == count(logs[place])
+        assert counts.read == counts.stored + counts.duplicates + sum(counts.quarantined.values())
+        assert counts.duplicates >= 0
+        assert after[place] - before[place] == counts.stored
+    assert audit(bench.url).mismatches == ()

@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flytewheel.errors import FeedbackError
-from flytewheel.feedback.logs import MAX_LINE_BYTES, Entry, Fault, check_log, encode_body, read_log, scan_log
+from flytewheel.feedback.logs import (
+    MAX_LINE_BYTES,
+    Entry,
+    Fault,
+    check_log,
+    encode_body,
+    hold_line,
+    read_log,
+    scan_log,
+)
 from flytewheel.records import FeedbackEvent, Interaction, canonical_json, digest
 
 SAID = {
@@ -89,6 +98,14 @@ def test_last_line_may_lack_its_newline(tmp_path: Path) -> None:
         ({**DOWN, "rating": 4}, "rating on another type"),
         ({**DOWN, "feedback_type": "correction", "corrected_response": " "}, "missing corrected_response"),
         ({**DOWN, "corrected_response": "no"}, "corrected_response on another type"),
+        ({**DOWN, "feedback_type": "edit"}, "missing corrected_response"),
+        ({**DOWN, "feedback_type": "duel", "preferred": "this"}, "missing other_response"),
+        ({**DOWN, "feedback_type": "duel", "preferred": "this", "other_response": " "}, "missing other_response"),
+        ({**DOWN, "feedback_type": "duel", "other_response": "Restart."}, "missing preferred"),
+        ({**DOWN, "feedback_type": "duel", "other_response": "Restart.", "preferred": "mine"}, "wrong preferred"),
+        ({**DOWN, "other_response": "Restart."}, "other_response on another type"),
+        ({**DOWN, "preferred": "tie"}, "preferred on another type"),
+        ({**DOWN, "comment": 7}, "wrong comment"),
         ({**DOWN, "feedback_type": "accepted", "metadata": {"seconds": "soon"}}, "wrong metadata.seconds"),
         ({**DOWN, "feedback_type": "citation_click", "metadata": {"count": -1}}, "wrong metadata.count"),
         ({**DOWN, "feedback_type": "citation_click", "metadata": {"count": True}}, "wrong metadata.count"),
@@ -122,6 +139,10 @@ def test_what_only_looks_bad_is_kept(tmp_path: Path) -> None:
     assert reason_of(path, {**DOWN, "feedback_type": "rating", "rating": 4.5}) is None
     assert reason_of(path, {**DOWN, "metadata": {"x": "\U0001f600", "n": 10**30}}) is None
     assert reason_of(path, {**DOWN, "extra": "ignored"}) is None
+    assert reason_of(path, {**DOWN, "comment": "wrong service"}) is None
+    assert reason_of(path, {**DOWN, "feedback_type": "edit", "corrected_response": "Restart."}) is None
+    duel = {**DOWN, "feedback_type": "duel", "other_response": "Restart.", "preferred": "tie"}
+    assert reason_of(path, duel) is None
 
 
 def test_fault_can_be_written_and_stored(tmp_path: Path) -> None:
@@ -196,8 +217,47 @@ def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
 def test_body_is_canonical_json() -> None:
     event = FeedbackEvent.model_validate({**DOWN, "metadata": {"b": 1.5, "a": "ü"}})
     body, seen = encode_body(event)
-    assert body.encode() == canonical_json(event)
-    assert seen == digest(event)
+    said = {key: value for key, value in event.model_dump(mode="json").items() if value is not None}
+    assert body.encode() == canonical_json(said)
+    assert seen == digest(said)
+
+
+def test_a_field_that_is_not_given_changes_no_digest(tmp_path: Path) -> None:
+    """Lines of before a field existed, with it as null, and without: one body. `metadata` keeps its own nulls."""
+    old = {**SAID, "metadata": {"x": None}}
+    optional = {name: None for name, field in Interaction.model_fields.items() if field.default is None}
+    paths = [write(tmp_path / f"{n}.jsonl", line) for n, line in enumerate((old, {**old, **optional}))]
+    first, second = (entry for path in paths for _, entry in scan_log(path, Interaction))
+    assert isinstance(first, Entry)
+    assert isinstance(second, Entry)
+    assert (first.body, first.digest) == (second.body, second.digest)
+    assert json.loads(first.body) == {
+        **old,
+        "completed": True,
+        "history": [],
+        "timestamp": "2026-11-09T12:00:00Z",
+    }
+    again = write(tmp_path / "again.jsonl", canonical_json(first.record))  # as `feedback export` writes it
+    assert [entry.digest for _, entry in scan_log(again, Interaction)] == [first.digest]  # type: ignore[union-attr]
+    assert '"comment"' not in encode_body(FeedbackEvent.model_validate(DOWN))[0]
+
+
+def test_held_line_comes_out_with_its_reason(tmp_path: Path) -> None:
+    raw = b'{"messages":\n "x", "a": "\xff"}'
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(hold_line("wrong messages", raw) + json.dumps(DOWN).encode())
+    (_, fault), (_, event) = read_log(path, FeedbackEvent)
+    assert fault == Fault("wrong messages", '{"messages":  "x", "a": "\\xff"}', fault.digest)  # type: ignore[union-attr]
+    assert event == FeedbackEvent.model_validate(DOWN)
+    with pytest.raises(ValueError, match="HELD_REASONS"):
+        hold_line("because I say so", raw)
+
+
+@pytest.mark.parametrize(
+    "line", [b"\x00because I say so\x00{}", b"\x00not JSON", b"\x00", b"\x00\x00", b"\x00\xff\x00{}"]
+)
+def test_a_log_brings_no_reason_of_its_own(tmp_path: Path, line: bytes) -> None:
+    assert reason_of(tmp_path / "log.jsonl", line) in {"not JSON", "not UTF-8"}
 
 
 def test_body_of_a_record_that_cannot_be_stored() -> None:
