@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from flytewheel import figures
+from flytewheel.dataset.readme import describe_length_bias, draw_figures, list_examples, order_counts
 from flytewheel.figures import describe_interval
-from flytewheel.records import Interval
+from flytewheel.records import HOLDOUT, PARTS, Interval
 
 
 def describe(station: str, report: Mapping[str, Any]) -> str:
@@ -29,23 +30,33 @@ def describe(station: str, report: Mapping[str, Any]) -> str:
 
 
 def _dataset(report: Mapping[str, Any]) -> list[str]:
-    kinds = [
-        (kind, *(parts.get(part, 0) for part in ("train", "validation", "test")))
-        for kind, parts in report["counts"].items()
-    ]
+    """Reports of earlier versions lack some of the keys: what is not there is not shown."""
+    parts = (*PARTS, HOLDOUT)
+    kinds = [(kind, *(own.get(part, 0) for part in parts)) for kind, own in order_counts(report)]
     steps = [
         (step["name"], step["rows_in"], step["rows_out"], ", ".join(f"{k} {v}" for k, v in step["dropped"].items()))
         for step in report["steps"]
     ]
-    examples = [
-        (reason, text) for step in report["steps"] for reason, texts in step["examples"].items() for text in texts
-    ]
+    drawn = draw_figures(report)
+    pairs, comments = report.get("pairs") or {}, report.get("comments") or {}
+    said = figures.counts(comments.get("sentiment") or {}, "sentiment")
+    themes = [(each["theme"], each["count"], each.get("example", "")) for each in comments.get("themes") or ()]
     return [
         figures.paragraph(f"{report['interactions']:,} interactions, {report['events']:,} feedback events"),
-        figures.section("Rows", figures.table(("kind", "train", "validation", "test"), kinds)),
+        figures.section("Rows", figures.table(("kind", *parts), kinds)),
+        figures.section("Funnel", drawn.get("funnel", "")),
+        figures.section("Scores and lengths", drawn.get("scores", ""), drawn.get("lengths", "")),
+        figures.section("Topics", drawn.get("topics", ""), figures.counts(report["topics"], "topic")),
+        figures.section("Reasons", drawn.get("reasons", "")),
+        figures.section("Dropped, redacted examples", figures.table(("reason", "text"), list_examples(report))),
+        figures.section(
+            "Preference pairs",
+            figures.paragraph(describe_length_bias(pairs)),
+            figures.counts(pairs.get("sources") or {}, "source"),
+        ),
+        figures.section("Comments", said, figures.table(("theme", "comments", "example"), themes)),
+        figures.section("Personal data replaced", figures.counts(report.get("redacted") or {}, "kind")),
         figures.section("Steps", figures.table(("step", "rows in", "rows out", "dropped"), steps)),
-        figures.section("Dropped, redacted examples", figures.table(("reason", "text"), examples)),
-        figures.section("Topics", figures.counts(report["topics"], "topic")),
         figures.paragraph(f"data set {report['digest']}"),
     ]
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from flytewheel import decks
 from flytewheel.records import Interval, to_jsonable
+from flytewheel.turn import describe_card
+from tests.dataset.made import CARD
 
 INTERVAL = to_jsonable(Interval(0.5, 0.4, 0.6))
 
@@ -33,6 +35,19 @@ def test_a_data_sets_deck_shows_each_step_and_why_rows_went() -> None:
     assert "toxic 5" in deck
     assert "&lt;EMAIL_1&gt; is a &lt;b&gt;" in deck
     assert "data set d1" in deck
+
+
+def test_a_data_sets_deck_shows_what_a_card_shows() -> None:
+    deck = decks.describe("curate", describe_card(CARD, replay=""))
+    for title in ("Rows left after each stage", "Quality of the answers", "Words of the answers", "Topics, before and"):
+        assert title in deck
+    assert deck.count("<svg") == 5
+    assert "chosen answers are +2.0 words longer than rejected ones" in deck
+    assert "way too long, &lt;EMAIL_1&gt;" in deck
+    assert "&lt;EMAIL_1&gt; is a &lt;b&gt;fool&lt;/b&gt;" in deck
+    assert "holdout" in deck
+    assert "<script" not in deck
+    assert "src=" not in deck
 
 
 def test_a_trainings_deck_draws_the_loss() -> None:
