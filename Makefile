@@ -51,6 +51,10 @@ check: lint types imports package test   ## every gate: ruff, formatting, types,
 bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.permuted --quick
+	$(BIN)/python -m benchmarks.pii --quick
+	$(BIN)/python -m benchmarks.abuse --quick
+	$(BIN)/python -m benchmarks.windows --quick
+	$(BIN)/python -m benchmarks.curation --quick
 
 format: $(READY) ## mend what ruff can
 	$(BIN)/ruff check --fix .

@@ -9,9 +9,10 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -37,14 +38,24 @@ def describe_machine() -> str:
     return f"{os.cpu_count()} cores, {memory_gib:.0f} GiB, {system}, load {os.getloadavg()[0]:.1f}"
 
 
-def report(measure: Callable[[bool], Sequence[Goal]], description: str) -> int:
-    """Parses the options, measures, prints the goals, and returns the exit code."""
+def report(
+    measure: Callable[..., Sequence[Goal]], description: str, more: Mapping[str, Mapping[str, Any]] | None = None
+) -> int:
+    """Parses the options, measures, prints the goals, and returns the exit code.
+
+    Args:
+        measure: called with `--quick`, and by keyword with the values of `more`.
+        description: of the command.
+        more: further options, each with what `add_argument` takes.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a smaller version of the same measurement")
     parser.add_argument("--json", type=Path, help="write the goals to this file, too")
+    for name, settings in (more or {}).items():
+        parser.add_argument(f"--{name}", **settings)
     options = parser.parse_args()
     machine = describe_machine()
-    goals = measure(options.quick)
+    goals = measure(options.quick, **{name: getattr(options, name) for name in more or {}})
     for goal in goals:
         sign = "≤" if goal.at_most else "≥"
         print(f"{'held ' if goal.holds else 'SHORT'}  {goal.name}: {goal.figure:.4g} ({sign} {goal.bound:.4g})")

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flytewheel import __version__
+from flytewheel.dataset_commands import datasets
 from flytewheel.errors import FlytewheelError
+from flytewheel.feedback_commands import feedback
 from flytewheel.rollout_commands import rollout
 from flytewheel.terminal import as_json
 from flytewheel.terminal import open_services as _services
@@ -25,10 +27,6 @@ from flytewheel.terminal import say as _say
 if TYPE_CHECKING:
     from flytewheel.local.services import Services
     from registry.versions import Registry
-
-sources_option = click.option(
-    "--source", "sources", multiple=True, help="Only this stream; may be given more than once."
-)
 
 
 class _Group(click.Group):
@@ -173,93 +171,6 @@ def _addresses(services: Services) -> list[tuple[Any, ...]]:
     ]
 
 
-# -------------------------------------------------------------------------------- feedback
-
-
-@main.group()
-def feedback() -> None:
-    """People's reactions: import, export, count, simulate."""
-
-
-@feedback.command("import")
-@click.argument("interactions", type=click.Path(path_type=Path))
-@click.argument("events", type=click.Path(path_type=Path))
-@click.option(
-    "--source",
-    default="default",
-    show_default=True,
-    help="Stream that these belong to (a recipe's `feedback.sources`).",
-)
-@as_json
-def feedback_import(interactions: Path, events: Path, source: str, json_: bool) -> None:
-    """Store INTERACTIONS and EVENTS (.jsonl or .jsonl.gz); bad lines are quarantined, known ones skipped."""
-    from flytewheel.feedback.logs import check_log
-    from flytewheel.feedback.store import FeedbackStore
-
-    for log in (interactions, events):
-        check_log(log)  # before any service is started
-    services = _services()
-    report = FeedbackStore(services.database_url).import_files(
-        interactions, events, source=source, quarantine_dir=services.home / "quarantine"
-    )
-
-    def text() -> None:
-        click.echo(report.describe())
-        click.echo(f"next: a recipe learns from it with feedback.sources: [{source}]")
-
-    _say(report, json_, text)
-
-
-@feedback.command("export")
-@click.argument("folder", type=click.Path(path_type=Path))
-@sources_option
-@as_json
-def feedback_export(folder: Path, sources: tuple[str, ...], json_: bool) -> None:
-    """Write everything stored to FOLDER as two logs that `feedback import` reads."""
-    from flytewheel.feedback.store import FeedbackStore
-
-    counts = FeedbackStore(_services().database_url).export(folder, sources=sources)
-    _say(counts, json_, lambda: click.echo(f"{folder}: {counts}"))
-
-
-@feedback.command("stats")
-@sources_option
-@as_json
-def feedback_stats(sources: tuple[str, ...], json_: bool) -> None:
-    """Count what is stored: types, rewards, days, quarantine."""
-    from flytewheel.feedback.store import FeedbackStore
-
-    stats = FeedbackStore(_services().database_url).stats(sources=sources)
-    _say(stats, json_, lambda: click.echo(stats.describe()))
-
-
-@feedback.command("simulate")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--users", type=click.IntRange(min=4), default=340, show_default=True)
-@click.option("--interactions", type=click.IntRange(min=1), default=1700, show_default=True)
-@click.option("--seed", default=7, show_default=True)
-@as_json
-def feedback_simulate(folder: Path, users: int, interactions: int, seed: int, json_: bool) -> None:
-    """Make the logs of a simulated week of on-call engineers in FOLDER."""
-    from flytewheel.feedback.simulate import simulate
-
-    report = simulate(folder, users=users, interactions=interactions, seed=seed)
-    _say(report, json_, lambda: click.echo(f"{folder}: {report}"))
-
-
-@feedback.command("permute")
-@click.argument("interactions", type=click.Path(path_type=Path))
-@click.argument("events", type=click.Path(path_type=Path))
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--seed", default=1, show_default=True)
-def feedback_permute(interactions: Path, events: Path, folder: Path, seed: int) -> None:
-    """Deal the reactions out anew among the answers: the control log, on which no turn may promote."""
-    from flytewheel.feedback.permute import permute_labels
-
-    moved, swapped = permute_labels(interactions, events, folder, seed=seed)
-    click.echo(f"{folder}: {moved:,} events moved, {swapped:,} corrections changed places with their answer")
-
-
 # -------------------------------------------------------------------------------- models
 
 
@@ -344,6 +255,8 @@ def experiments_list(json_: bool) -> None:
     _say(found, json_, lambda: _table(("experiment", "model", "state", "control", "treatment", "share"), rows))
 
 
+main.add_command(datasets)
+main.add_command(feedback)
 main.add_command(rollout)
 
 if __name__ == "__main__":

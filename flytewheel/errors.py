@@ -54,6 +54,10 @@ class DatasetError(FlytewheelError):
     """A data set is missing, incomplete, or not the one that was named."""
 
 
+class EndpointError(FlytewheelError):
+    """A classifier, name finder or paraphraser of the user's is away or answers wrongly."""
+
+
 class BaseModelError(FlytewheelError):
     """The base model or its tokenizer cannot be loaded."""
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 PARTS = ("train", "validation", "test")
+HOLDOUT = "holdout"  # users who are never trained or tuned on, in any week
 
 
 def _refuse_truth(value: object) -> object:
@@ -39,7 +40,7 @@ class Message(BaseModel):
 
 
 class FeedbackType(StrEnum):
-    """Every reaction that is understood; the first six are said, the others observed."""
+    """Every reaction that is understood; the first eight are said, the others observed."""
 
     THUMBS_UP = "thumbs_up"
     THUMBS_DOWN = "thumbs_down"
@@ -47,6 +48,8 @@ class FeedbackType(StrEnum):
     CORRECTION = "correction"
     ABANDONMENT = "abandonment"
     FOLLOW_UP = "follow_up"
+    EDIT = "edit"
+    DUEL = "duel"
     REFORMULATION = "reformulation"
     ACCEPTED = "accepted"
     COPIED = "copied"
@@ -54,7 +57,7 @@ class FeedbackType(StrEnum):
     READ_TIME = "read_time"
 
 
-EXPLICIT_TYPES = frozenset(list(FeedbackType)[:6])
+EXPLICIT_TYPES = frozenset(list(FeedbackType)[:8])
 IMPLICIT_TYPES = frozenset(FeedbackType) - EXPLICIT_TYPES
 
 
@@ -89,8 +92,11 @@ class Interaction(BaseModel):
 class FeedbackEvent(BaseModel):
     """One reaction to one interaction.
 
-    `rating` is 1 to 5 and given with type `rating` only; `corrected_response` with `correction` only. `metadata` may
-    hold `seconds` (accepted: how long it took), `count` (citation_click), `read_s` and `expected_s` (read_time).
+    `rating` is 1 to 5 and given with type `rating` only; `corrected_response` with `correction` (what the answer should
+    have been) and `edit` (what its reader made of it); `other_response` and `preferred` with `duel` only: the answer
+    shown beside this one, blind, and which of both was liked. `comment` is what the person wrote about the answer.
+    `metadata` may hold `seconds` (accepted: how long it took), `count` (citation_click), `read_s` and `expected_s`
+    (read_time), `account_created_at` (ISO 8601).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -103,12 +109,19 @@ class FeedbackEvent(BaseModel):
     rating: Rating | None = None
     corrected_response: str | None = None
     correction_type: Literal["factual", "style", "tone"] | None = None
+    other_response: str | None = None
+    preferred: Literal["this", "other", "tie"] | None = None
+    comment: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class SftRow:
-    """A prompt with an answer worth imitating. `quality` is in [0, 1], `reward` in [-1, 1]."""
+    """A prompt with an answer worth imitating. `quality` is in [0, 1], `reward` in [-1, 1].
+
+    Of every row `interactions` and `events` are the ids that it comes from, and `weight` what it counts in training.
+    `surprise` is the champion's mean loss on the completion in nats a token, where it is known.
+    """
 
     id: str
     user: str
@@ -117,12 +130,19 @@ class SftRow:
     completion: str
     reward: float
     quality: float
-    source: Literal["answer", "correction", "paraphrase", "replay"]
+    source: Literal["answer", "correction", "edit", "paraphrase", "replay"]
+    interactions: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    weight: float = 1.0
+    surprise: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """One prompt, an answer preferred and one rejected. `margin` is the difference of rewards, in (0, 2]."""
+    """One prompt, an answer preferred and one rejected. `margin` is the difference of rewards, in (0, 2].
+
+    `source` says how the two came together; `similarity` how near their prompts are, in [0, 1].
+    """
 
     id: str
     user: str
@@ -131,7 +151,11 @@ class Preference:
     chosen: str
     rejected: str
     margin: float
-    source: Literal["answers", "correction", "duel"]
+    source: Literal["same_prompt", "near_prompt", "correction", "edit", "duel", "replay"]
+    similarity: float = 1.0
+    interactions: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +168,27 @@ class Unpaired:
     prompt: tuple[Message, ...]
     completion: str
     label: bool
+    interactions: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """A session of several turns, as a row of its own.
+
+    `messages` open with the system turn, if there was one; `rewards` has one entry for every assistant turn that this
+    session's interactions served, in their order (`None`: nobody reacted), `reward` is the session's, both in [-1, 1].
+    """
+
+    id: str
+    user: str
+    topic: str
+    messages: tuple[Message, ...]
+    rewards: tuple[float | None, ...]
+    reward: float | None
+    interactions: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,21 @@ def open_run(
     return Run(**{**{key: getattr(run, key) for key in Run.__slots__}, "resumed": resumed})
 
 
+def find_unfinished(database_url: str, recipe: Recipe) -> tuple[Run, bool] | None:
+    """The run that `open_run` would resume, and whether its data set is frozen."""
+    with connect(database_url) as connection:
+        row = connection.execute(
+            """SELECT r.run_id, coalesce(s.report ? 'digest', false) FROM runs r
+               LEFT JOIN run_stations s ON s.run_id = r.run_id AND s.station = 'curate'
+               WHERE r.name = %s AND r.recipe_digest = %s ORDER BY r.started_at DESC LIMIT 1""",
+            (recipe.name, digest(recipe)),
+        ).fetchone()
+    if row is None:
+        return None
+    run = read_run(database_url, row[0])
+    return None if run.status == "succeeded" else (run, bool(row[1]))
+
+
 def read_run(database_url: str, run_id: str) -> Run:
     """Reads one run.
 

@@ -32,9 +32,9 @@ def print_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def open_services() -> Services:
+def open_services(*, with_router: bool = True) -> Services:
     """The services of this command: those in the environment, else the embedded stack, started if need be."""
     from flytewheel.local.services import ensure_services
     from flytewheel.settings import read_settings
 
-    return ensure_services(read_settings(), announce=lambda line: click.echo(line, err=True))
+    return ensure_services(read_settings(), announce=lambda line: click.echo(line, err=True), with_router=with_router)

@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel import models, runs
-from flytewheel.dataset import Dataset, DatasetCard
-from flytewheel.errors import DatabaseError, DatasetError, FeedbackError
+from flytewheel.dataset import Dataset, DatasetCard, digest_content, list_files, name_files, parse_card
+from flytewheel.errors import DatabaseError, DatasetError, FeedbackError, RecipeError
+from flytewheel.feedback.quarantine import hold_events
 from flytewheel.feedback.store import FeedbackStore
-from flytewheel.feedback.window import close_window, count_sources, write_window
+from flytewheel.feedback.window import (
+    Window,
+    WrittenWindow,
+    close_window,
+    count_sources,
+    get_window,
+    write_window,
+)
 from flytewheel.local.pyflyte import FAILED
 from flytewheel.local.services import Services
 from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
-from flytewheel.records import Message, to_jsonable
+from flytewheel.records import Message
 from flytewheel.training.align import check_method
 from flytewheel.training.arguments import check_adapter
 from registry.store import ObjectStore
@@ -63,7 +71,7 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
         execution: id of the execution; a failure is noted by it (`record_failure`).
 
     Raises:
-        RecipeError: the alignment method or the adapter is not offered.
+        RecipeError: the alignment method or the adapter is not offered, or `curation.window` was never closed.
         BaseModelError: the base model does not exist. All are found out before anything is stored.
         FeedbackError: a file named by the recipe is missing or cannot be read.
         DatabaseError, StoreError: a service is away.
@@ -75,43 +83,106 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
     locate_cases(recipe.curation)
     logs = locate_logs(recipe.feedback)
     store = open_store(services)
+    _find_named_window(services.database_url, recipe)
     if logs is not None:
         report = FeedbackStore(services.database_url).import_files(
             *logs, source=recipe.sources[0], quarantine_dir=services.home / "quarantine"
         )
         print(report.describe(), flush=True)
-    window = close_window(services.database_url, recipe.sources, limit=recipe.curation.max_interactions)
     champion = Registry(store).get_alias(recipe.name, "champion") or ""
-    needed = recipe.curation.min_interactions
     looked_at = describe_sources(count_sources(services.database_url), recipe.sources)
-    if window.interactions < needed:
+    opened = _write_window(services.database_url, recipe, folder, looked_at)
+    if isinstance(opened, str):
         folder.mkdir(parents=True, exist_ok=True)
-        message = (
-            f"not yet: {window.interactions:,} of {needed:,} interactions in {looked_at} "
-            "(collect more, `flytewheel feedback import … --source NAME`, or lower curation.min_interactions)"
-        )
-        return OpenedTurn("", False, message, folder, champion, "")
-    run = runs.open_run(services.database_url, recipe, window.to_json(), now=now, execution=execution)
-    kept = type(window).from_json(dict(run.window))
-    try:
-        write_window(services.database_url, kept, folder)
-    except FeedbackError as error:
-        if kept == window:
-            raise
-        runs.finish_run(services.database_url, run.run_id, error=str(error), station="open_turn")
-        print(f"run {run.run_id} is closed as failed: {error}", flush=True)
-        run = runs.open_run(
-            services.database_url, recipe, window.to_json(), now=now, execution=execution, given_up=run.run_id
-        )
-        kept = type(window).from_json(dict(run.window))
-        write_window(services.database_url, kept, folder)
+        return OpenedTurn("", False, opened, folder, champion, "")
+    written, given_up = opened
+    run = runs.open_run(
+        services.database_url, recipe, written.window.to_json(), now=now, execution=execution, given_up=given_up
+    )
+    kept = Window.from_json(run.window)
+    if kept != written.window:  # another turn of this recipe was quicker, and its data set is frozen
+        written = write_window(services.database_url, kept, folder, limit=recipe.curation.max_interactions)
     verb = "resumes" if run.resumed else "opens"
     message = f"run {run.run_id} {verb}: {kept.interactions:,} interactions, {kept.events:,} feedback events"
-    print(f"{message}\nsources: {looked_at}", flush=True)
+    print(f"{message}\n{describe_window(written)}\nsources: {looked_at}", flush=True)
     frozen = runs.read_reports(services.database_url, run.run_id).get("curate", {})
     # A frozen data set comes out the same again only with what was mixed into it then.
     replay = frozen.get("replay", runs.previous_dataset(services.database_url, recipe.name) or "")
     return OpenedTurn(run.run_id, True, message, folder, champion, replay)
+
+
+def _write_window(
+    database_url: str, recipe: Recipe, folder: Path, looked_at: str
+) -> tuple[WrittenWindow, str | None] | str:
+    """Writes the window that a turn learns from; gives it, and the run that had to be given up for it, or says why not
+    yet.
+
+    An unfinished run keeps its window, so that nothing that was cut for it goes by unlearned. Only where curation
+    itself failed, which the same rows would do again, is a new window taken, when there is enough for one.
+    """
+    limit = recipe.curation.max_interactions
+    unfinished = runs.find_unfinished(database_url, recipe)
+    kept = given_up = None
+    if unfinished is not None:
+        run, frozen = unfinished
+        try:
+            kept = Window.from_json(run.window)
+            if frozen or run.status == "running":
+                return write_window(database_url, kept, folder, limit=limit), None
+        except FeedbackError as error:
+            runs.finish_run(database_url, run.run_id, error=str(error), station="open_turn")
+            print(f"run {run.run_id} is closed as failed: {error}", flush=True)
+            kept, given_up = None, run.run_id
+    window = _choose_window(database_url, recipe, looked_at)
+    if isinstance(window, str):
+        if kept is None:
+            return window
+        window = kept
+    elif kept is not None and kept != window:
+        print(f"window {kept.number} stays behind: `curation.window: {kept.number}` learns from it", flush=True)
+    return write_window(database_url, window, folder, limit=limit), given_up
+
+
+def _choose_window(database_url: str, recipe: Recipe, looked_at: str) -> Window | str:
+    """The window that the recipe names, else a new one, else the last one where nothing came in since; or "not yet"."""
+    named, needed = _find_named_window(database_url, recipe), recipe.curation.min_interactions
+    if named is not None:
+        return named
+    closing = close_window(database_url, recipe.name, recipe.sources, at_least=needed)
+    if closing.window is None:
+        since = f" since window {closing.since} closed," if closing.since and not closing.again else ""
+        again = f" in window {closing.since}, and nothing new since," if closing.again else ""
+        return (
+            f"not yet: {closing.interactions:,} of {needed:,} interactions{since}{again} in {looked_at} "
+            "(collect more, `flytewheel feedback import … --source NAME`, or lower curation.min_interactions)"
+        )
+    if closing.again:
+        print(f"no new feedback since window {closing.since} closed: learning from it again", flush=True)
+    return closing.window
+
+
+def _find_named_window(database_url: str, recipe: Recipe) -> Window | None:
+    number = recipe.curation.window
+    if number == "new":
+        return None
+    try:
+        return get_window(database_url, recipe.name, recipe.sources, number)
+    except FeedbackError as error:
+        raise RecipeError("curation.window", [str(error)]) from None
+
+
+def describe_window(written: WrittenWindow) -> str:
+    """A window in one line: its number, what it brings along and what there was no room for."""
+    window = written.window
+    parts = [f"window {window.number} of series {window.series}"]
+    if window.revisited:
+        parts.append(f"{window.revisited:,} earlier interactions come along with {window.earlier_events:,} events")
+    if window.releases:
+        parts.append(f"{window.releases:,} votes were released from quarantine")
+    if written.skipped or written.skipped_revisited:
+        skipped = written.skipped + written.skipped_revisited
+        parts.append(f"{skipped:,} interactions skipped, more than curation.max_interactions")
+    return "; ".join(parts)
 
 
 def describe_sources(counts: Mapping[str, int], wanted: Sequence[str]) -> str:
@@ -170,44 +241,50 @@ def publish_dataset(services: Services, folder: Path, card: DatasetCard) -> None
     prefix = f"datasets/{card.digest}"
     if store.exists(f"{prefix}/card.json"):
         return
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "card.json")
-    for path in [*files, folder / "card.json"]:
+    for path in list_files(folder):
         store.put_file(f"{prefix}/{path.relative_to(folder).as_posix()}", path)
 
 
-def fetch_dataset(services: Services, name: str) -> Path:
-    """Brings an earlier data set from the object store into this machine's home.
+def hold_votes(services: Services, folder: Path, card: DatasetCard) -> int:
+    """Notes the votes that curation put into quarantine where an operator can see and release them; says how many.
 
     Raises:
-        DatasetError: it is not in the store.
+        DatabaseError: PostgreSQL is away.
+    """
+    series, number = card.window.get("series"), card.window.get("number")
+    if series is None or number is None:  # a window that no database closed
+        return 0
+    rows = ({**row, "rule": row["reason"].partition(":")[0]} for row in Dataset(folder).quarantined())
+    return hold_events(services.database_url, (str(series), int(number)), rows)
+
+
+def fetch_dataset(services: Services, name: str) -> Path:
+    """Brings an earlier data set from the object store into this machine's home, and counts its rows' bytes again.
+
+    Raises:
+        DatasetError: it is not in the store, or its rows are not those that its card was written for.
     """
     folder = services.home / "datasets" / name
     if (folder / "card.json").exists():
         return folder
     store = open_store(services)
     prefix = f"datasets/{name}/"
-    keys = [key for key in store.list(prefix) if not key.endswith("/card.json")]
     if not store.exists(f"{prefix}card.json"):
         raise DatasetError(f"data set {name} is not in {store}: it cannot be replayed; set curation.replay_share: 0")
-    for key in [*keys, f"{prefix}card.json"]:
-        store.get_file(key, folder / key.removeprefix(prefix))
+    card = parse_card(store.get_bytes(f"{prefix}card.json"), f"{store}/{prefix}card.json")
+    present = set(store.list(prefix))
+    for path in name_files(folder)[:-1]:
+        if (key := f"{prefix}{path.relative_to(folder).as_posix()}") in present:
+            store.get_file(key, path)
+    if digest_content(folder) != card.content_digest:
+        raise DatasetError(f"data set {name}: its rows in {store} are not those of its card; curate it again")
+    store.get_file(f"{prefix}card.json", folder / "card.json")
     return folder
 
 
 def describe_card(card: DatasetCard, *, replay: str) -> dict[str, Any]:
-    """The part of a data set's card that a run's report keeps, and the earlier data set that was mixed in."""
-    return {
-        "replay": replay,
-        "digest": card.digest,
-        "content_digest": card.content_digest,
-        "interactions": card.interactions,
-        "events": card.events,
-        "counts": card.counts,
-        "dropped": card.dropped,
-        "users": card.users,
-        "topics": card.topics,
-        "steps": [to_jsonable(step) for step in card.steps],
-    }
+    """The card as a run's report keeps it, and the earlier data set that was mixed in."""
+    return {"replay": replay, "dropped": card.dropped, **card.to_json()}
 
 
 def parity_prompts(folder: Path, count: int) -> list[tuple[Message, ...]]:

@@ -34,7 +34,8 @@ CORE = (
         "orjson",
         "rich",
     ),
-    *("click", "wandb", "rensa", "phonenumbers", "sacrebleu", "RapidFuzz", "transformers", "filelock", "psutil"),
+    *("click", "wandb", "sacrebleu", "RapidFuzz", "transformers", "tokenizers", "filelock", "psutil"),
+    *("polars", "pyarrow", "rensa", "phonenumbers", "py3langid"),
 )
 TRAINER = ("torch", "peft", "trl", "datasets", "accelerate", "safetensors", "gguf")
 

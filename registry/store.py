@@ -17,10 +17,11 @@ import io
 import os
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -61,6 +62,15 @@ class StoredObject:
 
     data: bytes
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """What a listing says of an object; `modified` is the store's clock."""
+
+    key: str
+    size: int
+    modified: datetime | None
 
 
 class ObjectStore:
@@ -201,9 +211,14 @@ class ObjectStore:
 
     def list(self, prefix: str = "") -> list[str]:
         """All keys that start with `prefix`, sorted."""
+        return [found.key for found in self.describe(prefix)]
+
+    def describe(self, prefix: str = "") -> Sequence[StoredKey]:
+        """All keys that start with `prefix`, sorted, with size in bytes and time of the last change."""
         with self._spoken(f"list {prefix or 'keys'}"):
             found = self._client.list_objects(self.bucket, prefix=prefix, recursive=True)
-            return sorted(item.object_name for item in found if item.object_name)
+            keys = [StoredKey(it.object_name, int(it.size or 0), it.last_modified) for it in found if it.object_name]
+        return sorted(keys, key=lambda each: each.key)
 
     def delete(self, key: str) -> None:
         """Removes an object; one that is not there is no error."""

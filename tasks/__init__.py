@@ -40,5 +40,6 @@ SECRETS = [
 # The default deck also lists every installed package, 1.8 s a task.
 DECK: dict[str, Any] = {"enable_deck": True, "deck_fields": (DeckField.INPUT, DeckField.OUTPUT)}
 SMALL = Resources(cpu="1", mem="2Gi")
+LARGE_MEMORY = Resources(cpu="2", mem="8Gi")
 LARGE = Resources(cpu="8", mem="64Gi", gpu="1")
 SHORT, LONG = timedelta(hours=1), timedelta(hours=12)

@@ -1,4 +1,4 @@
-"""The arrow from feedback to data set."""
+"""The arrow from feedback to data set: dealt into partitions, each prepared by itself, then joined."""
 
 from __future__ import annotations
 
@@ -7,20 +7,47 @@ from pathlib import Path
 from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 
-from flytewheel import decks, models, turn
-from flytewheel.curation import build
+from flytewheel import decks, turn
+from flytewheel.curation import build, deal, prepare
 from flytewheel.feedback import rewards
+from flytewheel.progress import Progress
 from flytewheel.recipe import BaseModelSpec, CurationSpec, FeedbackSpec, RlhfSpec
 from flytewheel.runs import run_station
+from flytewheel.tokens import TokenCounter
 from images import core
-from tasks import DECK, SECRETS, SHORT, SMALL
+from tasks import DECK, LARGE_MEMORY, SECRETS, SHORT, SMALL
 from tasks.folders import HashedDirectory, new_folder
 from tasks.services import connect
+
+
+@task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, **DECK)
+def deal_window(window: FlyteDirectory, curation: CurationSpec) -> list[HashedDirectory]:
+    shares = deal.deal_window(Path(window.download()), new_folder("dealt"), shares=curation.partitions)
+    return [FlyteDirectory(str(share)) for share in shares]
 
 
 @task(
     container_image=core,
     requests=SMALL,
+    retries=2,
+    timeout=SHORT,
+    cache=True,
+    cache_version=build.CODE_VERSION,
+    **DECK,
+)
+def prepare_share(
+    share: HashedDirectory, feedback: FeedbackSpec, curation: CurationSpec, base: BaseModelSpec
+) -> HashedDirectory:
+    out = new_folder("prepared")
+    rules = prepare.Rules(feedback, curation, base, TokenCounter(base), rewards.score)
+    with Progress() as progress:
+        prepare.prepare_share(Path(share.download()), out, rules, workers=prepare.count_cores(), progress=progress)
+    return FlyteDirectory(str(out))
+
+
+@task(
+    container_image=core,
+    requests=LARGE_MEMORY,
     retries=2,
     timeout=SHORT,
     secret_requests=SECRETS,
@@ -31,7 +58,7 @@ from tasks.services import connect
 )
 def curate(
     run_id: str,
-    window: HashedDirectory,
+    prepared: list[HashedDirectory],
     replay: str,
     feedback: FeedbackSpec,
     curation: CurationSpec,
@@ -42,20 +69,18 @@ def curate(
     services = connect()
     with run_station(services.database_url, services.home, run_id, "curate") as station:
         out = new_folder("dataset")
-        card = build.build_dataset(
-            Path(window.download()),
+        card = build.join_prepared(
+            [Path(share.download()) for share in prepared],
             out,
-            feedback=feedback,
-            curation=turn.locate_cases(curation),
+            rules=prepare.Rules(feedback, turn.locate_cases(curation), base, TokenCounter(base), rewards.score),
             rlhf=rlhf,
-            base=base,
             seed=seed,
-            count_tokens=models.token_counter(base),
-            score_rewards=rewards.score,
             replay=turn.fetch_dataset(services, replay) if replay else None,
+            cache=services.home / "paraphrases",
             progress=station.progress,
         )
         turn.publish_dataset(services, out, card)
+        turn.hold_votes(services, out, card)
         station.report = turn.describe_card(card, replay=replay)
         Deck("data set", station.show(decks.describe("curate", station.report)))
         return FlyteDirectory(str(out))

@@ -14,12 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 
 from flytewheel import runs
 from flytewheel.cli import main
+from flytewheel.feedback.quarantine import hold_events
+from flytewheel.feedback.window import close_window
 from flytewheel.local import stack
 from flytewheel.recipe import Recipe
 from flytewheel.settings import Settings, read_settings
@@ -265,6 +268,61 @@ def test_an_export_imports_again_to_the_same(machine: Machine, tmp_path: Path) -
         "interactions": 0,
         "feedback": 0,
     }
+
+
+def test_votes_are_listed_redacted_released_and_audited(machine: Machine, tmp_path: Path) -> None:
+    """A mail address is in a line that could not be stored, in a comment and in a user's id: none is shown."""
+    interactions, _ = write_logs(tmp_path)
+    secret = "ann.lee@example.org"
+    event = {"event_id": "e0", "interaction_id": "i0", "user_id": secret, "feedback_type": "thumbs_down"}
+    event |= {"timestamp": NOW.isoformat(), "comment": f"write to {secret}, no: {secret}"}
+    events = tmp_path / "votes.jsonl"
+    events.write_text("\n".join([json.dumps(event), f"mail {secret}"]))
+    assert machine.call("feedback", "import", interactions, events, "--source", "web").exit_code == 0
+    window = close_window(machine.database_url, "oncall", ["web"]).window
+    assert window is not None
+    place = (window.series, window.number)
+    hold_events(machine.database_url, place, [{"event_id": "e0", "reason": "burst", "rule": "20 in 60 s"}])
+
+    listed = machine.call("feedback", "quarantine", "list")
+    assert listed.exit_code == 0, listed.output
+    assert secret not in listed.stdout
+    rows = machine.json("feedback", "quarantine", "list", "--json")
+    assert secret not in json.dumps(rows)
+    assert sorted((row["kind"], row["reason"]) for row in rows) == [
+        ("feedback", "not JSON"),
+        ("interaction", "not JSON"),
+        ("vote", "burst"),
+    ]
+    (vote,) = machine.json("feedback", "quarantine", "list", "--reason", "burst", "--json")
+    assert (vote["id"], vote["where"], vote["rule"], vote["released"]) == (
+        "e0",
+        "oncall/web window 1",
+        "20 in 60 s",
+        "",
+    )
+    assert vote["text"].startswith("thumbs_down: write to <EMAIL_1>")
+    fault = next(row["id"] for row in rows if row["kind"] == "feedback")
+
+    assert machine.call("feedback", "quarantine", "release").exit_code == 2
+    assert "mend the line" in one_line(machine.call("feedback", "quarantine", "release", fault))
+    assert "no vote e7 is held" in one_line(machine.call("feedback", "quarantine", "release", "e7"))
+    freed = machine.call("feedback", "quarantine", "release", "--user", secret)
+    assert freed.stdout == "1 votes released: they enter the next window\n"
+    again = machine.call("feedback", "quarantine", "release", "e0")
+    assert (again.exit_code, again.stdout) == (0, "0 votes released; 1 had been released before\n")
+
+    told = machine.call("feedback", "audit")
+    assert told.exit_code == 0, told.output
+    assert told.stdout.endswith("audit: holds\n")
+    assert ["window", "1", "2", "1", "1", "1", "holds"] in [line.split() for line in told.stdout.splitlines()]
+    with psycopg.connect(machine.database_url) as connection:
+        connection.execute("DELETE FROM interactions WHERE interaction_id = 'i1'")
+    told = machine.call("feedback", "audit")
+    assert told.exit_code == 1
+    assert "mismatch: oncall/web window 1: closed over 2 interactions, 1 are there" in told.stdout
+    broken = machine.call("feedback", "audit", "--json")
+    assert (broken.exit_code, json.loads(broken.stdout)["holds"]) == (1, False)
 
 
 def test_a_simulated_week_needs_no_service(tmp_path: Path) -> None:

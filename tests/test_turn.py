@@ -11,11 +11,11 @@ import psycopg
 import pytest
 
 from flytewheel import runs, turn
-from flytewheel.dataset import DatasetCard, digest_content, write_card
+from flytewheel.dataset import DatasetCard, digest_content, list_files, part_file, write_card, write_rows
 from flytewheel.errors import BaseModelError, DatasetError, FeedbackError, RecipeError
 from flytewheel.local.services import Services
 from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
-from flytewheel.records import Message, SftRow, write_jsonl
+from flytewheel.records import Message, SftRow
 from registry.store import ObjectStore
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -45,10 +45,10 @@ def open_turn(here: Services, given: Recipe) -> turn.OpenedTurn:
     return turn.open_turn(here, given, here.home / "window", now=NOW, execution="e")
 
 
-def write_logs(folder: Path, count: int) -> dict[str, str]:
+def write_logs(folder: Path, count: int, *, first: int = 0) -> dict[str, str]:
     rows = [
         {"interaction_id": f"i{n}", "user_id": "u", "timestamp": NOW.isoformat(), "query": "q?", "response": "r."}
-        for n in range(count)
+        for n in range(first, first + count)
     ]
     folder.mkdir(exist_ok=True)
     (folder / "interactions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -86,31 +86,145 @@ def test_a_frozen_run_replays_what_it_replayed_before(
     assert open_turn(here, recipe(seed=3, curation={"min_interactions": 3})).replay == "d2"
 
 
-def test_a_run_whose_frozen_window_lost_rows_makes_place_for_a_new_one(
+def freeze(here: Services, run_id: str) -> None:
+    with runs.run_station(here.database_url, here.home, run_id, "curate") as station:
+        station.report = {"digest": "d1"}
+
+
+def window_of(here: Services, opened: turn.OpenedTurn) -> int:
+    return int(runs.read_run(here.database_url, opened.run_id).window["number"])
+
+
+def test_a_run_whose_window_lost_rows_makes_place_for_the_next_window(
     here: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     given = recipe(curation={"min_interactions": 3}, feedback={"files": write_logs(tmp_path / "logs", 4)})
     dead = open_turn(here, given)
-    with runs.run_station(here.database_url, here.home, dead.run_id, "curate") as station:
-        station.report = {"digest": "d1"}
+    freeze(here, dead.run_id)
     with psycopg.connect(here.database_url) as connection:
         connection.execute("DELETE FROM interactions WHERE interaction_id = 'i2'")
     (tmp_path / "logs" / "interactions.jsonl").write_text("")  # or the next turn would import it again
     capsys.readouterr()
 
+    reason = (
+        "the window closed over 4 interactions and 0 events, but 3 and 0 are left:"
+        " rows were erased since, so only another window can be learned from"
+    )
+    with pytest.raises(FeedbackError, match=reason):  # nothing came in since
+        open_turn(here, given)
+    closed = runs.read_run(here.database_url, dead.run_id)
+    assert (closed.status, closed.station, closed.error) == ("failed", "open_turn", reason)
+    assert f"run {dead.run_id} is closed as failed: {reason}\n" in capsys.readouterr().out
+
+    write_logs(tmp_path / "logs", 3, first=4)
     opened = open_turn(here, given)
     assert opened.run_id != dead.run_id
     assert opened.message == f"run {opened.run_id} opens: 3 interactions, 0 feedback events"
-    closed = runs.read_run(here.database_url, dead.run_id)
-    reason = (
-        "the window closed over 4 interactions and 0 events, but 3 and 0 are left:"
-        " rows were erased since, so only a new run can go on"
-    )
-    assert (closed.status, closed.station, closed.error) == ("failed", "open_turn", reason)
-    assert f"run {dead.run_id} is closed as failed: {reason}\n" in capsys.readouterr().out
-    assert len((opened.window / "interactions.jsonl").read_text().splitlines()) == 3
+    assert window_of(here, opened) == 2
     assert open_turn(here, given).run_id == opened.run_id
+
+
+def test_a_run_of_an_older_release_makes_place_for_a_new_one(here: Services, tmp_path: Path) -> None:
+    given = recipe(curation={"min_interactions": 3}, feedback={"files": write_logs(tmp_path / "logs", 3)})
+    old = {"sources": ["oncall"], "high_xid": "9", "interactions": 3, "events": 0, "low_xid": "0", "low_id": ""}
+    dead = runs.open_run(here.database_url, given, old, now=NOW, execution="e")
+    opened = open_turn(here, given)
+    assert (opened.ready, opened.run_id != dead.run_id, window_of(here, opened)) == (True, True, 1)
+    assert (runs.read_run(here.database_url, dead.run_id).error or "").startswith("not a window")
+
+
+def test_an_interrupted_run_keeps_its_window_whatever_came_in(here: Services, tmp_path: Path) -> None:
+    given = recipe(curation={"min_interactions": 3}, feedback={"files": write_logs(tmp_path / "logs", 3)})
+    first = open_turn(here, given)  # and is killed before anything is curated
+    write_logs(tmp_path / "logs", 5, first=3)
+    again = open_turn(here, given)
+    assert again.message == f"run {first.run_id} resumes: 3 interactions, 0 feedback events"
+    runs.finish_run(here.database_url, first.run_id)
+    following = open_turn(here, given)
+    assert following.message == f"run {following.run_id} opens: 5 interactions, 0 feedback events"
+
+
+def test_a_run_that_could_not_be_curated_takes_a_new_window_when_there_is_enough(
+    here: Services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = recipe(curation={"min_interactions": 3}, feedback={"files": write_logs(tmp_path / "logs", 3)})
+    opened = open_turn(here, given)
+    runs.finish_run(here.database_url, opened.run_id, error="no rows", station="curate")
+    write_logs(tmp_path / "logs", 2, first=3)
+    again = open_turn(here, given)
+    assert (again.run_id, window_of(here, again)) == (opened.run_id, 1)  # two are not enough
+    runs.finish_run(here.database_url, opened.run_id, error="no rows", station="curate")
+    write_logs(tmp_path / "logs", 4, first=3)
+    again = open_turn(here, given)
+    assert again.message == f"run {opened.run_id} resumes: 4 interactions, 0 feedback events"
+    assert "window 1 stays behind: `curation.window: 1` learns from it\n" in capsys.readouterr().out
+
+
+def test_nothing_new_is_the_last_window_again_and_a_little_is_not_yet(
+    here: Services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write_logs(tmp_path / "logs", 3)
+    mine, other, third = (
+        recipe(seed=seed, curation={"min_interactions": 3}, feedback={"files": files}) for seed in (1, 2, 3)
+    )
+    first = open_turn(here, mine)
+    runs.finish_run(here.database_url, first.run_id)
+    before = {path.name: path.read_bytes() for path in first.window.iterdir()}
+    for given in (mine, other):
+        opened = open_turn(here, given)
+        assert opened.run_id != first.run_id
+        assert {path.name: path.read_bytes() for path in opened.window.iterdir()} == before
+        runs.finish_run(here.database_url, opened.run_id)
+        assert "no new feedback since window 1 closed: learning from it again\n" in capsys.readouterr().out
+    demanding = recipe(curation={"min_interactions": 5}, feedback={"files": files})
+    assert open_turn(here, demanding).message.startswith(
+        "not yet: 3 of 5 interactions in window 1, and nothing new since, in oncall ("
+    )
+    write_logs(tmp_path / "logs", 2, first=3)
+    opened = open_turn(here, third)
+    assert not opened.ready
+    assert opened.message.startswith("not yet: 2 of 3 interactions since window 1 closed, in oncall (collect more, ")
+
+
+def test_a_recipe_may_name_an_earlier_window(here: Services, tmp_path: Path) -> None:
+    files = write_logs(tmp_path / "logs", 3)
+    given = recipe(curation={"min_interactions": 3}, feedback={"files": files})
+    runs.finish_run(here.database_url, open_turn(here, given).run_id)
+    write_logs(tmp_path / "logs", 4, first=3)
+    second = open_turn(here, given)
+    assert window_of(here, second) == 2
+    named = recipe(curation={"min_interactions": 100, "window": 1}, feedback={"files": files})
+    opened = open_turn(here, named)
+    assert (opened.ready, window_of(here, opened)) == (True, 1)
+    assert len((opened.window / "interactions.jsonl").read_text().splitlines()) == 3
+    write_logs(tmp_path / "logs", 9, first=20)
+    with pytest.raises(
+        RecipeError, match=r"curation\.window: no window 7 in series oncall/oncall: its windows are 1 to"
+    ):
+        open_turn(here, recipe(curation={"window": 7}, feedback={"files": files}))
+    with psycopg.connect(here.database_url) as connection:
+        assert connection.execute("SELECT count(*) FROM interactions").fetchall() == [(7,)]
+
+
+def test_what_a_window_brings_along_and_leaves_out_is_said(
+    here: Services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = write_logs(tmp_path / "logs", 3)
+    given = recipe(curation={"min_interactions": 2, "max_interactions": 2}, feedback={"files": files})
+    opened = open_turn(here, given)
+    assert opened.message == f"run {opened.run_id} opens: 3 interactions, 0 feedback events"
+    assert len((opened.window / "interactions.jsonl").read_text().splitlines()) == 2
+    said = "window 1 of series oncall/oncall; 1 interactions skipped, more than curation.max_interactions\n"
+    assert said in capsys.readouterr().out
+    runs.finish_run(here.database_url, opened.run_id)
+    event = {"event_id": "e", "interaction_id": "i0", "user_id": "u", "feedback_type": "copied"}
+    write_logs(tmp_path / "logs", 2, first=3)
+    (tmp_path / "logs" / "feedback.jsonl").write_text(json.dumps({**event, "timestamp": NOW.isoformat()}) + "\n")
+    open_turn(here, given)
+    assert "window 2 of series oncall/oncall; 1 earlier interactions come along with 0 events\n" in (
+        capsys.readouterr().out
+    )
 
 
 def test_too_little_says_how_much_there_is_and_what_to_do(here: Services) -> None:
@@ -170,7 +284,7 @@ def write_dataset(folder: Path, prompts: dict[str, list[str]]) -> DatasetCard:
             )
             for n, text in enumerate(texts)
         ]
-        write_jsonl(folder / "sft" / f"{part}.jsonl", rows)
+        write_rows(part_file(folder, "sft", part), "sft", rows)
     content = digest_content(folder)
     card = DatasetCard(content, content, ("oncall",), 3, 3, (), {}, {}, {})
     write_card(folder, card)
@@ -181,7 +295,7 @@ def test_a_data_set_is_published_once_and_fetched_whole(here: Services, tmp_path
     card = write_dataset(tmp_path / "set", {"train": ["a", "b"], "test": ["c"]})
     turn.publish_dataset(here, tmp_path / "set", card)
     store = turn.open_store(here)
-    assert len(store.list(f"datasets/{card.digest}/")) == 3
+    assert len(store.list(f"datasets/{card.digest}/")) == len(list_files(tmp_path / "set"))
     (tmp_path / "set" / "card.json").write_text("changed")
     turn.publish_dataset(here, tmp_path / "set", card)
     got = turn.fetch_dataset(here, card.digest)

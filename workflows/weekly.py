@@ -9,11 +9,13 @@ the other because a conditional inside a branch runs all its subworkflows in Fly
 
 from __future__ import annotations
 
-from flytekit import conditional, workflow
+from functools import partial
+
+from flytekit import conditional, map_task, workflow
 from flytekit.types.directory import FlyteDirectory
 
 from flytewheel.recipe import Recipe
-from tasks.curate import curate
+from tasks.curate import curate, deal_window, prepare_share
 from tasks.export import export_gguf
 from tasks.judge import Judged, evaluate, gate
 from tasks.launch_canary import launch_canary
@@ -26,9 +28,11 @@ from tasks.train import align, train_sft
 @workflow
 def learn(recipe: Recipe, run_id: str, window: FlyteDirectory, champion: str, replay: str) -> Judged:
     """Feedback becomes a candidate with a verdict."""
+    shares = deal_window(window=window, curation=recipe.curation)
+    prepare = partial(prepare_share, feedback=recipe.feedback, curation=recipe.curation, base=recipe.base)
     dataset = curate(
         run_id=run_id,
-        window=window,
+        prepared=map_task(prepare)(share=shares),
         replay=replay,
         feedback=recipe.feedback,
         curation=recipe.curation,

@@ -1,29 +1,31 @@
-"""Joins reactions to the answers they are about, and quarantines those that are not one person's own opinion.
+"""Joins reactions to the answers they are about, and takes personal data out of both.
 
-Decides which events count: the interaction is in the window, the event comes from the person who asked, and it does
-not belong to a burst (`BURST_EVENTS` of one person within `BURST_S` seconds: scripts vote so fast, people do not).
+Decides which events can count: the interaction is in the window, and the event comes from the person who asked. Votes
+that are not somebody's own opinion are found later, over all users (`abuse`).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+import orjson
 from pydantic import BaseModel, ValidationError
 
 from flytewheel.curation.ledger import Tally
-from flytewheel.curation.pii import redact_conversation
+from flytewheel.curation.pii import redact_conversations
 from flytewheel.dataset import Step
 from flytewheel.errors import DatasetError
 from flytewheel.records import FeedbackEvent, Interaction, Message
 
-BURST_EVENTS = 20
-BURST_S = 60.0
+FindNames = Callable[[Sequence[str]], list[list[tuple[int, int]]]]
 
+_SAID = ("corrected_response", "other_response", "comment")
 _Record = TypeVar("_Record", Interaction, FeedbackEvent)
 
 
@@ -50,9 +52,14 @@ def read_records(path: Path, model: type[_Record]) -> tuple[list[_Record], Step]
     records: dict[str, _Record] = {}
     for line in lines:
         try:
-            record = model.model_validate_json(line)
+            record = parse_record(line, model)
         except ValidationError as error:
-            tally.drop("unreadable", f"{error.errors()[0]['msg']}: {line[:80]!r}")
+            fault = error.errors(include_input=False)[0]
+            # Only where and why: a line cut short may hold half of an address, which nothing would recognise.
+            tally.drop("unreadable", f"{'.'.join(map(str, fault['loc'])) or 'line'}: {fault['msg']}")
+            continue
+        except ValueError as error:
+            tally.drop("unreadable", f"line: {error}")
             continue
         name = _identify(record)
         if name in records:
@@ -62,11 +69,20 @@ def read_records(path: Path, model: type[_Record]) -> tuple[list[_Record], Step]
     return sorted(records.values(), key=lambda record: (record.timestamp, _identify(record))), tally.close()
 
 
+def parse_record(line: bytes, model: type[_Record]) -> _Record:
+    """Reads one line. Strict JSON: numbers that are none (NaN, 1e400) are refused wherever they stand.
+
+    Raises:
+        ValueError: the line is no JSON, or no such record.
+    """
+    orjson.loads(line)
+    return model.model_validate_json(line)
+
+
 def join_events(interactions: Sequence[Interaction], events: Sequence[FeedbackEvent]) -> tuple[list[Reviewed], Step]:
-    """Gives every interaction the events about it, without those in quarantine."""
+    """Gives every interaction the events about it that its own user sent."""
     tally = Tally("join feedback", len(events))
     known = {interaction.interaction_id: interaction for interaction in interactions}
-    bursts = find_bursts(events)
     kept: dict[str, list[FeedbackEvent]] = defaultdict(list)
     for event in events:
         interaction = known.get(event.interaction_id)
@@ -74,60 +90,76 @@ def join_events(interactions: Sequence[Interaction], events: Sequence[FeedbackEv
             tally.drop("unknown interaction", event.interaction_id)
         elif event.user_id != interaction.user_id:
             tally.drop("another user's feedback", event.event_id)
-        elif event.event_id in bursts:
-            tally.drop("burst", f"{event.user_id}: {event.feedback_type.value} at {event.timestamp:%Y-%m-%d %H:%M:%S}")
         else:
             kept[event.interaction_id].append(event)
     lasted = _measure_sessions(interactions, kept)
     reviewed = [
-        Reviewed(item, tuple(kept[item.interaction_id]), lasted.get((item.user_id, item.session_id or "")))
+        Reviewed(item, tuple(kept.get(item.interaction_id, ())), lasted.get((item.user_id, item.session_id or "")))
         for item in interactions
     ]
     return reviewed, tally.close()
 
 
-def find_bursts(events: Iterable[FeedbackEvent]) -> set[str]:
-    """Ids of events that lie, with `BURST_EVENTS` - 1 others of the same user, within `BURST_S` seconds."""
-    by_user: dict[str, list[FeedbackEvent]] = defaultdict(list)
-    for event in events:
-        by_user[event.user_id].append(event)
-    found: set[str] = set()
-    for own in by_user.values():
-        own.sort(key=lambda event: (event.timestamp, event.event_id))
-        for place in range(len(own) - BURST_EVENTS + 1):
-            burst = own[place : place + BURST_EVENTS]
-            if (burst[-1].timestamp - burst[0].timestamp).total_seconds() <= BURST_S:
-                found.update(event.event_id for event in burst)
-    return found
-
-
-def redact_all(reviewed: Sequence[Reviewed]) -> tuple[list[Reviewed], Step]:
-    """Replaces personal data in every text of every interaction, its context and history, and in corrections."""
-    tally = Tally("redact personal data", len(reviewed))
-    changed: dict[str, int] = defaultdict(int)
-    redacted = []
+def keep_reacted(reviewed: Sequence[Reviewed]) -> tuple[list[Reviewed], Step]:
+    """Keeps interactions that somebody reacted to, and turns of sessions in which somebody did."""
+    tally = Tally("keep what was reacted to", len(reviewed))
+    sessions = {_name_session(item) for item in reviewed if item.events and item.interaction.session_id}
+    kept = []
     for item in reviewed:
-        one = item.interaction
-        corrections = [event.corrected_response or "" for event in item.events]
-        texts = [one.query, one.context or "", one.response, *(turn.content for turn in one.history), *corrections]
-        clean, counts = redact_conversation(texts)
-        if not counts:
-            redacted.append(item)
-            continue
-        for kind, count in counts.items():
-            changed[kind] += count
-        query, context, response, *rest = clean
-        turns = tuple(
-            Message(role=turn.role, content=text)
-            for turn, text in zip(one.history, rest[: len(one.history)], strict=True)
-        )
-        events = tuple(
-            event.model_copy(update={"corrected_response": text}) if event.corrected_response else event
-            for event, text in zip(item.events, rest[len(one.history) :], strict=True)
-        )
-        update = {"query": query, "context": context or None, "response": response, "history": turns}
-        redacted.append(replace(item, interaction=one.model_copy(update=update), events=events))
+        if item.events or _name_session(item) in sessions:
+            kept.append(item)
+        else:
+            tally.drop("no reaction", item.interaction.query)
+    return kept, tally.close()
+
+
+def redact_all(reviewed: Sequence[Reviewed], find_names: FindNames | None = None) -> tuple[list[Reviewed], Step]:
+    """Replaces personal data in every text of every interaction, its context and history, and in its events."""
+    tally = Tally("redact personal data", len(reviewed))
+    conversations = [_list_texts(item) for item in reviewed]
+    changed: Counter[str] = Counter()
+    redacted = []
+    for item, texts, (clean, counts) in zip(
+        reviewed, conversations, redact_conversations(conversations, names=find_names), strict=True
+    ):
+        changed += counts
+        redacted.append(item if clean == texts else _put_texts(item, clean))
     return redacted, tally.close(changed=changed)
+
+
+def mask_names(names: Iterable[str]) -> dict[str, str]:
+    """Names that hold personal data (a user id that is an e-mail address) become pseudonyms, the same in every week."""
+    known = sorted(set(names))
+    clean = redact_conversations([[name] for name in known])
+    return {
+        name: name if text == name else f"user-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        for name, ((text,), _) in zip(known, clean, strict=True)
+    }
+
+
+def _name_session(item: Reviewed) -> tuple[str, str | None]:
+    return item.interaction.user_id, item.interaction.session_id
+
+
+def _list_texts(item: Reviewed) -> list[str]:
+    one = item.interaction
+    said = (text for event in item.events for name in _SAID if (text := getattr(event, name)) is not None)
+    # As the conversation went: a later turn that brings this one as history gives it the same placeholders.
+    return [*(turn.content for turn in one.history), one.query, one.response, one.context or "", *said]
+
+
+def _put_texts(item: Reviewed, texts: Sequence[str]) -> Reviewed:
+    one = item.interaction
+    before = len(one.history)
+    query, response, context, *rest = texts[before:]
+    turns = tuple(Message(role=turn.role, content=text) for turn, text in zip(one.history, texts[:before], strict=True))
+    said = iter(rest)
+    events = tuple(
+        event.model_copy(update={name: next(said) for name in _SAID if getattr(event, name) is not None})
+        for event in item.events
+    )
+    update = {"query": query, "context": context or None, "response": response, "history": turns}
+    return replace(item, interaction=one.model_copy(update=update), events=events)
 
 
 def _identify(record: BaseModel) -> str:

@@ -1,5 +1,5 @@
-"""Preference pairs: two answers to the same question of which people clearly liked one more, or a correction beside
-the answer that it corrects.
+"""Preference pairs: two answers to the same question of which people clearly liked one more, an answer beside what its
+reader wrote or made of it, or the two answers of a blind duel.
 
 "The same question" is the same prompt after normalisation, or one near to it with the same numbers (`duplicates`). The
 chosen answer must be good in itself (quality, or said to be liked), not merely less bad. Rewards are means over all
@@ -10,62 +10,77 @@ made in rounds, so that every answer is used once before any is used twice.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
+from flytewheel.curation.account import Account
 from flytewheel.curation.draft import Draft
-from flytewheel.curation.ledger import Tally
-from flytewheel.curation.score import CORRECTION_REWARD, Scored, identify_text
+from flytewheel.curation.judged import Judged
+from flytewheel.curation.score import CORRECTION_REWARD
 from flytewheel.curation.votes import Answer
-from flytewheel.dataset import Step
-from flytewheel.records import Preference
+
+DUEL_MARGIN = 1.0  # won and lost are half a thumb each way
+
+MeasurePrompts = Callable[[int, int], float]
 
 
 def build_pairs(
     part: str,
-    rows: Sequence[Scored],
+    rows: Sequence[Judged],
     answers: Sequence[Answer],
     *,
-    clusters: Mapping[str, str],
-    questions: Mapping[str, str],
+    measure_prompts: MeasurePrompts,
     min_margin: float,
     min_chosen_quality: float,
     max_per_question: int,
-) -> tuple[list[Draft[Preference]], Step]:
-    """Makes the pairs of one part."""
-    tally = Tally(f"preference pairs ({part})", len(rows))
-    drafts: list[Draft[Preference]] = []
-    seen: set[tuple[str, str, str]] = set()
+) -> tuple[list[Draft], Account]:
+    """Makes the pairs of one part; `measure_prompts` gives the similarity of two distinct prompts, in [0, 1]."""
+    account = Account(f"preference pairs ({part})", len(rows))
+    drafts: list[Draft] = []
+    seen: set[tuple[int, int, int]] = set()
     for one in rows:
-        if one.correction is None:
-            continue
-        name = (questions[one.text.key], identify_text(one.correction), identify_text(one.response))
-        if name in seen:
-            tally.drop("same pair", one.correction)
-        elif CORRECTION_REWARD - one.total < min_margin:
-            tally.drop("margin too small", one.correction)
-        else:
-            seen.add(name)
-            drafts.append(_draft(one, one, clusters, CORRECTION_REWARD - one.total, "correction"))
-    by_question: dict[str, list[Answer]] = defaultdict(list)
+        for name, draft in _list_written(one):
+            if name in seen or (name[0], name[2], name[1]) in seen:
+                account.drop("same pair", one.place)
+            elif draft.margin < min_margin:
+                account.drop("margin too small", one.place)
+            else:
+                seen.add(name)
+                drafts.append(draft)
+    by_question: dict[int, list[Answer]] = defaultdict(list)
     for answer in answers:
         by_question[answer.question].append(answer)
     for question, given in by_question.items():
         if len(given) < 2:
-            tally.drop("only one answer to the question", given[0].best.interaction.query)
+            account.drop("only one answer to the question", given[0].best.place)
             continue
         made = 0
         for chosen, rejected in _pair(given, min_margin, min_chosen_quality):
             if made == max_per_question:
-                tally.drop("enough pairs of the question", chosen.best.interaction.query)
+                account.drop("enough pairs of the question", chosen.best.place)
                 break
-            name = (question, identify_text(chosen.best.response), identify_text(rejected.best.response))
+            name = (question, chosen.best.answer, rejected.best.answer)
             if (name[0], name[2], name[1]) not in seen and name not in seen:
                 seen.add(name)
                 made += 1
-                drafts.append(_draft(chosen.best, rejected.best, clusters, chosen.total - rejected.total, "answers"))
+                drafts.append(_draft_answers(chosen, rejected, measure_prompts))
         if not made:
-            tally.drop("no clear preference", given[0].best.interaction.query)
-    return drafts, tally.close(len(drafts))
+            account.drop("no clear preference", given[0].best.place)
+    return drafts, account.close(len(drafts))
+
+
+def _list_written(one: Judged) -> Iterator[tuple[tuple[int, int, int], Draft]]:
+    """The pairs that one interaction brings by itself."""
+    if one.correction is not None:
+        source: Literal["edit", "correction"] = "edit" if one.correction_source == "edit" else "correction"
+        yield (
+            (one.question, one.correction, one.answer),
+            _draft_own(one, source, ("correction", "response"), CORRECTION_REWARD - one.total),
+        )
+    if one.other is not None:
+        won, lost = (one.other, one.answer) if one.other_preferred else (one.answer, one.other)
+        columns = ("other", "response") if one.other_preferred else ("response", "other")
+        yield (one.question, won, lost), _draft_own(one, "duel", columns, DUEL_MARGIN)
 
 
 def _pair(given: Sequence[Answer], min_margin: float, min_quality: float) -> Iterator[tuple[Answer, Answer]]:
@@ -79,19 +94,40 @@ def _pair(given: Sequence[Answer], min_margin: float, min_quality: float) -> Ite
                 yield chosen, rejected
 
 
-def _draft(
-    chosen: Scored, rejected: Scored, clusters: Mapping[str, str], margin: float, source: str
-) -> Draft[Preference]:
-    corrected = source == "correction"
-    row = Preference(
-        id=f"{chosen.id}/correction" if corrected else f"{chosen.id}/{rejected.id}",
-        user=chosen.user,
-        topic=chosen.topic,
-        prompt=chosen.prompt,
-        chosen=(chosen.correction or "") if corrected else chosen.response,
-        rejected=rejected.response,
-        margin=round(min(2.0, margin), 6),
-        source="correction" if corrected else "answers",
+def _draft_own(one: Judged, source: str, columns: tuple[str, str], margin: float) -> Draft:
+    margin = round(min(2.0, margin), 6)
+    return Draft(
+        f"{one.id}/{source}",
+        one.user,
+        one.topic,
+        one.prompt,
+        one.cluster,
+        (one.user,),
+        margin,
+        one.place,
+        ((one.place, columns[0]), (one.place, columns[1])),
+        (one.place,),
+        source,
+        margin=margin,
     )
-    users = (chosen.user,) if chosen.user == rejected.user else (chosen.user, rejected.user)
-    return Draft(row, chosen.text, clusters[chosen.text.key], users, row.margin)
+
+
+def _draft_answers(chosen: Answer, rejected: Answer, measure_prompts: MeasurePrompts) -> Draft:
+    one, other = chosen.best, rejected.best
+    margin = round(min(2.0, chosen.total - rejected.total), 6)
+    same = one.prompt == other.prompt
+    return Draft(
+        f"{one.id}/{other.id}",
+        one.user,
+        one.topic,
+        one.prompt,
+        one.cluster,
+        (one.user,) if one.user == other.user else (one.user, other.user),
+        margin,
+        one.place,
+        ((one.place, "response"), (other.place, "response")),
+        tuple(judgement.place for answer in (chosen, rejected) for judgement in answer.judged),
+        "same_prompt" if same else "near_prompt",
+        margin=margin,
+        similarity=1.0 if same else round(measure_prompts(one.prompt, other.prompt), 6),
+    )

@@ -9,18 +9,19 @@ lines can be put in many right ways and are no check. An expectation that ends i
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from flytewheel.curation.duplicates import describe_prompt
-from flytewheel.curation.ledger import Tally
+from flytewheel.curation.account import Account
+from flytewheel.curation.judged import Judged, Table
 from flytewheel.curation.pii import KINDS
-from flytewheel.curation.score import Scored
-from flytewheel.dataset import Step
+from flytewheel.curation.prompts import describe_prompt
 from flytewheel.errors import DatasetError
-from flytewheel.records import RegressionCase
+from flytewheel.records import Message, RegressionCase
 
 MAX_WORDS = 12
 _PLACEHOLDER = re.compile(rf"<(?:{'|'.join(KINDS)})_\d+>")
@@ -63,35 +64,54 @@ def read_cases(path: Path) -> list[RegressionCase]:
 
 def derive_cases(
     part: str,
-    rows: Sequence[Scored],
+    rows: Sequence[Judged],
     written: Sequence[RegressionCase],
     *,
+    table: Table,
+    keys: Sequence[str],
     limit: int,
+    max_per_user: int,
     system_prompt: str | None = None,
-) -> tuple[list[RegressionCase], Step]:
-    """Adds cases from the corrections of one held-out part to the hand-written ones, `limit` in all."""
+) -> tuple[list[RegressionCase], Account]:
+    """Adds cases from the corrections of one held-out part to the hand-written ones, `limit` in all.
+
+    Args:
+        part: name of the part.
+        rows: its rows.
+        written: the hand-written cases of this part.
+        table: where texts are.
+        keys: of the distinct prompts.
+        limit: most cases.
+        max_per_user: most that follow from one user's corrections.
+        system_prompt: the recipe's own.
+    """
     given = [one for one in rows if one.correction is not None]
-    tally = Tally(f"regression cases ({part})", len(given) + len(written))
+    account = Account(f"regression cases ({part})", len(given) + len(written))
     cases = list(written[:limit])
     if len(written) > limit:
-        tally.drop("above max_regression_cases", count=len(written) - limit)
+        account.drop("above max_regression_cases", count=len(written) - limit)
     prompts = {describe_prompt(case.prompt, system_prompt).key for case in written}
-    for one in given:
-        expected = derive_expected(one.correction or "", one.response)
+    users: Counter[str] = Counter()
+    texts = table.fetch([one.place for one in given], ("correction", "response", "before", "query"))
+    for one, (correction, response, before, query) in zip(given, texts.iter_rows(), strict=True):
+        expected = derive_expected(correction, response)
         if expected is None:
-            tally.drop("no short line to check", one.correction or "")
-        elif one.text.key in prompts:
-            tally.drop("prompt has a case", one.interaction.query)
+            account.drop("no short line to check", one.place, "correction")
+        elif keys[one.prompt] in prompts:
+            account.drop("prompt has a case", one.place)
         elif len(cases) >= limit:
-            tally.drop("above max_regression_cases", one.interaction.query)
+            account.drop("above max_regression_cases", one.place)
+        elif users[one.user] >= max_per_user:
+            account.drop("enough cases of the user", one.place)
         else:
-            prompts.add(one.text.key)
+            users[one.user] += 1
+            prompts.add(keys[one.prompt])
+            prompt = (*(Message(**turn) for turn in before), Message(role="user", content=query))
+            check: Literal["regex", "contains"] = "contains"
             if expected[-1].isdigit():
-                pattern = rf"(?<!\w){re.escape(expected)}(?!\w|[.,]\d)"
-                cases.append(RegressionCase(f"{one.id}/case", one.user, one.topic, one.prompt, "regex", pattern))
-            else:
-                cases.append(RegressionCase(f"{one.id}/case", one.user, one.topic, one.prompt, "contains", expected))
-    return cases, tally.close()
+                check, expected = "regex", rf"(?<!\w){re.escape(expected)}(?!\w|[.,]\d)"
+            cases.append(RegressionCase(f"{one.id}/case", one.user, one.topic, prompt, check, expected))
+    return cases, account.close()
 
 
 def derive_expected(correction: str, response: str) -> str | None:

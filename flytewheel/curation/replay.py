@@ -1,72 +1,84 @@
 """Rows of an earlier data set, mixed in against forgetting.
 
 Only its training part, never its paraphrases, and never a row whose user now belongs to a held-out part. Rows are
-drawn without replacement with a chance in proportion to a priority (quality, margin): the order by -ln(u) / w, u from
+drawn without replacement with a chance in proportion to a priority: the reward (quality, margin), and the surprise
+where it is known, 1 - exp(-loss of the champion in nats a token), in equal parts. The order by -ln(u) / w, u from
 SHA-256, is such a draw (Efraimidis and Spirakis 2006, "Weighted random sampling with a reservoir") and the same one
 every time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
-from math import log
+from math import exp, log
 
-from flytewheel.curation.draft import Draft, Row
-from flytewheel.curation.duplicates import PromptText, describe_prompt
-from flytewheel.curation.ledger import Tally
-from flytewheel.curation.split import draw_number
-from flytewheel.dataset import Step
-from flytewheel.records import Preference, SftRow
+from flytewheel.curation.account import Account
+from flytewheel.curation.draft import Draft
+from flytewheel.curation.features import key_text
+from flytewheel.curation.prompts import describe_prompt
+from flytewheel.curation.split import choose_part, draw_number
+from flytewheel.recipe import CurationSpec
+from flytewheel.records import Preference, SftRow, Unpaired
 
 FLOOR = 0.05  # priority of the least important row, so that everything can come back
 
 
 def add_replayed(
     kind: str,
-    drafts: Sequence[Draft[Row]],
-    earlier: Sequence[Row],
+    drafts: Sequence[Draft],
+    earlier: Sequence[SftRow] | Sequence[Preference] | Sequence[Unpaired],
     *,
-    share: float,
+    spec: CurationSpec,
     seed: int,
-    part_of: Callable[[str], str],
+    present: Container[tuple[str, tuple[int, ...]]],
     system_prompt: str | None,
-) -> tuple[list[Draft[Row]], Step]:
-    """Adds earlier rows until they are `share` of the result, or none is left."""
-    tally = Tally(f"replay ({kind})", len(drafts) + len(earlier))
-    present = {(draft.text.key, _completions(draft.row)) for draft in drafts} | {draft.row.id for draft in drafts}
-    candidates: list[tuple[float, Row, PromptText]] = []
+) -> tuple[list[Draft], Account]:
+    """Adds earlier rows until they are the recipe's share of the result, or none is left.
+
+    Args:
+        kind: of the rows.
+        drafts: this window's rows.
+        earlier: the earlier data set's training rows of this kind.
+        spec: the rules.
+        seed: decides the draw.
+        present: keys of the prompt and of the completions of all of this window's rows.
+        system_prompt: the recipe's own.
+    """
+    account = Account(f"replay ({kind})", len(drafts) + len(earlier))
+    ids = {draft.id for draft in drafts}
+    candidates: list[tuple[float, SftRow | Preference | Unpaired]] = []
     for row in earlier:
-        text = describe_prompt(row.prompt, system_prompt)
         if isinstance(row, SftRow) and row.source == "paraphrase":
-            tally.drop("paraphrase")
-        elif part_of(row.user) != "train":
-            tally.drop("user is held out now", row.prompt[-1].content)
-        elif (text.key, _completions(row)) in present or row.id in present:
-            tally.drop("already there", row.prompt[-1].content)
+            account.drop("paraphrase")
+        elif choose_part(row.user, spec) != "train":
+            account.drop("user is held out now")
+        elif row.id in ids or (describe_prompt(row.prompt, system_prompt).key, key_completions(row)) in present:
+            account.drop("already there")
         else:
             chance = 1 - draw_number(seed, "replay", kind, row.id)  # in (0, 1]
-            candidates.append((-log(chance) / (FLOOR + _priority(row)), row, text))
+            candidates.append((-log(chance) / (FLOOR + measure_priority(row)), row))
     candidates.sort(key=lambda candidate: (candidate[0], candidate[1].id))
+    share = spec.replay_share
     wanted = len(candidates) if share >= 1 else round(share / (1 - share) * len(drafts))
-    mixed = list(drafts)
-    for _, row, text in candidates[:wanted]:
-        mixed.append(_bring(row, text))
     if len(candidates) > wanted:
-        tally.drop("not drawn", count=len(candidates) - wanted)
-    return mixed, tally.close()
+        account.drop("not drawn", count=len(candidates) - wanted)
+    return [*drafts, *(_bring(row) for _, row in candidates[:wanted])], account.close()
 
 
-def _bring(row: Row, text: PromptText) -> Draft[Row]:
-    fresh = replace(row, source="replay") if isinstance(row, SftRow) else row
-    return Draft(fresh, text, text.key, (row.user,), _priority(row))
-
-
-def _priority(row: object) -> float:
+def measure_priority(row: SftRow | Preference | Unpaired) -> float:
+    """How much a row is worth seeing again, in [0, 1]; see the module's text."""
     if isinstance(row, SftRow):
-        return row.quality
+        return row.quality if row.surprise is None else (row.quality + 1 - exp(-max(0.0, row.surprise))) / 2
     return row.margin / 2 if isinstance(row, Preference) else 0.5
 
 
-def _completions(row: object) -> str:
-    return f"{row.chosen}\n{row.rejected}" if isinstance(row, Preference) else str(getattr(row, "completion", ""))
+def key_completions(row: SftRow | Preference | Unpaired) -> tuple[int, ...]:
+    """Keys of a row's completions."""
+    texts = (row.chosen, row.rejected) if isinstance(row, Preference) else (row.completion,)
+    return tuple(map(key_text, texts))
+
+
+def _bring(row: SftRow | Preference | Unpaired) -> Draft:
+    fresh = replace(row, source="replay") if isinstance(row, SftRow) else row
+    return Draft(row.id, row.user, row.topic, -1, -1, (row.user,), measure_priority(row), -1, (), (), earlier=fresh)

@@ -7,39 +7,44 @@ and no text is both a model and a warning.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum
 
-from flytewheel.curation.score import Scored, identify_text
+from flytewheel.curation.judged import Judged
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One text that answered one question. `best` is the judgement of the highest quality, the newest of equals."""
+    """One text that answered one question. `best` is the judgement of the highest quality, the newest of equals.
 
-    question: str
-    best: Scored
-    judged: tuple[Scored, ...]
+    `total` is the mean reward, in [-1, 1], `explicit` the mean of what was said, `None` where nobody said anything.
+    """
 
-    @property
-    def total(self) -> float:
-        """Mean reward, in [-1, 1]."""
-        return fsum(one.total for one in self.judged) / len(self.judged)
-
-    @property
-    def explicit(self) -> float | None:
-        """Mean of what was said, in [-1, 1]; `None` where nobody said anything."""
-        said = [one.explicit for one in self.judged if one.explicit is not None]
-        return fsum(said) / len(said) if said else None
+    question: int
+    best: Judged
+    judged: tuple[Judged, ...]
+    total: float
+    explicit: float | None
 
 
-def gather_answers(rows: Sequence[Scored], questions: Mapping[str, str]) -> list[Answer]:
+def gather_answers(rows: Sequence[Judged]) -> list[Answer]:
     """Brings together rows with the same question and the same text, in the order of their first appearance."""
-    found: dict[tuple[str, str], list[Scored]] = defaultdict(list)
+    found: dict[tuple[int, int], list[Judged]] = defaultdict(list)
     for row in rows:
-        found[questions[row.text.key], identify_text(row.response)].append(row)
-    return [
-        Answer(question, max(reversed(judged), key=lambda one: one.quality), tuple(judged))
-        for (question, _), judged in found.items()
-    ]
+        found[row.question, row.answer].append(row)
+    return [_weigh(question, judged) for (question, _), judged in found.items()]
+
+
+def _weigh(question: int, judged: list[Judged]) -> Answer:
+    if len(judged) == 1:
+        only = judged[0]
+        return Answer(question, only, (only,), only.total, only.explicit)
+    said = [one.explicit for one in judged if one.explicit is not None]
+    return Answer(
+        question,
+        max(reversed(judged), key=lambda one: one.quality),
+        tuple(judged),
+        fsum(one.total for one in judged) / len(judged),
+        fsum(said) / len(said) if said else None,
+    )

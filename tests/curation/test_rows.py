@@ -2,63 +2,83 @@
 
 from __future__ import annotations
 
+from flytewheel.curation.account import Account
+from flytewheel.curation.draft import Draft
+from flytewheel.curation.judged import Judged
 from flytewheel.curation.rows import build_sft, build_unpaired
-from flytewheel.curation.score import Scored
 from flytewheel.curation.votes import gather_answers
-from flytewheel.dataset import Step
-from flytewheel.records import SftRow, Unpaired
-from tests.curation.windows import make_scored
+from tests.curation.windows import make_judged
 
-QUESTION = {"query": "how do I free the disk of that host"}
+SAME = {"prompt": 5, "cluster": 5, "question": 5, "answer": 55}
 
 
-def build(*rows: Scored) -> tuple[list[SftRow], list[Unpaired], Step]:
-    keys = {row.text.key: row.text.key for row in rows}
-    answers = gather_answers(rows, keys)
-    sft, step = build_sft("train", rows, answers, questions=keys, clusters=keys, min_quality=0.5)
-    unpaired, _ = build_unpaired("train", rows, answers, questions=keys, clusters=keys)
-    return [draft.row for draft in sft], [draft.row for draft in unpaired], step
+def build(*rows: Judged) -> tuple[list[Draft], list[Draft], Account]:
+    answers = gather_answers(rows)
+    sft, account = build_sft("train", rows, answers, min_quality=0.5)
+    return sft, build_unpaired("train", rows, answers)[0], account
 
 
 def test_a_liked_answer_of_quality_is_imitated() -> None:
-    sft, unpaired, _ = build(make_scored(0, total=1.0, quality=0.55))
-    assert [(row.id, row.reward, row.quality, row.source) for row in sft] == [("i00000/answer", 1.0, 0.55, "answer")]
+    sft, unpaired, _ = build(make_judged(0, total=1.0, quality=0.55, surprise=2.5))
+    assert [(row.id, row.reward, row.quality, row.source, row.texts, row.surprise) for row in sft] == [
+        ("i00000/answer", 1.0, 0.55, "answer", ((0, "response"),), 2.5)
+    ]
     assert [row.label for row in unpaired] == [True]
 
 
 def test_what_is_not_good_is_not_imitated_but_kept_with_its_label() -> None:
-    sft, unpaired, step = build(
-        make_scored(0, total=1.0, quality=0.49),
-        make_scored(1, total=-1.0),
-        make_scored(2, total=0.5, explicit=-0.5, quality=0.9),  # said no, clicked much
-        make_scored(3, total=0.0, quality=0.9),
+    sft, unpaired, account = build(
+        make_judged(0, total=1.0, quality=0.49),
+        make_judged(1, total=-1.0),
+        make_judged(2, total=0.5, explicit=-0.5, quality=0.9),  # said no, clicked much
+        make_judged(3, total=0.0, quality=0.9),
     )
     assert sft == []
-    assert step.dropped == {"quality below 0.5": 1, "not liked": 3}
+    assert account.dropped == {"quality below 0.5": 1, "not liked": 3}
     assert [row.label for row in unpaired] == [True, False, False]
 
 
-def test_a_correction_takes_the_place_of_the_answer() -> None:
-    sft, unpaired, step = build(make_scored(0, total=0.6, quality=0.8, correction="do it this way instead"))
-    assert [(row.completion, row.source, row.reward) for row in sft] == [("do it this way instead", "correction", 1.0)]
-    assert step.dropped == {"corrected": 1}
-    assert {row.completion: row.label for row in unpaired}["do it this way instead"] is True
+def test_a_correction_or_an_edit_takes_the_place_of_the_answer() -> None:
+    for source in ("correction", "edit"):
+        one = make_judged(0, total=0.6, quality=0.8, correction=77, correction_source=source)
+        sft, unpaired, account = build(one)
+        assert [(row.texts, row.source, row.reward, row.quality, row.id) for row in sft] == [
+            (((0, "correction"),), source, 1.0, 0.55, f"i00000/{source}")
+        ]
+        assert account.dropped == {"corrected": 1}
+        assert [(row.texts[0][1], row.label) for row in unpaired] == [("response", True), ("correction", True)]
+
+
+def test_a_correction_that_somebody_was_given_as_an_answer_is_one_row() -> None:
+    rows = [
+        make_judged(0, total=-0.5, **{**SAME, "answer": 1}, correction=55),
+        make_judged(1, total=1.0, quality=0.9, **SAME),
+    ]
+    sft, unpaired, account = build(*rows)
+    assert [row.id for row in sft] == ["i00000/correction"]
+    assert account.dropped == {"corrected": 1, "same question and answer": 1}
+    assert sorted(row.id for row in unpaired) == ["i00000/answer", "i00001/answer"]
 
 
 def test_one_text_for_a_question_is_one_row_and_the_mean_decides() -> None:
-    same = {**QUESTION, "response": "prune the logs of that host and check that it helped"}
-    sft, unpaired, step = build(
-        make_scored(0, total=1.0, quality=0.6, user="ann", **same),
-        make_scored(1, total=1.0, quality=0.9, user="bob", **same),
-        make_scored(2, total=-1.0, quality=0.0, user="eve", **same),
+    sft, unpaired, account = build(
+        make_judged(0, total=1.0, quality=0.6, user="ann", **SAME),
+        make_judged(1, total=1.0, quality=0.9, user="bob", **SAME),
+        make_judged(2, total=-1.0, quality=0.0, user="eve", **SAME),
     )
-    assert [(row.user, row.id) for row in sft] == [("bob", "i00001/answer")]
+    assert [(row.user, row.id, row.judged) for row in sft] == [("bob", "i00001/answer", (0, 1, 2))]
     assert [(row.label, row.user) for row in unpaired] == [(True, "bob")]
-    assert step.dropped == {"same question and answer": 2}
+    assert account.dropped == {"same question and answer": 2}
 
 
 def test_a_tie_has_no_label() -> None:
-    same = {**QUESTION, "response": "prune the logs of that host"}
-    sft, unpaired, _ = build(make_scored(0, total=1.0, **same), make_scored(1, total=-1.0, **same))
+    sft, unpaired, _ = build(make_judged(0, total=1.0, **SAME), make_judged(1, total=-1.0, **SAME))
     assert sft == []
+    assert unpaired == []
+
+
+def test_nothing_said_is_no_label() -> None:
+    silent = make_judged(0, total=0.6, quality=0.8)._replace(explicit=None)
+    sft, unpaired, _ = build(silent)
+    assert len(sft) == 1
     assert unpaired == []

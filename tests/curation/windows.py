@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.curation.build import build_dataset
-from flytewheel.curation.duplicates import describe_prompt
-from flytewheel.curation.score import Scored
+from flytewheel.curation.judged import Judged
+from flytewheel.curation.prepare import Rules
 from flytewheel.dataset import DatasetCard
 from flytewheel.feedback.rewards import score
 from flytewheel.recipe import BaseModelSpec, CurationSpec, FeedbackSpec, RlhfSpec
-from flytewheel.records import FeedbackEvent, Interaction, build_prompt, write_jsonl
+from flytewheel.records import FeedbackEvent, Interaction, write_jsonl
 
 START = datetime(2026, 11, 9, 8, tzinfo=UTC)
 BASE = BaseModelSpec(model="pocket")
@@ -49,20 +49,28 @@ def make_event(number: int, about: Interaction, kind: str = "thumbs_up", **field
     return FeedbackEvent(**{**given, **fields})
 
 
-def make_scored(
-    number: int,
-    *,
-    total: float = 1.0,
-    explicit: float | None = None,
-    quality: float = 0.7,
-    user: str = "ann",
-    correction: str | None = None,
-    **fields: Any,
-) -> Scored:
-    one = make_interaction(number, user, **fields)
-    prompt = build_prompt(one.query, context=one.context, history=one.history)
-    said = total if explicit is None else explicit
-    return Scored(one, prompt, describe_prompt(prompt), said, total, quality, correction, 0.55)
+def make_judged(place: int, *, total: float = 1.0, explicit: float | None = None, **fields: Any) -> Judged:
+    """A judged answer; by default each is another answer to another question."""
+    given: dict[str, Any] = {
+        "place": place,
+        "id": f"i{place:05d}",
+        "user": "ann",
+        "topic": "disk",
+        "prompt": place,
+        "cluster": place,
+        "question": place,
+        "answer": 1000 + place,
+        "explicit": total if explicit is None else explicit,
+        "total": total,
+        "quality": 0.7,
+        "surprise": None,
+        "correction": None,
+        "correction_source": "correction" if fields.get("correction") is not None else None,
+        "correction_quality": 0.55,
+        "other": None,
+        "other_preferred": None,
+    }
+    return Judged(**{**given, **fields})
 
 
 def write_window(
@@ -119,19 +127,39 @@ def make_week(
     return interactions, events
 
 
+class WordCounter:
+    """Counts words as tokens."""
+
+    def __call__(self, text: str) -> int:
+        return len(text.split())
+
+    def judge_lengths(self, texts: Sequence[str], low: int, high: int) -> list[int]:
+        counts = [self(text) for text in texts]
+        return [-1 if count < low else int(count > high) for count in counts]
+
+
+def make_rules(**curation: Any) -> Rules:
+    spec = CurationSpec(**{"max_rows_per_user": 50, "holdout_share": 0.0, **curation})
+    return Rules(FeedbackSpec(), spec, BASE, WordCounter(), score)
+
+
 def curate(
-    window: Path, out: Path, *, replay: Path | None = None, seed: int = 7, progress: Any = None, **curation: Any
+    window: Path,
+    out: Path,
+    *,
+    replay: Path | None = None,
+    seed: int = 7,
+    workers: int = 1,
+    progress: Any = None,
+    **curation: Any,
 ) -> DatasetCard:
     return build_dataset(
         window,
         out,
-        feedback=FeedbackSpec(),
-        curation=CurationSpec(**{"max_rows_per_user": 50, **curation}),
+        rules=make_rules(**curation),
         rlhf=RlhfSpec(),
-        base=BASE,
         seed=seed,
-        count_tokens=lambda text: len(text.split()),
-        score_rewards=score,
         replay=replay,
+        workers=workers,
         progress=progress,
     )

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from flytewheel.dataset import DatasetCard, write_card
+from flytewheel.dataset import DatasetCard, part_file, write_card, write_rows
 from flytewheel.recipe import BaseModelSpec
-from flytewheel.records import Message, Preference, RegressionCase, SftRow, write_jsonl
+from flytewheel.records import Message, Preference, RegressionCase, SftRow
 from tests.tiny_model import build_tiny_model
 
 QUESTIONS = (
@@ -114,7 +114,9 @@ def write_dataset(tmp_path: Path) -> Callable[..., Path]:
             ]
         if pairs is None:
             pairs = [
-                Preference(f"{user}-p{n}", user, "ops", ask(QUESTIONS[n]), ANSWERS[n], user * (n + 1), 1.0, "answers")
+                Preference(
+                    f"{user}-p{n}", user, "ops", ask(QUESTIONS[n]), ANSWERS[n], user * (n + 1), 1.0, "same_prompt"
+                )
                 for user in owners
                 for n in range(2)
             ]
@@ -124,7 +126,7 @@ def write_dataset(tmp_path: Path) -> Callable[..., Path]:
                 for user in owners
             ]
         for kind, records in (("sft", rows), ("preference", pairs), ("regression", cases)):
-            write_jsonl(folder / kind / "test.jsonl", records)
+            write_rows(part_file(folder, kind, "test"), kind, records)
         write_card(folder, DatasetCard("abc123", "def456", ("demo",), 0, 0, (), {}, {}, {}))
         return folder
 

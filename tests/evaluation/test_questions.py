@@ -38,7 +38,7 @@ def test_what_is_longer_than_the_room_is_left_out_and_counted(
     prompt = (Message(role="user", content="Hi?"),)
     dataset = write_dataset(
         rows=[row("short"), row("long answer", answer=LONG), row("long question", question=LONG)],
-        pairs=[Preference("p", "ann", "ops", prompt, "Yes.", LONG, 1.0, "answers")],
+        pairs=[Preference("p", "ann", "ops", prompt, "Yes.", LONG, 1.0, "same_prompt")],
         cases=[RegressionCase("c", "ann", "ops", (Message(role="user", content=LONG),), "forbidden", "no")],
     )
     found = gather(dataset, loaded, base, max_new_tokens=16)

@@ -8,17 +8,20 @@ from typing import Any
 import pytest
 from flytekit.models.concurrency import ConcurrencyLimitBehavior
 
+from flytewheel.curation import build
 from flytewheel.recipe import Recipe
 from flytewheel.runs import STATIONS
+from tasks.curate import prepare_share
 from workflows import launch_plans
 from workflows.triggers import triggers
 from workflows.weekly import learn, release, weekly
 
-TASKS: dict[str, Any] = {
+NODES: dict[str, Any] = {
     node.flyte_entity.name.rpartition(".")[2]: node.flyte_entity
     for workflow in (learn, release)
     for node in workflow.nodes
 }
+TASKS = {name: entity for name, entity in NODES.items() if name in STATIONS}
 SHELLS: dict[str, Any] = {
     **TASKS,
     **{
@@ -31,7 +34,9 @@ PURE = {"curate", "train_sft", "align", "evaluate"}
 
 
 def test_the_weekly_workflow_is_the_loop_in_its_order() -> None:
-    assert tuple(TASKS) == STATIONS
+    dealt, mapped, *stations = NODES
+    assert tuple(stations) == STATIONS
+    assert (dealt, NODES[mapped].python_function_task) == ("deal_window", prepare_share)
     assert [node.flyte_entity.name.rpartition(".")[2] for node in weekly.nodes] == [
         "open_turn",
         "enough_feedback",
@@ -85,7 +90,6 @@ def test_only_the_pure_ones_are_cached_and_not_by_their_run(name: str) -> None:
 
 
 def test_cache_versions_are_those_of_the_core() -> None:
-    from flytewheel.curation import build
     from flytewheel.evaluation import evaluate
     from flytewheel.training import checkpoints
 
@@ -96,6 +100,13 @@ def test_cache_versions_are_those_of_the_core() -> None:
         "align": checkpoints.CODE_VERSION,
         "evaluate": evaluate.CODE_VERSION,
     }
+
+
+def test_partitions_are_prepared_once_for_the_same_rows_and_rules() -> None:
+    assert prepare_share.metadata.cache
+    assert prepare_share.metadata.cache_version == build.CODE_VERSION
+    assert prepare_share.metadata.retries >= 1
+    assert "run_id" not in prepare_share.interface.inputs
 
 
 @pytest.mark.parametrize("name", STATIONS)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flytewheel.dataset import DatasetCard, digest_content, write_card
+from flytewheel.dataset import DatasetCard, digest_content, part_file, write_card, write_rows
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
-from flytewheel.records import Message, Preference, SftRow, Unpaired, write_jsonl
+from flytewheel.records import Message, Preference, SftRow, Unpaired
 
 LIKED = "1. restart it"
 DISLIKED = "no idea"
@@ -23,22 +23,25 @@ def ask(number: int) -> tuple[Message, ...]:
 def write_teaching_data(folder: Path, *, rows: int = 48, pairs: int = 32, unpaired: int = 32) -> Path:
     """Writes a data set: SFT answers of five lengths, pairs and thumbs that prefer `LIKED` to `DISLIKED`."""
     for part, share in (("train", 1.0), ("validation", 0.25)):
-        write_jsonl(
-            folder / "sft" / f"{part}.jsonl",
+        write_rows(
+            part_file(folder, "sft", part),
+            "sft",
             [
                 SftRow(f"s{n}", f"u{n}", "alerts", ask(n), "restart " * (1 + n % 5) + "now", 1.0, 0.9, "answer")
                 for n in range(int(rows * share))
             ],
         )
-        write_jsonl(
-            folder / "preference" / f"{part}.jsonl",
+        write_rows(
+            part_file(folder, "preference", part),
+            "preference",
             [
-                Preference(f"p{n}", f"u{n}", "alerts", ask(n), LIKED, DISLIKED, 2.0, "answers")
+                Preference(f"p{n}", f"u{n}", "alerts", ask(n), LIKED, DISLIKED, 2.0, "same_prompt")
                 for n in range(int(pairs * share))
             ],
         )
-        write_jsonl(
-            folder / "unpaired" / f"{part}.jsonl",
+        write_rows(
+            part_file(folder, "unpaired", part),
+            "unpaired",
             [
                 Unpaired(f"t{n}", f"u{n}", "alerts", ask(n), LIKED if n % 4 else DISLIKED, bool(n % 4))
                 for n in range(int(unpaired * share))

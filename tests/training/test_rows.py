@@ -67,9 +67,9 @@ def test_long_sft_rows_lose_their_end_and_are_counted(tokenizer: Any) -> None:
 def test_long_pairs_are_dropped_whichever_side_is_long(tokenizer: Any) -> None:
     short, long = "ok", "ok " * 60
     pairs = [
-        Preference("a", "u", "t", ask(1), short, "no", 1.0, "answers"),
-        Preference("b", "u", "t", ask(1), long, "no", 1.0, "answers"),
-        Preference("c", "u", "t", ask(1), short, long, 1.0, "answers"),
+        Preference("a", "u", "t", ask(1), short, "no", 1.0, "same_prompt"),
+        Preference("b", "u", "t", ask(1), long, "no", 1.0, "same_prompt"),
+        Preference("c", "u", "t", ask(1), short, long, 1.0, "same_prompt"),
     ]
     rows = preference_rows(pairs, tokenizer, 128)
     assert (rows.count, rows.truncated) == (1, 2)

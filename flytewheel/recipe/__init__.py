@@ -17,6 +17,11 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from flytewheel.errors import RecipeError
+from flytewheel.recipe.curation import AbuseSpec as AbuseSpec
+from flytewheel.recipe.curation import CurationSpec as CurationSpec
+from flytewheel.recipe.curation import EndpointSpec as EndpointSpec
+from flytewheel.recipe.curation import NamesSpec as NamesSpec
+from flytewheel.recipe.curation import QualityWeights as QualityWeights
 from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults
 
 Quantization = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
@@ -51,6 +56,8 @@ class Rewards(Section):
     correction: Number = -0.5
     abandonment: Number = -0.8
     follow_up: Number = 0.0
+    edit: Number = Field(default=0.0, description="the reader changed the answer and used it: neither good nor bad")
+    duel: Number = Field(default=0.5, description="preferred in a blind comparison; lost: the same below zero")
     reformulation: Number = -0.5
     accepted: Number = 0.6
     accepted_within_s: Positive = 3.0
@@ -78,58 +85,6 @@ class FeedbackSpec(Section):
         "read_time",
     )
     rewards: Rewards = Rewards()
-
-
-class QualityWeights(Section):
-    """Quality of an interaction, a weighted sum clipped to [0, 1] (DESIGN §3)."""
-
-    explicit: Share = 0.4
-    implicit: Share = 0.3
-    length: Share = 0.15
-    context: Share = 0.15
-
-
-class CurationSpec(Section):
-    """How a window of feedback becomes a data set."""
-
-    schedule: Literal["hourly", "daily", "weekly"] = "weekly"
-    min_interactions: AtLeastOne = 1000
-    max_interactions: AtLeastOne = 10_000
-    min_quality_score: Share = 0.5
-    quality: QualityWeights = QualityWeights()
-    min_answer_tokens: AtLeastOne = 10
-    max_answer_tokens: AtLeastOne = 1000
-    redact_pii: bool = True
-    screen_toxicity: bool = True
-    screen_injection: bool = True
-    near_duplicate_similarity: Share = 0.9
-    max_rows_per_user: AtLeastOne = Field(default=5, description="training rows of one user in a window")
-    max_rows_per_cluster: AtLeastOne = Field(default=20, description="rows of one cluster of near-identical prompts")
-    min_reward_margin: Positive = 0.5
-    balance_topics: bool = True
-    max_topic_ratio: Annotated[Number, Field(ge=1)] = Field(
-        default=3.0, description="the largest topic has at most so many times the rows of the median topic"
-    )
-    augmentation_factor: Annotated[Number, Field(ge=1)] = Field(
-        default=1.5, description="rows after paraphrasing queries, per row before"
-    )
-    replay_share: Share = Field(
-        default=0.2, description="share of training rows from earlier data sets, when there are any"
-    )
-    train_share: Share = 0.8
-    validation_share: Share = 0.1
-    regression_cases: str | None = Field(default=None, description="a JSONL file of hand-written regression cases")
-    max_regression_cases: Count = 100
-
-    @model_validator(mode="after")
-    def _shares_leave_a_test_part(self) -> Self:
-        if self.train_share + self.validation_share >= 1:
-            raise ValueError("train_share + validation_share must be below 1: the rest is the test part")
-        if self.min_answer_tokens >= self.max_answer_tokens:
-            raise ValueError("min_answer_tokens must be below max_answer_tokens")
-        if self.min_interactions > self.max_interactions:
-            raise ValueError("min_interactions must not exceed max_interactions")
-        return self
 
 
 class TrainingSpec(Section):
