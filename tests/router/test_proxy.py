@@ -227,13 +227,17 @@ def test_a_client_that_hangs_up_at_the_end_of_the_stream_had_its_answer(database
             await state.pool.ensure("demo", "v1")
             async with asyncio.timeout(30):
                 await ChatProxy(state)(scope, receive, send)
+                while not await asyncio.to_thread(read):  # it is written behind the client's back
+                    await asyncio.sleep(0.02)
             await state.pool.close()
             await state.writer.close()
 
+    def read() -> list[tuple[Any, ...]]:
+        with psycopg.connect(database_url) as connection:
+            return connection.execute("SELECT body ->> 'response', body -> 'completed' FROM interactions").fetchall()
+
     asyncio.run(run())
-    with psycopg.connect(database_url) as connection:
-        rows = connection.execute("SELECT body ->> 'response', body -> 'completed' FROM interactions").fetchall()
-    assert rows == [("stable", True)]
+    assert read() == [("stable", True)]
 
 
 def test_a_backend_that_dies_within_a_stream_leaves_an_unfinished_answer(router: LiveRouter) -> None:

@@ -52,7 +52,7 @@ def repeats_itself_in(text: str, words: Sequence[str], kinds: int, *, may_run_on
         kinds: How many different words it has.
         may_run_on: Whether `LONG_RUN` may touch it; `True` where nobody looked.
     """
-    if _may_repeat(words, kinds) and (_cycles(words) or _prose_repeats(text, len(words))):
+    if _may_repeat(words, kinds) and (_cycles(words) or (_comes_often(words) and _prose_repeats(text, len(words)))):
         return True
     if (
         may_run_on
@@ -113,6 +113,12 @@ def _cycles(words: Sequence[str]) -> bool:
 
 def _is_word(word: str) -> bool:
     return any(letter.isalpha() for letter in word) and len(word) > 1 and not word.startswith(("|", "0x"))
+
+
+def _comes_often(words: Sequence[str]) -> bool:
+    """Whether three words come together `LINES` times: a line or sentence of three words or more cannot otherwise."""
+    counts = Counter(zip(words, words[1:], words[2:], strict=False))
+    return max(counts.values(), default=0) >= LINES
 
 
 def _prose_repeats(text: str, size: int) -> bool:
