@@ -16,10 +16,11 @@ from math import exp, log
 from flytewheel.curation.account import Account
 from flytewheel.curation.draft import Draft
 from flytewheel.curation.features import key_text
+from flytewheel.curation.pii import redact_conversations
 from flytewheel.curation.prompts import describe_prompt
 from flytewheel.curation.split import choose_part, draw_number
 from flytewheel.recipe import CurationSpec
-from flytewheel.records import Preference, SftRow, Unpaired
+from flytewheel.records import Message, Preference, SftRow, Unpaired
 
 FLOOR = 0.05  # priority of the least important row, so that everything can come back
 
@@ -63,7 +64,31 @@ def add_replayed(
     wanted = len(candidates) if share >= 1 else round(share / (1 - share) * len(drafts))
     if len(candidates) > wanted:
         account.drop("not drawn", count=len(candidates) - wanted)
-    return [*drafts, *(_bring(row) for _, row in candidates[:wanted])], account.close()
+    chosen = [row for _, row in candidates[:wanted]]
+    if spec.redact_pii:
+        chosen = redact_rows(chosen)
+    return [*drafts, *map(_bring, chosen)], account.close()
+
+
+def redact_rows(rows: Sequence[SftRow | Preference | Unpaired]) -> list[SftRow | Preference | Unpaired]:
+    """Redacts rows once more: the rules may have learnt since they were written."""
+    texts = [[*(turn.content for turn in row.prompt), *_list_completions(row)] for row in rows]
+    return [
+        row if clean == before else _put_texts(row, clean)
+        for row, before, (clean, _) in zip(rows, texts, redact_conversations(texts), strict=True)
+    ]
+
+
+def _list_completions(row: SftRow | Preference | Unpaired) -> tuple[str, ...]:
+    return (row.chosen, row.rejected) if isinstance(row, Preference) else (row.completion,)
+
+
+def _put_texts(row: SftRow | Preference | Unpaired, texts: Sequence[str]) -> SftRow | Preference | Unpaired:
+    turns = zip(row.prompt, texts[: len(row.prompt)], strict=True)
+    prompt = tuple(Message(role=turn.role, content=text) for turn, text in turns)
+    if isinstance(row, Preference):
+        return replace(row, prompt=prompt, chosen=texts[-2], rejected=texts[-1])
+    return replace(row, prompt=prompt, completion=texts[-1])
 
 
 def measure_priority(row: SftRow | Preference | Unpaired) -> float:
@@ -75,8 +100,7 @@ def measure_priority(row: SftRow | Preference | Unpaired) -> float:
 
 def key_completions(row: SftRow | Preference | Unpaired) -> tuple[int, ...]:
     """Keys of a row's completions."""
-    texts = (row.chosen, row.rejected) if isinstance(row, Preference) else (row.completion,)
-    return tuple(map(key_text, texts))
+    return tuple(map(key_text, _list_completions(row)))
 
 
 def _bring(row: SftRow | Preference | Unpaired) -> Draft:

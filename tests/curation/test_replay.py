@@ -114,3 +114,14 @@ def test_pairs_and_labelled_rows_come_back_too() -> None:
     pairs = [Preference(f"p{n}", TRAINED[n], "t", build_prompt(f"q {n}"), "c", "r", 1.0, "duel") for n in range(9)]
     out, _ = add([make_draft(0)], pairs, 0.5, kind="preference")
     assert [draft.earlier for draft in out[1:]] == [next(pair for pair in pairs if pair.id == out[1].id)]
+
+
+def test_an_earlier_row_is_redacted_once_more() -> None:
+    told = make_row(1, prompt=build_prompt("Who is jo.doe@example.com?", context="Mail jo.doe@example.com."))
+    pair = Preference(
+        "p", TRAINED[2], "disk", build_prompt("q"), "Ask jo.doe@example.com.", "Wait.", 1.0, "same_prompt"
+    )
+    for kind, row in (("sft", replace(told, completion="It is jo.doe@example.com.")), ("preference", pair)):
+        (drafted,), _ = add([], [row], 1.0, kind=kind)
+        assert "jo.doe" not in str(drafted.earlier)
+        assert str(drafted.earlier).count("<EMAIL_1>") == (3 if kind == "sft" else 1)
