@@ -12,7 +12,7 @@ joins rows of several partitions sorts them first. The card accounts for every r
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,14 @@ from flytewheel.curation.features import PROMPTS
 from flytewheel.curation.fingerprints import load_fingerprints
 from flytewheel.curation.judged import Judged, Table
 from flytewheel.curation.ledger import merge_steps
-from flytewheel.curation.materialise import build_parts
+from flytewheel.curation.materialise import write_parts
 from flytewheel.curation.mix import TrainingRows
 from flytewheel.curation.overlap import check_parts
 from flytewheel.curation.pairs import build_pairs
 from flytewheel.curation.prepare import Progress, Rules, prepare_share, read_steps
 from flytewheel.curation.regression import derive_cases, read_cases
 from flytewheel.curation.rows import build_sft, build_unpaired
-from flytewheel.curation.sessions import build_sessions, find_homes
+from flytewheel.curation.sessions import build_sessions, find_homes, list_batches
 from flytewheel.curation.split import split_rows
 from flytewheel.curation.suspects import quarantine_votes
 from flytewheel.curation.topics import find_topics
@@ -47,6 +47,7 @@ from flytewheel.dataset import (
     DatasetCard,
     clear_folder,
     part_file,
+    write_batches,
     write_card,
     write_rows,
 )
@@ -86,7 +87,7 @@ def build_dataset(
         seed: decides paraphrases and the replay draw; parts go by the recipe's salt.
         replay: an earlier data set to mix in.
         cache: folder that keeps what the recipe's paraphraser said.
-        workers: processes that prepare partitions.
+        workers: processes that prepare partitions, and threads that write.
         progress: called with (what, done, total).
 
     Raises:
@@ -105,6 +106,7 @@ def build_dataset(
             seed=seed,
             replay=replay,
             cache=cache,
+            workers=workers,
             progress=progress,
         )
 
@@ -118,11 +120,12 @@ def join_prepared(
     seed: int,
     replay: Path | None = None,
     cache: Path | None = None,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> DatasetCard:
     """Makes the data set out of prepared partitions (`prepare.prepare_share`); see `build_dataset`."""
     with pause_collection():
-        return _join(prepared, out_dir, rules, rlhf, seed, replay, cache, progress)
+        return _join(prepared, out_dir, rules, rlhf, seed, replay, cache, workers, progress)
 
 
 def _join(
@@ -133,6 +136,7 @@ def _join(
     seed: int,
     replay: Path | None,
     cache: Path | None,
+    workers: int,
     progress: Progress | None,
 ) -> DatasetCard:
     spec, base = rules.curation, rules.base
@@ -224,7 +228,7 @@ def _join(
     accounts.append(account)
     by_hand = {case.id for case in written}  # by whoever their file names
     derived = {part: [case for case in cases if case.id not in by_hand] for part, cases in regression.items()}
-    check_parts(rows, parts, derived, sessions)
+    check_parts(rows, parts, derived, {part: own["user"].to_pylist() for part, own in sessions.items()})
     steps += settle(accounts, table)
     if not rows["sft"]["train"]:
         raise DatasetError(explain_nothing(dealt.interactions, steps))
@@ -232,12 +236,13 @@ def _join(
     tell("write")
     clear_folder(out_dir)
     sizes: dict[str, dict[str, int]] = {kind: {} for kind in KINDS}
-    for kind, part, made in build_parts(rows, table, held=quarantine.events):
-        sizes[kind][part] = write_rows(part_file(out_dir, kind, part), kind, made)
-    others: dict[str, Mapping[str, Sequence[Any]]] = {"trajectory": sessions, "regression": regression}
-    for kind, content in others.items():
-        for part, finished in content.items():
-            sizes[kind][part] = write_rows(part_file(out_dir, kind, part), kind, finished)
+    sizes |= write_parts(out_dir, rows, table, held=quarantine.events, workers=workers)
+    for part, chosen in sessions.items():
+        sizes["trajectory"][part] = write_batches(
+            part_file(out_dir, "trajectory", part), "trajectory", list_batches(chosen)
+        )
+    for part, cases in regression.items():
+        sizes["regression"][part] = write_rows(part_file(out_dir, "regression", part), "regression", cases)
     write_rows(part_file(out_dir, QUARANTINED), QUARANTINED, quarantine.rows)
     card = describe_dataset(
         out_dir,

@@ -20,6 +20,8 @@ from flytewheel.errors import DatasetError
 from flytewheel.recipe import QualityWeights
 from flytewheel.records import FeedbackEvent
 
+SESSIONS = "sessions.parquet"
+
 _LIGHT = (
     "id",
     "user",
@@ -104,6 +106,11 @@ class Table:
         back = np.empty(len(wanted), dtype=np.int64)
         back[np.concatenate(order)] = np.arange(len(wanted))
         return pl.concat(found)[back]
+
+    def read_sessions(self, names: Sequence[str]) -> pl.DataFrame:
+        """The trajectories with these ids, as the partitions wrote them."""
+        wanted = pl.col("id").is_in(pl.Series(names, dtype=pl.String).implode())
+        return pl.concat(pl.read_parquet(bucket / SESSIONS).filter(wanted) for bucket in self._buckets)
 
     def read_votes(self, columns: Sequence[str]) -> pl.DataFrame:
         """All reactions, with the `place` of their interaction, by time and id of the event."""

@@ -8,14 +8,14 @@ from flytewheel.curation.draft import Draft
 from flytewheel.curation.judged import Judged
 from flytewheel.curation.split import check_disjoint
 from flytewheel.errors import DatasetError
-from flytewheel.records import HOLDOUT, PARTS, RegressionCase, Trajectory
+from flytewheel.records import HOLDOUT, PARTS, RegressionCase
 
 
 def check_parts(
     rows: Mapping[str, Mapping[str, Sequence[Draft]]],
     parts: Mapping[str, Sequence[Judged]],
     regression: Mapping[str, Sequence[RegressionCase]],
-    sessions: Mapping[str, Sequence[Trajectory]],
+    session_users: Mapping[str, Sequence[str]],
 ) -> None:
     """Makes sure that parts share no user and no cluster of prompts, and that no correction is
     both a training row and a regression case.
@@ -26,7 +26,7 @@ def check_parts(
     drafts = {part: [draft for kind in rows.values() for draft in kind[part]] for part in (*PARTS, HOLDOUT)}
     check_disjoint(
         {
-            part: {user for draft in own for user in draft.users} | {row.user for row in sessions.get(part, ())}
+            part: {user for draft in own for user in draft.users} | set(session_users.get(part, ()))
             for part, own in drafts.items()
         },
         "user",

@@ -5,7 +5,8 @@ until a row is selected; the global steps (`build`) see light columns only. Each
 itself, in processes of their own when there are several.
 
 A bucket leaves behind: `rows.parquet`, an interaction that somebody reacted to (or a turn of a longer session) a row;
-`votes.parquet`, a reaction a row; `trajectories.parquet`; `prompts/`, the distinct prompts' fingerprints; `steps.json`.
+`votes.parquet`, a reaction a row; `sessions.parquet`, a session of several turns a row; `prompts/`, the distinct
+prompts' fingerprints; `steps.json`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from flytewheel.curation.pii.names import open_names
 from flytewheel.curation.score import ScoreRewards
 from flytewheel.curation.screening import JudgeLengths, screen_interactions, screen_written
 from flytewheel.curation.screens.classifier import open_classifier
+from flytewheel.curation.sessions import write_sessions
 from flytewheel.dataset import Step
 from flytewheel.recipe import BaseModelSpec, CurationSpec, FeedbackSpec
 from flytewheel.records import FeedbackEvent, Interaction, to_jsonable
@@ -111,6 +113,7 @@ def _prepare(bucket: Path, out: Path, rules: Rules) -> None:
             out, reviewed, feedback=rules.feedback, curation=spec, base=rules.base, score_rewards=rules.score_rewards
         )
     )
+    write_sessions(out)
     (out / STEPS).write_text(json.dumps([to_jsonable(step) for step in steps]), encoding="utf-8")
 
 

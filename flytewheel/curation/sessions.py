@@ -1,8 +1,9 @@
 """Sessions of several turns become trajectories, in the part of their user.
 
-A session is left out where one of its prompts stands in another part, or near to a regression case, and where one of
-its reactions is in quarantine: what a trajectory shows must be as clean as the rows beside it. Of one user the newest
-sessions stay, as many as the recipe lets a user have rows.
+Each partition writes the trajectories of its own sessions while it is prepared; which of them stay is decided at the
+end, when all rows have their parts. A session is left out where one of its prompts stands in another part, or near to a
+regression case, and where one of its reactions is in quarantine: what a trajectory shows must be as clean as the rows
+beside it. Of one user the newest sessions stay, as many as the recipe lets a user have rows.
 """
 
 from __future__ import annotations
@@ -10,24 +11,38 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from flytewheel.curation.account import Account
-from flytewheel.curation.judged import Judged, Table
+from flytewheel.curation.features import ROWS
+from flytewheel.curation.judged import SESSIONS, Judged, Table
 from flytewheel.curation.score import UNLABELLED
 from flytewheel.curation.split import choose_part
-from flytewheel.curation.trajectories import Session, Turn, build_trajectories
+from flytewheel.curation.trajectories import Session, Turn, build_trajectories, name_session
+from flytewheel.dataset import SLICE, schema_of, write_rows
 from flytewheel.recipe import CurationSpec
-from flytewheel.records import HOLDOUT, PARTS, Message, Trajectory
+from flytewheel.records import HOLDOUT, PARTS, Message
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STRICTNESS = ("train", "validation", "test", HOLDOUT)
-_AT_ONCE = 20_000  # sessions whose texts are in memory
-_COLUMNS = ("id", "time_us", "before", "query", "response", "event_ids", "total", "explicit")
+_COLUMNS = ("user", "session", "id", "time_us", "before", "query", "response", "event_ids", "total", "explicit")
+
+
+def write_sessions(bucket: Path) -> None:
+    """Writes the trajectories of a prepared partition's sessions; their topics are named later."""
+    rows = pl.read_parquet(bucket / ROWS, columns=list(_COLUMNS)).filter(
+        pl.col("session").is_not_null() & (pl.len().over("user", "session") > 1)
+    )
+    turns = groupby(rows.sort("user", "session", "time_us", "id").iter_rows(), key=lambda row: row[:2])
+    sessions = (_read_session(user, session, list(own)) for (user, session), own in turns)
+    write_rows(bucket / SESSIONS, "trajectory", build_trajectories(sessions))
 
 
 def find_homes(
@@ -66,8 +81,8 @@ def build_sessions(
     spec: CurationSpec,
     *,
     held: frozenset[str],
-) -> tuple[dict[str, list[Trajectory]], Account]:
-    """Makes the trajectories of every part.
+) -> tuple[dict[str, pa.Table], Account]:
+    """Chooses the trajectories of every part.
 
     Args:
         table: all interactions.
@@ -78,6 +93,9 @@ def build_sessions(
         near_suite: of each distinct prompt, whether it is near to a regression case.
         spec: the rules.
         held: ids of events in quarantine.
+
+    Returns:
+        The rows of each part in the order of their ids, as `write_batches` wants them, and the account.
     """
     dealt = {one.place for own in parts.values() for one in own}
     light = table.light.select("user", "session", "topic", "total").with_row_index("place")
@@ -90,7 +108,7 @@ def build_sessions(
     account = Account("trajectories", sessions.height)
     silenced = _list_silenced(table, held)
     users: Counter[str] = Counter()
-    kept: list[tuple[str, str, str, list[int], list[str | None]]] = []
+    kept: dict[str, tuple[str, str, int]] = {}  # name → part, topic, place
     for user, session, places, topics, totals in sessions.reverse().iter_rows():
         part = choose_part(user, spec)
         found = prompts[places]
@@ -107,18 +125,28 @@ def build_sessions(
             account.drop("enough rows of the user", places[0])
         else:
             users[user] += 1
-            kept.append((part, user, session, places, topics))
-    made: dict[str, list[Trajectory]] = {part: [] for part in (*PARTS, HOLDOUT)}
-    for start in range(0, len(kept), _AT_ONCE):
-        chunk = kept[start : start + _AT_ONCE]
-        texts = table.fetch([place for *_, places, _ in chunk for place in places], _COLUMNS).iter_rows()
-        for part, user, session, places, topics in chunk:
-            rows = [next(texts) for _ in places]
-            if built := build_trajectories([_read_session(user, session, rows, topics)]):
-                made[part] += built
-            else:
-                account.drop("fewer than two answers", places[0])
-    return {part: sorted(own, key=lambda row: row.id) for part, own in made.items()}, account.close()
+            topic = next((topic for topic in topics if topic), UNLABELLED)
+            kept[name_session(user, session)] = part, topic, places[0]
+    found = table.read_sessions(list(kept))
+    known = found["id"].to_list()
+    built = set(known)
+    for name, (_, _, place) in kept.items():
+        if name not in built:
+            account.drop("fewer than two answers", place)
+    named = found.with_columns(pl.Series("topic", [kept[name][1] for name in known], pl.String))
+    homes_of = pl.Series([kept[name][0] for name in known], dtype=pl.String)
+    schema = schema_of("trajectory")
+    made = {
+        part: named.filter(homes_of == part).sort("id").select(schema.names).to_arrow().cast(schema)
+        for part in (*PARTS, HOLDOUT)
+    }
+    return made, account.close()
+
+
+def list_batches(rows: pa.Table) -> list[pa.RecordBatch]:
+    """Rows of `build_sessions`, as `write_batches` wants them."""
+    batches: list[pa.RecordBatch] = rows.combine_chunks().to_batches(max_chunksize=SLICE)
+    return batches
 
 
 def _list_silenced(table: Table, held: frozenset[str]) -> set[int]:
@@ -129,7 +157,7 @@ def _list_silenced(table: Table, held: frozenset[str]) -> set[int]:
     return set(votes.filter(pl.col("event_id").is_in(list(held)))["place"].to_list())
 
 
-def _read_session(user: str, session: str, rows: Sequence[tuple[Any, ...]], topics: Sequence[str | None]) -> Session:
+def _read_session(user: str, session: str, rows: Sequence[tuple[Any, ...]]) -> Session:
     turns = tuple(
         Turn(
             interaction_id=name,
@@ -141,6 +169,6 @@ def _read_session(user: str, session: str, rows: Sequence[tuple[Any, ...]], topi
             explicit=explicit is not None,
             events=tuple(event_ids),
         )
-        for name, time_us, before, query, response, event_ids, total, explicit in rows
+        for _, _, name, time_us, before, query, response, event_ids, total, explicit in rows
     )
-    return Session(user, session, turns, next((topic for topic in topics if topic), UNLABELLED))
+    return Session(user, session, turns)

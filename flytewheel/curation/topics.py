@@ -11,7 +11,7 @@ threads, and a topic that flips changes the data set's digest. Sums here run in 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -130,11 +130,16 @@ def find_topics(texts: Sequence[str], known: Sequence[str | None], *, max_topics
 
 def _settle(texts: Sequence[str], known: Sequence[str | None]) -> dict[str, str]:
     """The topic of each labelled text: the most frequent, of equals the first in the alphabet."""
-    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    labels: dict[str, str] = {}
+    disputed: set[str] = set()
     for text, topic in zip(texts, known, strict=True):
-        if topic is not None:
+        if topic is not None and labels.setdefault(text, topic) != topic:
+            disputed.add(text)
+    votes: dict[str, Counter[str]] = {text: Counter() for text in disputed}
+    for text, topic in zip(texts, known, strict=True):
+        if topic is not None and text in disputed:
             votes[text][topic] += 1
-    return {text: min(own, key=lambda topic: (-own[topic], topic)) for text, own in votes.items()}
+    return labels | {text: min(own, key=lambda topic: (-own[topic], topic)) for text, own in votes.items()}
 
 
 def _draw(texts: Sequence[str], seed: int) -> Ints:

@@ -71,6 +71,11 @@ def build_trajectories(sessions: Iterable[Session]) -> list[Trajectory]:
     return sorted((row for row in built if row is not None), key=lambda row: row.id)
 
 
+def name_session(user: str, session_id: str) -> str:
+    """The id of a session's row."""
+    return f"trajectory-{digest([user, session_id])[:24]}"
+
+
 def score_session(rewards: Sequence[tuple[float | None, bool]]) -> float | None:
     """Gives the reward of a session from those of its answers, in time, each with whether it was explicit.
 
@@ -111,7 +116,7 @@ def _build(session: Session) -> Trajectory | None:
     parts = [*systems, "Context:\n" + "\n\n".join(contexts)] if contexts else [*systems]
     opening = (Message(role="system", content="\n\n".join(parts)),) if parts else ()
     return Trajectory(
-        id=f"trajectory-{digest([session.user, session.session_id])[:24]}",
+        id=name_session(session.user, session.session_id),
         user=session.user,
         topic=session.topic,
         messages=(*opening, *messages),
@@ -124,6 +129,8 @@ def _build(session: Session) -> Trajectory | None:
 
 def _align(messages: list[Message], history: list[Message], query: str) -> list[Message]:
     """Gives the turns that stand before `query`, of what is known so far and the history that came with it."""
+    if [_say(each) for each in history[: len(messages)]] == [_say(each) for each in messages]:
+        return history  # to the letter: most do, and folding costs
     known, given = [_plain(each) for each in messages], [_plain(each) for each in history]
     if given[: len(known)] == known:
         return history
@@ -153,6 +160,10 @@ def _join(first: _Served, second: _Served) -> _Served:
         interactions=(*first.interactions, *second.interactions),
         events=(*first.events, *second.events),
     )
+
+
+def _say(message: Message) -> tuple[str, str]:
+    return message.role, message.content
 
 
 def _plain(message: Message) -> tuple[str, str]:

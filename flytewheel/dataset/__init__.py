@@ -34,8 +34,12 @@ from flytewheel.dataset.layout import QUARANTINED as QUARANTINED
 from flytewheel.dataset.layout import list_files as list_files
 from flytewheel.dataset.layout import name_files as name_files
 from flytewheel.dataset.layout import part_file as part_file
+from flytewheel.dataset.layout import schema_of as schema_of
+from flytewheel.dataset.parts import SLICE as SLICE
 from flytewheel.dataset.parts import count_rows, read_batches
+from flytewheel.dataset.parts import encode_rows as encode_rows
 from flytewheel.dataset.parts import read_rows as read_rows
+from flytewheel.dataset.parts import write_batches as write_batches
 from flytewheel.dataset.parts import write_rows as write_rows
 from flytewheel.dataset.readme import write_figures, write_readme
 from flytewheel.records import Preference, RegressionCase, SftRow, Trajectory, Unpaired

@@ -10,6 +10,7 @@ from flytewheel.curation.draft import Draft
 from flytewheel.curation.events import Reviewed
 from flytewheel.curation.features import write_features
 from flytewheel.curation.judged import Table
+from flytewheel.curation.sessions import write_sessions
 from flytewheel.feedback.rewards import score
 from flytewheel.recipe import CurationSpec, FeedbackSpec
 from flytewheel.records import FeedbackEvent
@@ -35,6 +36,7 @@ def write_bucket(folder: Path, reviewed: Sequence[Reviewed], **curation: Any) ->
         base=BASE,
         score_rewards=score,
     )
+    write_sessions(folder)
     return folder
 
 

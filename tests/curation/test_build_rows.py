@@ -12,7 +12,7 @@ from flytewheel.curation.build import DEALT_PARTS
 from flytewheel.curation.overlap import check_parts
 from flytewheel.dataset import Dataset
 from flytewheel.errors import DatasetError
-from flytewheel.records import FeedbackEvent, Interaction, RegressionCase, Trajectory, build_prompt, write_jsonl
+from flytewheel.records import FeedbackEvent, Interaction, RegressionCase, build_prompt, write_jsonl
 from tests.curation.tables import make_draft
 from tests.curation.windows import curate, make_event, make_interaction, make_judged, make_week, write_window
 
@@ -122,12 +122,11 @@ def test_checks_refuse_an_overlap() -> None:
     parts = {part: [make_judged(n, user=part)] for n, part in enumerate(DEALT_PARTS)}
     case = RegressionCase("i00002/case", "test", "disk", build_prompt("q"), "contains", "x")
     both = make_draft(0, id="i00002/correction", user="train")
-    session = Trajectory("t", "holdout", "disk", (), (), None)
-    check_parts({"sft": drafts}, parts, {"test": [case]}, {"holdout": [session]})
+    check_parts({"sft": drafts}, parts, {"test": [case]}, {"holdout": ["holdout"]})
     overlaps: list[tuple[str, tuple[Any, ...]]] = [
         ("user 'test'", ({"sft": drafts | {"train": [make_draft(9, user="test")]}}, parts, {}, {})),
         ("user 'test'", ({"sft": drafts | {"train": [make_draft(9, users=("train", "test"))]}}, parts, {}, {})),
-        ("user 'holdout'", ({"sft": drafts}, parts, {}, {"train": [session]})),
+        ("user 'holdout'", ({"sft": drafts}, parts, {}, {"train": ["holdout"]})),
         ("cluster of prompts 2", ({"sft": drafts | {"train": [make_draft(2, user="train")]}}, parts, {}, {})),
         ("cluster of prompts 3", ({"sft": drafts}, parts | {"train": [make_judged(3)]}, {}, {})),
         ("regression user 'test'", ({"sft": drafts}, parts, {"validation": [case], "test": [case]}, {})),

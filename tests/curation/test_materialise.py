@@ -9,8 +9,8 @@ import pytest
 
 from flytewheel.curation.draft import Draft
 from flytewheel.curation.judged import Table
-from flytewheel.curation.materialise import build_parts
-from flytewheel.dataset import read_rows, write_rows
+from flytewheel.curation.materialise import write_parts
+from flytewheel.dataset import part_file, read_rows
 from flytewheel.records import Message, Preference, SftRow, Unpaired, build_prompt
 from tests.curation.tables import make_draft, make_reviewed, write_bucket
 
@@ -34,14 +34,11 @@ def table(tmp_path: Path) -> Table:
 
 def build(table: Table, folder: Path, kind: str, drafts: list[Draft], held: frozenset[str] = frozenset()) -> list[Any]:
     """The rows as they are read again, for every part one."""
-    rows: list[list[Any]] = []
-    for part in ("test", "train"):
-        for _, name, made in build_parts({kind: {part: drafts}}, table, held=held):
-            assert name == part
-            write_rows(folder / f"{part}.parquet", kind, made)
-            rows.append(list(read_rows(folder / f"{part}.parquet", kind)))
-    assert rows[0] == rows[1]
-    return rows[0]
+    given = {kind: {"test": drafts, "train": drafts}}
+    assert write_parts(folder, given, table, held=held) == {kind: {"test": len(drafts), "train": len(drafts)}}
+    tested, trained = (list(read_rows(part_file(folder, kind, part), kind)) for part in ("test", "train"))
+    assert tested == trained
+    return tested
 
 
 def test_a_row_shows_the_prompt_and_names_its_sources(tmp_path: Path, table: Table) -> None:
@@ -94,4 +91,6 @@ def test_chunks_change_nothing(tmp_path: Path, table: Table, monkeypatch: pytest
     drafts = [make_draft(n, judged=(n, (n + 1) % 6)) for n in (3, 1, 5, 0)]
     whole = build(table, tmp_path, "sft", drafts)
     monkeypatch.setattr("flytewheel.curation.materialise._AT_ONCE", 2)
+    assert build(table, tmp_path, "sft", drafts) == whole
+    monkeypatch.setattr("flytewheel.curation.materialise.SLICE", 3)
     assert build(table, tmp_path, "sft", drafts) == whole

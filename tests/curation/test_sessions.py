@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from flytewheel.curation.account import Account
 from flytewheel.curation.events import Reviewed
 from flytewheel.curation.judged import Judged, Table
-from flytewheel.curation.sessions import build_sessions, find_homes
+from flytewheel.curation.sessions import build_sessions, find_homes, list_batches
 from flytewheel.curation.split import choose_part
+from flytewheel.dataset import read_rows, write_batches
 from flytewheel.recipe import CurationSpec
 from flytewheel.records import Trajectory
 from tests.curation.tables import write_bucket
@@ -38,6 +40,7 @@ class Week:
             kind = "thumbs_up" if sign == 1 else "thumbs_down"
             events = () if sign is None else (make_event(number, one, kind),)
             reviewed.append(Reviewed(one, events))
+        self.folder = folder
         self.table = Table([write_bucket(folder / "0000", reviewed)])
         kept = {name: place for place, name in enumerate(self.table.light["id"])}
         places = [kept[f"i{number:05d}"] for number in range(len(turns)) if f"i{number:05d}" in kept]
@@ -59,9 +62,16 @@ class Week:
         suite[list(near)] = True
         given = self.split() if parts is None else parts
         homes = find_homes(self.table, given, self.prompts, self.clusters, SPEC)
-        return build_sessions(
+        made, account = build_sessions(
             self.table, given, homes, self.prompts, self.clusters, suite, SPEC, held=frozenset(held)
         )  # fmt: skip
+        return {part: read(self.folder, rows) for part, rows in made.items()}, account
+
+
+def read(folder: Path, rows: pa.Table) -> list[Trajectory]:
+    """As they are read from the part that they are written to."""
+    write_batches(folder / "made", "trajectory", list_batches(rows))
+    return list(read_rows(folder / "made", "trajectory"))
 
 
 def count(made: dict[str, list[Trajectory]]) -> dict[str, int]:
@@ -128,9 +138,7 @@ def test_a_reaction_in_quarantine_takes_its_session_along(tmp_path: Path) -> Non
     assert account.dropped == {"a reaction in quarantine": 1}
 
 
-@pytest.mark.parametrize("at_once", [20_000, 2])
-def test_of_one_user_the_newest_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr("flytewheel.curation.sessions._AT_ONCE", at_once)
+def test_of_one_user_the_newest_stay(tmp_path: Path) -> None:
     turns: list[tuple[str, str | None, int, int | None]] = [
         (user, f"s{n // 2}", 100 * place + n, 1)
         for n in range(20)
@@ -155,5 +163,28 @@ def test_answers_that_are_blank_are_no_session(tmp_path: Path) -> None:
     parts: dict[str, Any] = {"train": table.list_judged(one, one, one)}
     homes = find_homes(table, parts, one, one, SPEC)
     made, account = build_sessions(table, parts, homes, one, one, one > 9, SPEC, held=frozenset())
-    assert count(made) == {}
+    assert not any(rows.num_rows for rows in made.values())
     assert account.dropped == {"fewer than two answers": 1}
+
+
+def test_topics_come_from_the_table(tmp_path: Path) -> None:
+    week = Week(tmp_path, [(ANN, "s", 1, 1), (ANN, "s", 2, 1), (TOM, "s", 3, 1), (TOM, "s", 4, 1)])
+    week.table.set_topics(["first", "second", "disk", "disk"])
+    made, _ = week.build()
+    assert {row.user: row.topic for rows in made.values() for row in rows} == {ANN: "first", TOM: "disk"}
+
+
+def test_partitions_bring_their_own_sessions(tmp_path: Path) -> None:
+    reviewed = [
+        Reviewed(one, (make_event(n, one),))
+        for n, one in enumerate(make_interaction(n, (ANN, TOM)[n % 2], session_id="s") for n in range(4))
+    ]
+    table = Table([write_bucket(tmp_path / str(first), reviewed[first::2]) for first in range(2)])
+    one = np.arange(4)
+    parts: dict[str, Any] = {"train": [], "test": []}
+    for judged in table.list_judged(one, one, one):
+        parts[choose_part(judged.user, SPEC)].append(judged)
+    made, _ = build_sessions(table, parts, find_homes(table, parts, one, one, SPEC), one, one, one > 9, SPEC,
+                             held=frozenset())  # fmt: skip
+    assert [row.interactions for row in read(tmp_path, made["train"])] == [("i00000", "i00002")]
+    assert [row.interactions for row in read(tmp_path, made["test"])] == [("i00001", "i00003")]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flytewheel.dataset import LAYOUT, digest_content, part_file, write_rows
+from flytewheel.dataset import LAYOUT, digest_content, encode_rows, part_file, write_batches, write_rows
 from flytewheel.dataset import parts as parts_module
 from flytewheel.dataset.content import ColumnDigest
 from flytewheel.dataset.layout import COLUMNS, RECORDS, schema_of
@@ -65,12 +65,11 @@ def test_any_rows_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list
     assert list(read_rows(path, "sft")) == rows
 
 
-def test_how_rows_come_in_does_not_change_the_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_rows_come_in_does_not_change_the_bytes(tmp_path: Path) -> None:
     count = ROW_GROUP + 701
     write_rows(tmp_path / "a", "sft", many(count))
     write_rows(tmp_path / "b", "sft", list(many(count)))
-    monkeypatch.setattr(parts_module, "SLICE", 333)
-    write_rows(tmp_path / "c", "sft", many(count))
+    write_batches(tmp_path / "c", "sft", encode_rows(many(count), "sft"))
     assert len({file_digest(tmp_path / name) for name in "abc"}) == 1
     assert [row.id for row in read_rows(tmp_path / "a", "sft")] == [f"{n:09d}" for n in range(count)]
 
