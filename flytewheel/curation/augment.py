@@ -144,4 +144,4 @@ def add_paraphrases(
 
 
 def _list_ways(draft: Draft, query: str, seed: int) -> Iterator[str]:
-    return list_paraphrases(query, first=int(draw_number(seed, draft.id) * len(_RULES)))
+    yield from list_paraphrases(query, first=int(draw_number(seed, draft.id) * len(_RULES)))

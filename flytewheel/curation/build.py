@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ from flytewheel.dataset import (
     write_rows,
 )
 from flytewheel.errors import DatasetError
-from flytewheel.recipe import RlhfSpec
+from flytewheel.recipe import CurationSpec, RlhfSpec
 from flytewheel.records import HOLDOUT, PARTS, RegressionCase, digest
 
 CODE_VERSION = "curation-2"  # raised where the same window would give other rows
@@ -152,10 +153,13 @@ def _join(
 
     tell("find near-duplicates")
     table = Table(buckets)
-    prints = load_fingerprints([bucket / PROMPTS for bucket in buckets])
-    prompts = table.place_prompts(prints.index)
-    clusters = cluster(prints, spec.near_duplicate_similarity)
-    questions, _ = group_questions(clusters, prints, spec.near_pair_similarity)
+    with ThreadPoolExecutor(1) as aside:
+        topics = aside.submit(_find_topics, table, spec)
+        prints = load_fingerprints([bucket / PROMPTS for bucket in buckets])
+        prompts = table.place_prompts(prints.index)
+        clusters = cluster(prints, spec.near_duplicate_similarity)
+        questions, _ = group_questions(clusters, prints, spec.near_pair_similarity)
+        table.set_topics(topics.result())
 
     tell("quarantine votes")
     quarantine, settled = quarantine_votes(
@@ -168,8 +172,6 @@ def _join(
         released=dealt.window.get("released", ()),
     )
     accounts += settled
-    if spec.cluster_topics:
-        _name_topics(table, spec.max_topics)
     judged = table.list_judged(prompts, clusters, questions)
 
     tell("split")
@@ -311,12 +313,12 @@ def _name_dataset(
     )
 
 
-def _name_topics(table: Table, max_topics: int) -> None:
+def _find_topics(table: Table, spec: CurationSpec) -> list[str | None]:
     topics = table.light["topic"]
-    if not topics.null_count():
-        return
+    if not spec.cluster_topics or not topics.null_count():
+        return topics.to_list()
     words = table.fetch(np.arange(len(table)), ("words",))["words"].to_list()
-    table.set_topics(find_topics(words, topics.to_list(), max_topics=max_topics, seed=0))
+    return list(find_topics(words, topics.to_list(), max_topics=spec.max_topics, seed=0))
 
 
 def _split(judged: Sequence[Judged], rules: Rules) -> tuple[dict[str, list[Judged]], Account]:

@@ -6,6 +6,7 @@ What came in is read off the table of interactions, what came out off the parts 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -32,6 +33,7 @@ from flytewheel.records import HOLDOUT, PARTS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = ("sft", "preference", "unpaired")
 _PARTS = (*PARTS, HOLDOUT)
+_WINDOW = ("series", "number", "low_xid", "high_xid", "skipped")
 
 
 def describe_dataset(
@@ -59,45 +61,49 @@ def describe_dataset(
         recipe: the sections that the rows depend on.
         held: ids of events in quarantine.
     """
-    scored = table.light.filter(pl.col("total").is_not_null())
-    sft = _read(folder, "sft", ("user", "topic", "quality", "completion"))
-    trained = _read(folder, "sft", ("topic",), ("train",))
-    signs = scored["total"].sign().cast(pl.Int64).value_counts()
-    counted = dict(zip(signs["total"], signs["count"], strict=True))
-    times = table.light["time_us"]
-    window = dealt.window
-    license_ = recipe["curation"]["license"]
-    words = sft["completion"].str.count_matches(r"\S+") if sft.height else sft["completion"]
-    return DatasetCard(
-        digest=digest,
-        content_digest=digest_content(folder),
-        sources=tuple(window.get("sources", ())),
-        interactions=dealt.interactions,
-        events=dealt.events,
-        steps=tuple(steps),
-        counts={kind: dict(parts) for kind, parts in sizes.items()},
-        users={
-            part: pl.concat([_read(folder, kind, ("user",), (part,)) for kind in _KINDS])["user"].n_unique()
-            for part in _PARTS
-        },
-        topics=_count(sft["topic"]),
-        rewards={name: counted.get(sign, 0) for name, sign in (("positive", 1), ("zero", 0), ("negative", -1))},
-        funnel=tuple(_draw_funnel(dealt, steps, sizes)),
-        license=license_,
-        time_range=(_say_time(times.min()), _say_time(times.max())) if len(times) else None,
-        recipe=dict(recipe),
-        code_version=code_version,
-        window={key: window[key] for key in ("series", "number", "low_xid", "high_xid", "skipped") if key in window},
-        scores={"before": count_scores(scored["quality"]), "after": count_scores(sft["quality"])},
-        lengths={"before": count_lengths(scored["response_words"]), "after": count_lengths(words)},
-        topics_before=_count(scored["topic"].fill_null(UNLABELLED)),
-        topics_after=_count(trained["topic"]),
-        pairs=describe_pairs(
-            chain.from_iterable(read_rows(part_file(folder, "preference", part), "preference") for part in _PARTS)
-        ),
-        comments=summarise_comments(_list_comments(table, held)),
-        redacted=next((step.changed for step in steps if step.name.startswith("redact")), {}),
-    )
+    with ThreadPoolExecutor(1) as aside:  # most of it is hashing, which lets others run
+        content_digest = aside.submit(digest_content, folder)
+        scored = table.light.filter(pl.col("total").is_not_null())
+        sft = _read(folder, "sft", ("user", "topic", "quality", "completion"))
+        trained = _read(folder, "sft", ("topic",), ("train",))
+        signs = scored["total"].sign().cast(pl.Int64).value_counts()
+        counted = dict(zip(signs["total"], signs["count"], strict=True))
+        times = table.light["time_us"]
+        window = dealt.window
+        license_ = recipe["curation"]["license"]
+        words = sft["completion"].str.count_matches(r"\S+") if sft.height else sft["completion"]
+        return DatasetCard(
+            digest=digest,
+            content_digest=content_digest.result(),
+            sources=tuple(window.get("sources", ())),
+            interactions=dealt.interactions,
+            events=dealt.events,
+            steps=tuple(steps),
+            counts={kind: dict(parts) for kind, parts in sizes.items()},
+            users={
+                part: pl.concat([_read(folder, kind, ("user",), (part,)) for kind in _KINDS])["user"].n_unique()
+                for part in _PARTS
+            },
+            topics=_count(sft["topic"]),
+            rewards={name: counted.get(sign, 0) for name, sign in (("positive", 1), ("zero", 0), ("negative", -1))},
+            funnel=tuple(_draw_funnel(dealt, steps, sizes)),
+            license=license_,
+            time_range=(_say_time(times.min()), _say_time(times.max())) if len(times) else None,
+            recipe=dict(recipe),
+            code_version=code_version,
+            window={
+                key: window[key] for key in ("series", "number", "low_xid", "high_xid", "skipped") if key in window
+            },
+            scores={"before": count_scores(scored["quality"]), "after": count_scores(sft["quality"])},
+            lengths={"before": count_lengths(scored["response_words"]), "after": count_lengths(words)},
+            topics_before=_count(scored["topic"].fill_null(UNLABELLED)),
+            topics_after=_count(trained["topic"]),
+            pairs=describe_pairs(
+                chain.from_iterable(read_rows(part_file(folder, "preference", part), "preference") for part in _PARTS)
+            ),
+            comments=summarise_comments(_list_comments(table, held)),
+            redacted=next((step.changed for step in steps if step.name.startswith("redact")), {}),
+        )
 
 
 def _read(folder: Path, kind: str, columns: Sequence[str], parts: Sequence[str] = _PARTS) -> pl.DataFrame:

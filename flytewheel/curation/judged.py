@@ -193,7 +193,7 @@ class Table:
         starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
         return np.asarray(index[starts[self._bucket] + self._index], dtype=np.int64)
 
-    def set_topics(self, topics: Sequence[str]) -> None:
+    def set_topics(self, topics: Sequence[str | None]) -> None:
         """Gives every row its topic."""
         self.light = self.light.with_columns(pl.Series("topic", topics, dtype=pl.String))
 
