@@ -98,12 +98,14 @@ def _trained(station: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
     if report.get("eval_loss") is not None:
         losses.append(f"validation {report['eval_loss']:.3f}")
     resumed = f", resumed at step {report['resumed_from_step']}" if report.get("resumed_from_step") else ""
+    found = report.get("redacted_rows", 0)
+    redacted = f", personal data taken out of {found:,} rows" if found else ""
     reason = f" ({report['reason']})" if report.get("reason") else ""
     return [
         (
             station,
             f"{report['method']}{reason}: {report['rows']:,} rows, {report['steps']:,} steps, {', '.join(losses)}, "
-            f"{report['device']}{resumed}",
+            f"{report['device']}{resumed}{redacted}",
         )
     ]
 

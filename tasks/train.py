@@ -13,6 +13,7 @@ from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 
 from flytewheel import decks
+from flytewheel.curation.pii import redact_conversations
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.records import to_jsonable
 from flytewheel.runs import run_station
@@ -52,6 +53,7 @@ def train_sft(
             training=training,
             seed=seed,
             checkpoints=services.home / "checkpoints",
+            redact=redact_conversations,
             tracker=station.tracker,
             progress=station.progress,
         )
@@ -82,6 +84,7 @@ def align(
             rlhf=rlhf,
             seed=seed,
             checkpoints=services.home / "checkpoints",
+            redact=redact_conversations,
             tracker=station.tracker,
             progress=station.progress,
         )

@@ -9,6 +9,7 @@ where nothing can be learnt.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +19,6 @@ from flytewheel.errors import BaseModelError, DatasetError, RecipeError
 from flytewheel.models import Device, base_digest, find_device, load_tokenizer, locate_base
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
-from flytewheel.records import Preference, Unpaired
 from flytewheel.training.arguments import (
     MAX_VALIDATION_ROWS,
     check_adapter,
@@ -28,6 +28,7 @@ from flytewheel.training.arguments import (
 )
 from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpoints, publish_folder
 from flytewheel.training.fit import ADAPTER_FILES, Plan, digest_adapter, fit, summarise
+from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport, write_report
 from flytewheel.training.rows import Rows, preference_rows, thin, unpaired_rows
 
@@ -95,6 +96,7 @@ def align(
     rlhf: RlhfSpec,
     seed: int,
     checkpoints: Path,
+    redact: RedactTexts | None = None,
     tracker: Tracker | None = None,
     progress: ProgressCallback | None = None,
 ) -> TrainingReport:
@@ -110,6 +112,7 @@ def align(
         rlhf: How.
         seed: Decides a fresh adapter's weights and the order of rows.
         checkpoints: Root of all checkpoint directories, as for `train_sft`.
+        redact: Looks at the rows once more (`redaction`).
         tracker: Gets the curves.
         progress: Gets the steps done.
 
@@ -132,6 +135,7 @@ def align(
         report = _hand_on(sft_adapter, out, choice, device)
         summarise(report, tracker)
         return report
+    rows = _look_again(choice, data, redact)
     manifest = Manifest(
         station="align",
         data=digest_content(dataset),
@@ -140,6 +144,7 @@ def align(
             "base_digest": base_digest(base),
             "training": training.model_dump(mode="json"),
             "rlhf": rlhf.model_dump(mode="json"),
+            **rows.name(),
         },
         seed=seed,
         start=digest_adapter(sft_adapter) if sft_adapter is not None else None,
@@ -151,7 +156,7 @@ def align(
             summarise(report, tracker)
         else:
             with quiet_libraries():
-                plan = _plan(choice, data, sft_adapter, folder.folder, base, training, rlhf, seed, device)
+                plan = _plan(choice, data, rows, sft_adapter, folder.folder, base, training, rlhf, seed, device)
                 report = fit(plan, folder, tracker=tracker, progress=progress)
         folder.publish(out)
     return report
@@ -183,6 +188,7 @@ def _hand_on(sft_adapter: Path | None, out: Path, choice: Choice, device: Device
 def _plan(
     choice: Choice,
     data: Dataset,
+    rows: Looked[Any],
     sft_adapter: Path | None,
     folder: Path,
     base: BaseModelSpec,
@@ -192,9 +198,7 @@ def _plan(
     device: Device,
 ) -> Plan:
     tokenizer = load_tokenizer(base)
-    train, validation = (
-        _rows(choice, data, part, tokenizer, base.max_length, seed) for part in ("train", "validation")
-    )
+    train, validation = (_rows(choice, own, tokenizer, base.max_length, seed) for own in (rows.train, rows.validation))
     if train.table is None:
         raise DatasetError(
             f"{data.path}: expected rows that fit into base.max_length = {base.max_length} tokens, "
@@ -214,18 +218,24 @@ def _plan(
         device=device,
         rows=train.count,
         truncated_rows=train.truncated,
+        redacted_rows=rows.changed,
         keep_checkpoints=rlhf.keep_checkpoints,
         make_trainer=make_trainer,
     )
 
 
-def _rows(choice: Choice, data: Dataset, part: str, tokenizer: Any, max_length: int, seed: int) -> Rows:
-    limit = MAX_VALIDATION_ROWS if part == "validation" else 10**9
+def _look_again(choice: Choice, data: Dataset, redact: RedactTexts | None) -> Looked[Any]:
     if choice.method == "kto":
-        thumbs: list[Unpaired] = list(thin(data.unpaired(part), limit))
-        return unpaired_rows(thumbs, tokenizer, max_length, seed)
-    pairs: list[Preference] = list(thin(data.preferences(part), limit))
-    return preference_rows(pairs, tokenizer, max_length)
+        thumbs = thin(data.unpaired("validation"), MAX_VALIDATION_ROWS)
+        return look_again(data.unpaired("train"), thumbs, data.card, redact)
+    pairs = thin(data.preferences("validation"), MAX_VALIDATION_ROWS)
+    return look_again(data.preferences("train"), pairs, data.card, redact)
+
+
+def _rows(choice: Choice, rows: Sequence[Any], tokenizer: Any, max_length: int, seed: int) -> Rows:
+    if choice.method == "kto":
+        return unpaired_rows(rows, tokenizer, max_length, seed)
+    return preference_rows(rows, tokenizer, max_length)
 
 
 def make_preference_trainer(

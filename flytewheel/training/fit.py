@@ -41,6 +41,7 @@ class Plan:
     device: Device
     rows: int
     truncated_rows: int
+    redacted_rows: int
     keep_checkpoints: int
     make_trainer: Callable[[list[Any]], Any]
 
@@ -94,6 +95,7 @@ def fit(
         resumed_from_step=resumed_from,
         truncated_rows=plan.truncated_rows,
         adapter_digest=adapter_digest,
+        redacted_rows=plan.redacted_rows,
     )
     checkpoints.finish(staged, report)
     summarise(report, tracker)
@@ -103,8 +105,11 @@ def fit(
 def summarise(report: TrainingReport, tracker: Tracker | None) -> None:
     """Gives the figures of a report to the tracker."""
     if tracker is not None:
-        names = ("method", "reason", "rows", "steps", "first_loss", "last_loss", "eval_loss", "seconds")
-        tracker.summary({name: getattr(report, name) for name in (*names, "resumed_from_step", "truncated_rows")})
+        names = (
+            "method", "reason", "rows", "steps", "first_loss", "last_loss", "eval_loss", "seconds", "resumed_from_step",
+            "truncated_rows", "redacted_rows",
+        )  # fmt: skip
+        tracker.summary({name: getattr(report, name) for name in names})
 
 
 def digest_adapter(folder: Path) -> str:

@@ -21,8 +21,8 @@ class TrainingReport:
     end (and leaves out those whose prompt alone fills it), alignment drops them. Losses are means over the logged
     steps, in nats a token for SFT; `curve` holds one mapping a logged step with `step` and what was measured. `seconds`
     is the wall time of the attempt that finished, `resumed_from_step` the step that it began at (0: from the start).
-    `reason` says in words why this method, or why none. `adapter_digest` covers the published adapter's files; `None`:
-    there is no adapter.
+    In `redacted_rows` personal data was found that curation had left. `reason` says in words why this method, or why
+    none. `adapter_digest` covers the published adapter's files; `None`: there is no adapter.
     """
 
     method: Method
@@ -38,6 +38,7 @@ class TrainingReport:
     resumed_from_step: int
     truncated_rows: int
     adapter_digest: str | None
+    redacted_rows: int = 0
 
 
 def write_report(path: Path, report: TrainingReport) -> None:

@@ -14,6 +14,7 @@ from flytewheel.errors import DatasetError
 from flytewheel.models import Device, base_digest, find_device, load_tokenizer
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, TrainingSpec
+from flytewheel.records import SftRow
 from flytewheel.training.arguments import (
     MAX_VALIDATION_ROWS,
     check_adapter,
@@ -23,6 +24,7 @@ from flytewheel.training.arguments import (
 )
 from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpoints
 from flytewheel.training.fit import Plan, fit, summarise
+from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.rows import Rows, sft_rows, thin
 
@@ -40,6 +42,7 @@ def train_sft(
     training: TrainingSpec,
     seed: int,
     checkpoints: Path,
+    redact: RedactTexts | None = None,
     tracker: Tracker | None = None,
     progress: ProgressCallback | None = None,
 ) -> TrainingReport:
@@ -53,6 +56,7 @@ def train_sft(
         seed: Decides the adapter's first weights, dropout and the order of rows.
         checkpoints: Root of all checkpoint directories; an interrupted training of the same inputs goes on, a finished
             one is returned at once.
+        redact: Looks at the rows once more (`redaction`).
         tracker: Gets the curves.
         progress: Gets the steps done.
 
@@ -65,6 +69,7 @@ def train_sft(
     device = find_device()
     check_adapter(training, device)
     data = Dataset(dataset)
+    rows = look_again(data.sft("train"), thin(data.sft("validation"), MAX_VALIDATION_ROWS), data.card, redact)
     manifest = Manifest(
         station="sft",
         data=digest_content(dataset),
@@ -72,6 +77,7 @@ def train_sft(
             "base": base.model_dump(mode="json"),
             "base_digest": base_digest(base),
             "training": training.model_dump(mode="json"),
+            **rows.name(),
         },
         seed=seed,
     )
@@ -81,16 +87,24 @@ def train_sft(
             summarise(report, tracker)
         else:
             with quiet_libraries():
-                plan = _plan(data, folder.folder, base, training, seed, device)
+                plan = _plan(data, rows, folder.folder, base, training, seed, device)
                 report = fit(plan, folder, tracker=tracker, progress=progress)
         folder.publish(out)
     return report
 
 
-def _plan(data: Dataset, folder: Path, base: BaseModelSpec, training: TrainingSpec, seed: int, device: Device) -> Plan:
+def _plan(
+    data: Dataset,
+    rows: Looked[SftRow],
+    folder: Path,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    seed: int,
+    device: Device,
+) -> Plan:
     tokenizer = load_tokenizer(base)
-    train = sft_rows(data.sft("train"), tokenizer, base.max_length)
-    validation = sft_rows(thin(data.sft("validation"), MAX_VALIDATION_ROWS), tokenizer, base.max_length)
+    train = sft_rows(rows.train, tokenizer, base.max_length)
+    validation = sft_rows(rows.validation, tokenizer, base.max_length)
     if train.table is None:
         raise DatasetError(
             f"{data.path}: expected SFT rows that fit into base.max_length = {base.max_length} tokens, found 0 "
@@ -110,6 +124,7 @@ def _plan(data: Dataset, folder: Path, base: BaseModelSpec, training: TrainingSp
         device=device,
         rows=train.count,
         truncated_rows=train.truncated,
+        redacted_rows=rows.changed,
         keep_checkpoints=training.keep_checkpoints,
         make_trainer=make_trainer,
     )
