@@ -32,6 +32,7 @@ CORE = (
         "psycopg-binary",
         "httpx",
         "orjson",
+        "msgspec",
         "rich",
     ),
     *("click", "wandb", "sacrebleu", "RapidFuzz", "transformers", "tokenizers", "filelock", "psutil"),

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 import orjson
 
-from flytewheel.curation.events import parse_record
+from flytewheel.curation.mirrors import parse_record
 from flytewheel.errors import DatasetError
 from flytewheel.records import FeedbackEvent, Interaction, canonical_json
 

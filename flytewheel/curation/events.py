@@ -11,16 +11,17 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import TypeVar
 
-import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from flytewheel.curation.ledger import Tally
+from flytewheel.curation.marks import read_lines
+from flytewheel.curation.mirrors import parse_record
 from flytewheel.curation.pii import redact_conversations
 from flytewheel.dataset import Step
-from flytewheel.errors import DatasetError
 from flytewheel.records import FeedbackEvent, Interaction, Message
 
 FindNames = Callable[[Sequence[str]], list[list[tuple[int, int]]]]
@@ -44,39 +45,35 @@ def read_records(path: Path, model: type[_Record]) -> tuple[list[_Record], Step]
     Raises:
         DatasetError: the file cannot be read.
     """
-    try:
-        lines = sorted({line for line in path.read_bytes().split(b"\n") if line.strip()})
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}; write the window again") from None
-    tally = Tally(f"read {path.stem}", len(lines))
-    records: dict[str, _Record] = {}
-    for line in lines:
+    identity = "event_id" if model is FeedbackEvent else "interaction_id"
+    identify = attrgetter(identity)
+    kept: dict[str, tuple[bytes, _Record]] = {}
+    others: defaultdict[str, set[bytes]] = defaultdict(set)
+    faults: dict[bytes, str] = {}
+    for line in read_lines(path):
         try:
             record = parse_record(line, model)
         except ValidationError as error:
             fault = error.errors(include_input=False)[0]
             # Only where and why: a line cut short may hold half of an address, which nothing would recognise.
-            tally.drop("unreadable", f"{'.'.join(map(str, fault['loc'])) or 'line'}: {fault['msg']}")
+            faults[line] = f"{'.'.join(map(str, fault['loc'])) or 'line'}: {fault['msg']}"
             continue
         except ValueError as error:
-            tally.drop("unreadable", f"line: {error}")
+            faults[line] = f"line: {error}"
             continue
-        name = _identify(record)
-        if name in records:
-            tally.drop("same id, other content", name)
-        else:
-            records[name] = record
-    return sorted(records.values(), key=lambda record: (record.timestamp, _identify(record))), tally.close()
-
-
-def parse_record(line: bytes, model: type[_Record]) -> _Record:
-    """Reads one line. Strict JSON: numbers that are none (NaN, 1e400) are refused wherever they stand.
-
-    Raises:
-        ValueError: the line is no JSON, or no such record.
-    """
-    orjson.loads(line)
-    return model.model_validate_json(line)
+        name = identify(record)
+        first, _ = kept.setdefault(name, (line, record))
+        if first != line:
+            others[name] |= {first, line}
+            kept[name] = min(kept[name], (line, record), key=itemgetter(0))
+    copies = {name: len(bodies) - 1 for name, bodies in others.items()}
+    tally = Tally(f"read {path.stem}", len(kept) + sum(copies.values()) + len(faults))
+    for said in faults.values():
+        tally.drop("unreadable", said)
+    for name, count in copies.items():
+        tally.drop("same id, other content", name, count=count)
+    records = [record for _, record in kept.values()]
+    return sorted(records, key=attrgetter("timestamp", identity)), tally.close()
 
 
 def join_events(interactions: Sequence[Interaction], events: Sequence[FeedbackEvent]) -> tuple[list[Reviewed], Step]:
@@ -160,10 +157,6 @@ def _put_texts(item: Reviewed, texts: Sequence[str]) -> Reviewed:
     )
     update = {"query": query, "context": context or None, "response": response, "history": turns}
     return replace(item, interaction=one.model_copy(update=update), events=events)
-
-
-def _identify(record: BaseModel) -> str:
-    return record.event_id if isinstance(record, FeedbackEvent) else str(getattr(record, "interaction_id", ""))
 
 
 def _measure_sessions(
