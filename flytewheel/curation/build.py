@@ -88,7 +88,7 @@ def build_dataset(
         seed: decides paraphrases and the replay draw; parts go by the recipe's salt.
         replay: an earlier data set to mix in.
         cache: folder that keeps what the recipe's paraphraser said.
-        workers: processes that prepare partitions, and threads that write.
+        workers: processes that read the window and prepare partitions, and threads that write.
         progress: called with (what, done, total).
 
     Raises:
@@ -97,7 +97,7 @@ def build_dataset(
     """
     with tempfile.TemporaryDirectory(prefix="flytewheel-curate-") as scratch:
         dealt, prepared = Path(scratch) / "dealt", Path(scratch) / "prepared"
-        for share in deal_window(window_dir, dealt):
+        for share in deal_window(window_dir, dealt, workers=workers):
             prepare_share(share, prepared / share.name, rules, workers=workers, progress=progress)
         return join_prepared(
             sorted(prepared.iterdir()),

@@ -3,35 +3,60 @@
 An interaction lies in the partition of its user, and its events lie with it: sessions and conversations never cross
 partitions. A window is dealt into as many buckets as keep one in memory with ease, and buckets into shares, one for
 each map task. Neither number changes the data set: whatever joins rows across buckets sorts them first.
+
+Lines are marked first (`marks`), by several processes if need be; buckets are decided for all of them at once, by their
+marks alone; then the lines are read again and written, each different one once. In memory are 32 bytes a line.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from array import array
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
+from itertools import compress, repeat
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import orjson
+from numpy.typing import NDArray
 
+from flytewheel.curation.marks import (
+    BUFFER_BYTES,
+    ID,
+    LINE_HIGH,
+    LINE_LOW,
+    PLACE,
+    Asked,
+    Block,
+    Heard,
+    Marks,
+    Names,
+    list_blocks,
+    mark_block,
+    read_names,
+)
 from flytewheel.curation.mirrors import parse_record
+from flytewheel.curation.processes import open_pool
 from flytewheel.errors import DatasetError
 from flytewheel.records import FeedbackEvent, Interaction, canonical_json
 
 ROWS_A_BUCKET = 20_000
 MAX_BUCKETS = 200  # open files
+BLOCKS_A_PROCESS = 16  # 256 MiB: marking them takes four times as long as starting a process
 DEALT = "dealt.json"
 INTERACTIONS, EVENTS = "interactions.jsonl", "feedback.jsonl"
 # A late event's interaction, and what was said of it before, come along (`feedback.window`).
 _FILES = ((INTERACTIONS, "earlier_interactions.jsonl"), (EVENTS, "earlier_feedback.jsonl"))
-_RECORDS: tuple[tuple[Any, str], ...] = ((Interaction, "interaction_id"), (FeedbackEvent, "event_id"))
+_RECORDS: tuple[tuple[type[Interaction] | type[FeedbackEvent], Names], ...] = (
+    (Interaction, Asked),
+    (FeedbackEvent, Heard),
+)
+_NOWHERE = -1  # the bucket of a line that stands elsewhere, too
 
-FindBucket = Callable[[dict[str, Any]], int]
+Buckets = NDArray[np.int64]  # (lines,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,36 +69,61 @@ class Dealt:
     digest: str
 
 
-def deal_window(window_dir: Path, out: Path, *, shares: int = 1) -> list[Path]:
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """All lines of one kind: in which blocks they stand, how many in each, and their marks."""
+
+    kind: int
+    blocks: list[Block]
+    counts: list[int]
+    marks: Marks
+
+    def pick(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[int, bytes]]:
+        """Reads the lines that are `wanted`, (lines,), each with its number."""
+        done = 0
+        for block, count in zip(self.blocks, self.counts, strict=True):
+            if wanted[done : done + count].any():
+                own = enumerate(block.read_lines(), done)
+                yield from compress(own, wanted[done : done + count].tolist())
+            done += count
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Where lines lie, (lines,): `disputed` marks of ids had come into several buckets, and `settled` is where theirs
+    were put, by the ids themselves.
+    """
+
+    buckets: Buckets
+    disputed: NDArray[np.uint64]
+    settled: dict[str, int]
+
+
+def deal_window(window_dir: Path, out: Path, *, shares: int = 1, workers: int = 1) -> list[Path]:
     """Deals the window in `window_dir` into `shares` folders under `out`.
 
-    Each share holds `dealt.json` and folders of buckets (`0000`, …) with `interactions.jsonl` and `feedback.jsonl`.
+    Each share holds `dealt.json` and folders of buckets (`0000`, …) with `interactions.jsonl` and `feedback.jsonl`:
+    the same bytes with any number of `workers`, the processes that read the window.
 
     Raises:
         DatasetError: the window cannot be read.
     """
     window = _read_facts(window_dir)
-    rows = sum(1 for name in _FILES[0] for _ in _read_lines(window_dir / name, needed=name == INTERACTIONS))
-    buckets = min(MAX_BUCKETS, max(shares, 1 + rows // ROWS_A_BUCKET))
+    asked, heard = _mark_window(window_dir, workers)
+    buckets = min(MAX_BUCKETS, max(shares, 1 + len(asked.marks) // ROWS_A_BUCKET))
     places = [out / f"share-{bucket % shares:03d}" / f"{bucket:04d}" for bucket in range(buckets)]
     for place in places:
         place.mkdir(parents=True)
-    home: dict[str, int] = {}
-
-    def find_user(record: dict[str, Any]) -> int:
-        bucket = _draw(_text(record, "user_id"), buckets)
-        home.setdefault(_text(record, "interaction_id"), bucket)
-        return bucket
-
-    def find_answer(record: dict[str, Any]) -> int:
-        name = _text(record, "interaction_id")
-        return home[name] if name in home else _draw(name, buckets)
-
-    interactions, settled = _deal(window_dir, places, 0, find_user)
-    home |= settled
-    events, _ = _deal(window_dir, places, 1, find_answer)
-    seen = hashlib.sha256(b"".join(sorted(interactions)) + b"\n" + b"".join(sorted(events))).hexdigest()
-    dealt = Dealt(window, len(interactions), len(events), seen)
+    homes = _gather(asked, _draw(asked, buckets))
+    visits = _gather(heard, _follow(heard, asked, homes, buckets))
+    seen = []
+    for lines, placed in ((asked, homes), (heard, visits)):
+        copies, different = _find_copies(lines.marks)
+        seen.append(different)
+        placed.buckets[copies] = _NOWHERE
+        _write(lines, placed.buckets, places)
+    digest = hashlib.sha256(b"\n".join(map(_to_bytes, seen))).hexdigest()
+    dealt = Dealt(window, len(seen[0]), len(seen[1]), digest)
     folders = [out / f"share-{share:03d}" for share in range(shares)]
     for folder in folders:
         folder.mkdir(exist_ok=True)  # more shares than buckets
@@ -96,95 +146,94 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     return window
 
 
-def _read_lines(path: Path, *, needed: bool) -> Iterator[bytes]:
-    if not needed and not path.exists():
-        return
-    try:
-        with path.open("rb") as stream:
-            for line in stream:
-                if text := line.strip():
-                    yield text
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}; write the window again") from None
+def _mark_window(window_dir: Path, workers: int) -> list[_Lines]:
+    blocks = [
+        [block for name in files for block in list_blocks(window_dir / name, needed=name == files[0])]
+        for files in _FILES
+    ]
+    processes = min(workers, sum(map(len, blocks)) // BLOCKS_A_PROCESS)
+    with open_pool(processes) if processes > 1 else nullcontext() as pool:
+        run = pool.map if pool else map
+        marked = [run(mark_block, own, repeat(names)) for own, (_, names) in zip(blocks, _RECORDS, strict=True)]
+        return [_join(kind, own, found) for kind, (own, found) in enumerate(zip(blocks, marked, strict=True))]
 
 
-def _deal(window_dir: Path, places: list[Path], kind: int, find: FindBucket) -> tuple[set[bytes], dict[str, int]]:
-    """Writes each different line of one kind into its bucket.
+def _join(kind: int, blocks: list[Block], marked: Iterable[Marks]) -> _Lines:
+    marks = [*marked]
+    return _Lines(kind, blocks, [len(one) for one in marks], np.concatenate([np.empty((0, 4), np.uint64), *marks]))
 
-    An id that came into several buckets is dealt again: all of its lines lie where the one that counts lies, so that
-    the others are counted there, whatever the order of lines.
 
-    Returns:
-        The lines' digests, and where ids were dealt again.
+def _draw(lines: _Lines, buckets: int) -> Buckets:
+    return (lines.marks[:, PLACE] % buckets).astype(np.int64)
+
+
+def _gather(lines: _Lines, drawn: Buckets) -> _Placed:
+    """Brings all lines of an id to where the one that counts lies, so that the others are counted there, whatever the
+    order of lines: of those that can be read, it is the smallest.
     """
-    model, key = _RECORDS[kind]
-    seen, disputed = _write(window_dir, places, kind, find)
-    if not disputed:
-        return seen, {}
+    marks = lines.marks[:, ID]
+    order = np.lexsort((drawn, marks))
+    ids, where = marks[order], drawn[order]
+    disputed = np.unique(ids[1:][(ids[1:] == ids[:-1]) & (where[1:] != where[:-1])])
+    placed = drawn.copy()
+    if not len(disputed):
+        return _Placed(placed, disputed, {})
+    model, names = _RECORDS[lines.kind]
     best: dict[str, tuple[bytes, int]] = {}
-    for line in (line for name in _FILES[kind] for line in _read_lines(window_dir / name, needed=False)):
-        record = _parse(line)
-        if record is None or _mark_id(name := _text(record, key)) not in disputed:
+    bodies: dict[str, list[int]] = defaultdict(list)
+    for number, line in lines.pick(np.isin(marks, disputed)):
+        named = read_names(line, names)
+        if named is None:
             continue
+        name = named[0]
+        bodies[name].append(number)
         if name not in best or line < best[name][0]:
             with suppress(ValueError):
                 parse_record(line, model)
-                best[name] = line, find(record)
-    settled = {name: bucket for name, (_, bucket) in best.items()}
-    _write(
-        window_dir, places, kind,
-        lambda record: settled[name] if (name := _text(record, key)) in settled else find(record),
-    )  # fmt: skip
-    return seen, settled
+                best[name] = line, int(drawn[number])
+    for name, (_, bucket) in best.items():
+        placed[bodies[name]] = bucket
+    return _Placed(placed, disputed, {name: bucket for name, (_, bucket) in best.items()})
 
 
-def _write(window_dir: Path, places: list[Path], kind: int, find: FindBucket) -> tuple[set[bytes], set[int]]:
-    """Writes lines where `find` says; returns their digests, and the marks of ids that came into several buckets."""
-    own, earlier = _FILES[kind]
-    key = _RECORDS[kind][1]
-    seen: set[bytes] = set()
-    ids, where = array("Q"), array("H")
+def _follow(heard: _Lines, asked: _Lines, homes: _Placed, buckets: int) -> Buckets:
+    """Where the interactions of events lie; where an event of none goes, its name decides."""
+    order = np.lexsort((homes.buckets, asked.marks[:, ID]))
+    ids, about = asked.marks[order, ID], heard.marks[:, PLACE]
+    at = np.searchsorted(ids, about)
+    known = at < len(ids)
+    known[known] = ids[at[known]] == about[known]
+    found = _draw(heard, buckets)
+    found[known] = homes.buckets[order[at[known]]]
+    if homes.settled:  # two names may share a mark
+        for number, line in heard.pick(np.isin(about, homes.disputed)):
+            named = read_names(line, Heard)
+            if named is not None and named[1] in homes.settled:
+                found[number] = homes.settled[named[1]]
+    return found
+
+
+def _find_copies(marks: Marks) -> tuple[NDArray[np.int64], Marks]:
+    """Which lines stand before them already, and the marks of the different lines, (lines, 2), sorted."""
+    order = np.lexsort((marks[:, LINE_LOW], marks[:, LINE_HIGH]))
+    bodies = marks[order][:, [LINE_HIGH, LINE_LOW]]
+    again = np.zeros(len(bodies), bool)
+    again[1:] = (bodies[1:] == bodies[:-1]).all(axis=1)
+    return order[again], bodies[~again]
+
+
+def _to_bytes(marks: Marks) -> bytes:
+    return marks.astype(">u8").tobytes()
+
+
+def _write(lines: _Lines, buckets: Buckets, places: Sequence[Path]) -> None:
+    done = 0
     with ExitStack() as stack:
-        streams: list[IO[bytes]] = [stack.enter_context((place / own).open("wb")) for place in places]
-        for name in (own, earlier):
-            for line in _read_lines(window_dir / name, needed=name == own):
-                mark = hashlib.blake2b(line, digest_size=16).digest()
-                if mark in seen:
-                    continue
-                seen.add(mark)
-                record = _parse(line)
-                bucket = int.from_bytes(mark[:8]) % len(places) if record is None else find(record)
-                if record is not None and len(places) > 1:
-                    ids.append(_mark_id(_text(record, key)))
-                    where.append(bucket)
-                streams[bucket].write(line + b"\n")
-    return seen, _find_disputed(ids, where)
-
-
-def _find_disputed(ids: array[int], where: array[int]) -> set[int]:
-    if not len(ids):
-        return set()
-    marks, buckets = np.array(ids, dtype=np.uint64), np.array(where, dtype=np.uint16)
-    order = np.lexsort((buckets, marks))
-    marks, buckets = marks[order], buckets[order]
-    return set(marks[1:][(marks[1:] == marks[:-1]) & (buckets[1:] != buckets[:-1])].tolist())
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = orjson.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _text(record: dict[str, Any], key: str) -> str:
-    return str(record.get(key))
-
-
-def _draw(name: str, buckets: int) -> int:
-    return _mark_id(name) % buckets
-
-
-def _mark_id(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode(errors="replace"), digest_size=8).digest())
+        streams: list[IO[bytes]] = [
+            stack.enter_context((place / _FILES[lines.kind][0]).open("wb", buffering=BUFFER_BYTES)) for place in places
+        ]
+        for block, count in zip(lines.blocks, lines.counts, strict=True):
+            for line, bucket in zip(block.read_lines(), buckets[done : done + count].tolist(), strict=True):
+                if bucket != _NOWHERE:
+                    streams[bucket].write(line + b"\n")
+            done += count

@@ -12,11 +12,10 @@ prompts' fingerprints; `steps.json`.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from flytewheel.curation.deal import DEALT, EVENTS, INTERACTIONS
 from flytewheel.curation.events import join_events, keep_reacted, read_records, redact_all
 from flytewheel.curation.features import write_features
 from flytewheel.curation.pii.names import open_names
+from flytewheel.curation.processes import open_pool
 from flytewheel.curation.score import ScoreRewards
 from flytewheel.curation.screening import JudgeLengths, screen_interactions, screen_written
 from flytewheel.curation.screens.classifier import open_classifier
@@ -74,16 +74,11 @@ def prepare_share(share: Path, out: Path, rules: Rules, *, workers: int = 1, pro
             prepare_bucket(*job)
             tell("curate: redact, screen, score", done, len(jobs))
         return
-    # spawn: a fork of a process whose libraries have threads may hang
-    with ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn")) as pool:
+    with open_pool(min(workers, len(jobs))) as pool:
         pending = [pool.submit(prepare_bucket, *job) for job in jobs]
-        try:
-            for done, future in enumerate(as_completed(pending), 1):
-                future.result()
-                tell("curate: redact, screen, score", done, len(jobs))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for done, future in enumerate(as_completed(pending), 1):
+            future.result()
+            tell("curate: redact, screen, score", done, len(jobs))
 
 
 def prepare_bucket(bucket: Path, out: Path, rules: Rules) -> None:

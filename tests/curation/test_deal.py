@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from flytewheel.curation import deal
+from flytewheel.curation import deal, marks
 from flytewheel.curation.deal import EVENTS, INTERACTIONS, deal_window, read_dealt
 from flytewheel.errors import DatasetError
+from tests.curation.weeks import make_busy_week, read_bytes, write_busy_window
 from tests.curation.windows import make_event, make_interaction, make_week, write_window
 
 
@@ -42,6 +43,15 @@ def write_lines(folder: Path, interactions: Sequence[dict[str, Any]], events: Se
     return folder
 
 
+@pytest.fixture(params=["marks", "marks that many names share"])
+def alike(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where marks are alike, names decide."""
+    if request.param != "marks":
+        for name in ("_mark", "_mark_place"):
+            monkeypatch.setattr(marks, name, lambda name: bytes([0] * 7 + [sum(name.encode()) % 7]))
+
+
+@pytest.mark.usefixtures("alike")
 @pytest.mark.parametrize(("shares", "rows"), [(1, 20_000), (1, 40), (3, 20_000), (4, 7), (7, 11)])
 def test_every_line_lies_once_and_a_user_in_one_bucket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shares: int, rows: int
@@ -75,6 +85,24 @@ def test_each_share_says_the_same_of_the_window_and_digests_know_no_order(tmp_pa
     assert read_dealt(deal_window(other, tmp_path / "oo")[0]).digest not in dealt.pop()
 
 
+def test_any_number_of_workers_and_blocks_of_any_size_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = write_busy_window(tmp_path / "w", make_busy_week(4), shuffle=1)
+    monkeypatch.setattr(deal, "BLOCKS_A_PROCESS", 2)
+    started: list[int] = []
+    pool = deal.open_pool
+    monkeypatch.setattr(deal, "open_pool", lambda count: started.append(count) or pool(count))
+    dealt = []
+    for workers, size in ((1, 1 << 24), (3, 1 << 24), (1, 999), (3, 20_000)):
+        monkeypatch.setattr(marks, "BLOCK_BYTES", size)
+        out = tmp_path / f"{workers}-{size}"
+        deal_window(window, out, shares=3, workers=workers)
+        dealt.append(read_bytes(out))
+    assert dealt[0] == dealt[1] == dealt[2] == dealt[3]
+    assert started == [2, 3], "files of one block each are four, and many make work for everybody"
+
+
 def test_more_shares_than_buckets_are_empty_ones(tmp_path: Path) -> None:
     window = write_window(tmp_path / "w", *make_week(questions=3))
     folders = deal_window(window, tmp_path / "out", shares=deal.MAX_BUCKETS + 3)
@@ -96,6 +124,7 @@ def test_what_comes_along_with_late_events_is_dealt_too(tmp_path: Path) -> None:
     assert locate(folders, EVENTS, "interaction_id") == locate(folders, INTERACTIONS, "interaction_id")
 
 
+@pytest.mark.usefixtures("alike")
 @pytest.mark.parametrize("turned", [False, True])
 def test_all_bodies_of_one_id_lie_where_the_one_that_counts_lies(tmp_path: Path, turned: bool) -> None:
     """Of several readable lines the smallest counts; so its bucket does not depend on which one came first."""
@@ -105,7 +134,7 @@ def test_all_bodies_of_one_id_lie_where_the_one_that_counts_lies(tmp_path: Path,
         for n in range(12)
         for user in ("ann", "bob", "eve")
     ]
-    asked += [{**base, "interaction_id": f"i{n}", "user_id": "AAA", "query": 5} for n in range(12)]  # unreadable
+    asked += [{**base, "interaction_id": f"i{n}", "user_id": "AAA", "query": ""} for n in range(12)]  # unreadable
     reacted = [
         {"event_id": f"e{n % 6}", "interaction_id": f"i{n}", "user_id": "ann", "feedback_type": kind,
          "timestamp": base["timestamp"]}
@@ -117,13 +146,23 @@ def test_all_bodies_of_one_id_lie_where_the_one_that_counts_lies(tmp_path: Path,
         reacted.reverse()
     folders = deal_window(write_lines(tmp_path / "w", asked, reacted), tmp_path / "out", shares=8)
     homes = locate(folders, INTERACTIONS, "interaction_id")
-    assert len(set().union(*homes.values())) == 1, "ann's lines are the smallest: hers is the bucket of all"
+    assert len(set().union(*homes.values())) == 1, "ann's lines are the smallest of those that count"
     ann = [{**base, "interaction_id": "i0", "user_id": "ann"}]
     alone = deal_window(write_lines(tmp_path / "w2", ann, []), tmp_path / "o2", shares=8)
     assert set().union(*homes.values()) == locate(alone, INTERACTIONS, "user_id")["ann"]
     assert all(len(buckets) == 1 for buckets in locate(folders, EVENTS, "event_id").values())
     for name, rows in ((INTERACTIONS, asked), (EVENTS, reacted)):
         assert sum(map(len, lines_of(folders, name).values())) == len(rows), "nothing is lost by dealing again"
+
+
+def test_where_events_of_no_interaction_lie_is_decided_by_what_they_name(tmp_path: Path) -> None:
+    strays = [{"event_id": f"e{n}", "interaction_id": f"stray-{n}"} for n in range(20)]
+    asked = [{"interaction_id": f"i{n}", "user_id": f"u{n}"} for n in range(20)]
+    for place, rows in enumerate(([], asked)):
+        deal_window(write_lines(tmp_path / f"w{place}", rows, strays), tmp_path / f"o{place}", shares=8)
+    one, other = (locate(sorted((tmp_path / name).iterdir()), EVENTS, "event_id") for name in ("o0", "o1"))
+    assert one == other
+    assert len(set().union(*one.values())) > 4
 
 
 def test_ids_that_only_unreadable_lines_share_stay_where_they_are(tmp_path: Path) -> None:
@@ -150,6 +189,18 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     (window / name).unlink()
     with pytest.raises(DatasetError, match=rf"{name}.*write the window again"):
         deal_window(window, tmp_path / "out")
+
+
+def test_a_line_that_stands_twice_is_dealt_once(tmp_path: Path) -> None:
+    window = write_window(tmp_path / "w", *make_week(questions=9))
+    once = deal_window(window, tmp_path / "once", shares=2)
+    for name in (INTERACTIONS, EVENTS):
+        lines = (window / name).read_bytes()
+        (window / name).write_bytes(lines + b"\n  " + lines.replace(b"\n", b"  \r\n"))
+    twice = deal_window(window, tmp_path / "twice", shares=2)
+    assert lines_of(once, INTERACTIONS) == lines_of(twice, INTERACTIONS)
+    assert lines_of(once, EVENTS) == lines_of(twice, EVENTS)
+    assert read_dealt(once[0]) == read_dealt(twice[0])
 
 
 @pytest.mark.parametrize("text", ["[]", "{", "\x00"])
