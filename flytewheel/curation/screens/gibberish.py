@@ -11,7 +11,7 @@ not stop for accents.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 ODD_SHARE = 0.5  # of the plain words
@@ -22,7 +22,7 @@ LONG_WORD = 11  # letters from which a word may be several joined, with odd pair
 ACCENTED = 4  # one word of so many with a letter beyond ASCII
 LONGEST_DUMP = 64  # characters without a space that may be a digest or a key
 
-# Words that stand in nearly every sentence of prose; two kinds of them and the text is language.
+# Words that stand in nearly every sentence of prose; two kinds of them and a short text is language.
 _COMMON = (
     "the a an and or of to in is it for on that this with as at by be not are from if you your then can was has have "
     "der die das und ist nicht ein eine zu mit auf für den von le la les et est un une des du que pour pas dans el los "
@@ -30,6 +30,7 @@ _COMMON = (
     "i w na "
     "z jest się nie att det som en bir ve bu için"
 )
+PROSE = 3  # kinds of them in any prose
 COMMON = frozenset(_COMMON.split())
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm", "azertyuiop", "qsdfghjklm", "wxcvbn")
 _RUNS = frozenset(
@@ -102,24 +103,20 @@ _LATIN = re.compile(r"[a-zà-öø-ÿāăąćčďđēęěğģīįıķļłńňņő
 
 def is_gibberish(text: str) -> bool:
     """Whether a text is no language; see the module's text."""
-    words = text.lower().split()
-    return is_gibberish_in(text, words, set(words))
-
-
-def is_gibberish_in(text: str, words: Sequence[str], kinds: Collection[str]) -> bool:
-    """`is_gibberish` for a text whose words (small letters, split at white space) and kinds of words are known."""
-    if not text.isascii() and _is_damaged(text):
+    if is_damaged(text):
         return True
-    if len(COMMON.intersection(words[:40])) >= 3:
-        return False
-    common = len(COMMON.intersection(kinds))
+    words = text.lower().split()
+    common = len(COMMON.intersection(words))
     # A mash of 300 words meets `a` and `do` by chance, prose of 300 words has dozens of them.
-    if common >= 3 or (common == 2 and len(words) <= 40):
+    if common >= PROSE or (common == 2 and len(words) <= 40):
         return False
     return _is_mash(text) or _is_row(text, words) or _is_signs(text) or _is_dump(text, len(words))
 
 
-def _is_damaged(text: str) -> bool:
+def is_damaged(text: str) -> bool:
+    """Whether a text's encoding is."""
+    if text.isascii():
+        return False
     damaged = sum(len(found) for found in _DAMAGE.findall(text))
     return damaged >= 3 and damaged >= DAMAGED_SHARE * len(text)
 

@@ -16,6 +16,8 @@ from typing import Protocol, cast
 MIN_LETTERS = 40  # of prose, below which nothing is judged
 MIN_WORDS = 6
 MIN_WIDE = 10  # letters in a script without spaces
+OWN = 6  # kinds of small words of an asked language that tell it …
+OWN_SHARE = 10  # … where they are one kind of words in so many
 SURE = 0.5  # share of probability that a language other than those asked for must reach …
 UNLIKELY = 0.1  # … while those asked for stay below this
 
@@ -128,14 +130,13 @@ def find_other_language(text: str, languages: Collection[str]) -> str | None:
         text: An answer.
         languages: Codes that are wanted; none: any language is.
     """
-    return find_other_language_in(text, frozenset(text.lower().split()), languages) if languages else None
-
-
-def find_other_language_in(text: str, kinds: frozenset[str], languages: Collection[str]) -> str | None:
-    """`find_other_language` for a text whose different words (small letters, split at white space) are known."""
-    wanted = {language.split("-")[0].lower() for language in languages}
-    if text.isascii() and len(kinds & _gather(frozenset(wanted))) >= max(6, len(kinds) // 10):
+    if not languages:
         return None
+    wanted = _name(languages)
+    if text.isascii():
+        kinds = frozenset(text.lower().split())
+        if len(kinds & _gather(wanted)) >= max(OWN, len(kinds) // OWN_SHARE):
+            return None
     prose = _NO_PROSE.sub(" ", text)
     letters = len(_LETTER.findall(prose))
     wide = len(_WIDE.findall(prose))
@@ -148,8 +149,8 @@ def find_other_language_in(text: str, kinds: frozenset[str], languages: Collecti
                 if wanted & written and len(written) > 1 and not _differs(prose, wanted)
                 else _tell(written, wanted)
             )
-    own = len(({word.strip(".,;:!?()") for word in prose.lower().split()} & _gather(frozenset(wanted))) - _SHARED)
-    if own >= 6:
+    own = len(({word.strip(".,;:!?()") for word in prose.lower().split()} & _gather(wanted)) - _SHARED)
+    if own >= OWN:
         return None
     return _judge(prose, wanted, own)
 
@@ -159,10 +160,10 @@ def _tell(written: frozenset[str], wanted: Collection[str]) -> str | None:
 
 
 def _differs(prose: str, wanted: Collection[str]) -> bool:
-    return _judge(prose, set(wanted), 0) is not None
+    return _judge(prose, wanted, 0) is not None
 
 
-def _judge(prose: str, wanted: set[str], own: int) -> str | None:
+def _judge(prose: str, wanted: Collection[str], own: int) -> str | None:
     """What the model says; `own` small words of the wanted languages speak against it."""
     ranked = _open_identifier().rank(" ".join(prose.split())[:2000])
     best, sure = ranked[0]
@@ -171,6 +172,15 @@ def _judge(prose: str, wanted: set[str], own: int) -> str | None:
         return None
     foreign = {word.strip(".,;:!?()") for word in prose.lower().split()} & _STOPWORDS.get(best, frozenset())
     return best if own == 0 or len(foreign) > 2 * own else None
+
+
+def gather_small_words(languages: Collection[str]) -> frozenset[str]:
+    """The small words of all of `languages`; an ASCII text that has enough of them is in one."""
+    return _gather(_name(languages))
+
+
+def _name(languages: Collection[str]) -> frozenset[str]:
+    return frozenset(language.split("-")[0].lower() for language in languages)
 
 
 @lru_cache(maxsize=64)

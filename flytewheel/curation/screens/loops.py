@@ -22,13 +22,13 @@ TIMES = 3  # so often is a repetition
 SHARE = 0.5  # of the words
 LINES = 4  # the same line so often …
 LINES_SHARE = 0.5  # … and this share of the words
-LONG_RUN = "[0-9a-z]{40}"  # what an ASCII text in small letters has that runs on in one letter or syllable
+LONG_RUN = 40  # letters and digits in a row, of a text that runs on in one letter or syllable
 CYCLES = 20  # times that a syllable comes in a run
 LONGEST_CYCLES = 2000  # letters at the end of a text without spaces that are compared with each other
 TAIL_WORDS = 40  # a loop at the end that is at least so long, whatever came before
 
 _RUN = re.compile(r"([^\W\d_])\1{39}|(\d)\2{79}")  # a null commit is 40 zeros, a digest 64
-_LONG_RUN = re.compile(r"[^\W_]{40}")
+_LONG_RUN = re.compile(rf"[^\W_]{{{LONG_RUN}}}")
 _SHORT_CYCLE = re.compile(rf"([^\W\d_]{{2,8}}?)\1{{{CYCLES - 1}}}")
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*?(?:^[ \t]*(?:```|~~~)[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
 _NUMERAL = re.compile(r"^\s*(?:\(?\d{1,3}[.):]|[-*•+]|step \d+[:.])\s+", re.IGNORECASE)
@@ -38,30 +38,32 @@ _WIDE = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")
 
 
 def repeats_itself(text: str) -> bool:
-    """Whether a text has degenerated into a loop; see the module's text."""
+    """Whether a text has degenerated into a loop; see the module's text. Any of the three below is one."""
+    return repeats_words(text) or runs_on(text) or (not text.isascii() and cycles_unspaced(text))
+
+
+def repeats_words(text: str) -> bool:
+    """A loop of words, lines or sentences."""
     words = text.lower().split()
-    return repeats_itself_in(text, words, len(set(words)), may_run_on=True)
+    return _may_repeat(words, len(set(words))) and (
+        _cycles(words) or (_comes_often(words) and _prose_repeats(text, len(words)))
+    )
 
 
-def repeats_itself_in(text: str, words: Sequence[str], kinds: int, *, may_run_on: bool) -> bool:
-    """`repeats_itself` for a text of which much is known.
-
-    Args:
-        text: The text.
-        words: It in small letters, split at white space.
-        kinds: How many different words it has.
-        may_run_on: Whether `LONG_RUN` may touch it; `True` where nobody looked.
-    """
-    if _may_repeat(words, kinds) and (_cycles(words) or (_comes_often(words) and _prose_repeats(text, len(words)))):
-        return True
-    if (
-        may_run_on
-        and _LONG_RUN.search(text)
+def runs_on(text: str) -> bool:
+    """A word of `LONG_RUN` letters or digits that is one letter or syllable again and again."""
+    return bool(
+        _LONG_RUN.search(text)
         and max(Counter(pairwise(text)).values()) >= CYCLES - 1
         and (_RUN.search(text) or _SHORT_CYCLE.search(text))
-    ):
-        return True
-    return not text.isascii() and _wide_cycles(text)
+    )
+
+
+def cycles_unspaced(text: str) -> bool:
+    """A cycle in a script that has no spaces, which makes a third of the text."""
+    if len(_WIDE.findall(text)) * 3 < len(text):
+        return False
+    return _cycles_of_letters("".join(text.split()))
 
 
 def _may_repeat(words: Sequence[str], kinds: int) -> bool:
@@ -134,13 +136,6 @@ def _prose_repeats(text: str, size: int) -> bool:
         if often >= LINES_SHARE * size and often:
             return True
     return False
-
-
-def _wide_cycles(text: str) -> bool:
-    """A cycle in a script that has no spaces."""
-    if len(_WIDE.findall(text)) * 3 < len(text):
-        return False
-    return _cycles_of_letters("".join(text.split()))
 
 
 def _cycles_of_letters(letters: str) -> bool:

@@ -8,6 +8,9 @@ do: no code, no list, no address, no instruction of any length.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+
+import polars as pl
 
 from flytewheel.curation.screens.spelling import MENTION, START, fold, loosen
 
@@ -135,6 +138,21 @@ PATTERN = "|".join((*_ENGLISH, *_OTHERS))
 _REFUSAL = re.compile(PATTERN)
 _SPOKEN_OF = re.compile(START + MENTION)
 GATE = loosen(PATTERN)
+# One of these stands in whatever `PATTERN` finds in an ASCII text, which a test reads off the pattern itself: GATE
+# takes 10 to 40 us an opening, these 1.
+SAID = (
+    "cannot|can not|can't|cant|could not|couldn't|won't|will not|not able|unable|not allowed|not permitted|not in a "
+    "position|not authori|decline|comfortable|refuse|prefer not|rather not|not going to|a ai|an ai|artificial "
+    "intelligence|language model|virtual assistant|text-based ai|my guidelines|my instructions|my polic|my programming|"
+    "my rules|my creator|not know|n't know|not have|n't have|inappropriate|unethical|irresponsible|illegal|improper|"
+    "not appropriate|not ethical|against |outside |beyond |violate|what i can|what i'm|what i am|something i|"
+    "something that i|sorry|apologies|no comment|request denied|content blocked|content removed|content filtered|"
+    "darf ich|kann ich|will ich|mochte ich| kann| darf| werde| konnen|als ki|als kun|als spr|ich bin nicht|"
+    "ne peux|ne puis|ne suis|n'ai|en tant qu'|je suis|no puedo|no me es|no estoy|no soy|no tengo|non posso|non sono|"
+    "non mi|in quanto|come ia|come int|come mod|come ass|nao |como ia|como um|como int|como mod|como ass|nie moge|"
+    "nie jestem|nie mam|jako | kan |als ai|als taal|ik ben niet|yardim|yanit|yerine|saglayamam|cevap|bir yapay|bir dil"
+)  # fmt: skip
+_HALF = re.compile("[\ud800-\udfff]")  # of a pair: it has no UTF-8, so that Rust cannot search it
 _HELPFUL = re.compile(
     r"```|`[^`\n]+`|https?://|(?:^|\n)\s*(?:\d+[.)]|[-*•])\s+\S|(?:^|\n)\s*[$>#] \S|(?:^|[.!:;,\n] ?(?:but |so |"
     r"instead,? |first,? |then,? |however,? |please )*)(?:run|check|use|try|set|open|look|add|raise|restart|see|"
@@ -144,9 +162,20 @@ _HELPFUL = re.compile(
 )
 
 
+def may_refuse(texts: Sequence[str]) -> list[bool]:
+    """Whether `GATE` touches the opening of each text: whatever `find_refusal` finds is among them."""
+    openings = [_open(text) for text in texts]
+    # To the pattern a half is a sign like any other that no class of its names.
+    column = pl.Series([one if one.isascii() else _HALF.sub("\ufffd", one) for one in openings], dtype=pl.String)
+    others = pl.Series([not one.isascii() for one in openings], dtype=pl.Boolean)
+    touched = column.str.contains(SAID) | others
+    places = touched.arg_true()
+    return touched.scatter(places, column.gather(places).str.contains(GATE)).to_list()
+
+
 def find_refusal(text: str) -> str | None:
     """The words in which an answer refuses and helps no further; `None` where it helps."""
-    opening = fold(text[:OPENING]).rstrip("\n")
+    opening = _open(text)
     found = _REFUSAL.search(opening)
     if found is not None:  # a refusal may be spoken of: the model says 'I cannot help with that'
         found = _REFUSAL.search(_SPOKEN_OF.sub(lambda spoken: "\x00" * len(spoken.group()), opening))
@@ -156,3 +185,8 @@ def find_refusal(text: str) -> str | None:
     if len(rest) > HELPFUL_AFTER or _HELPFUL.search(rest) or _HELPFUL.search(text[OPENING:]):
         return None
     return found.group().strip()
+
+
+def _open(text: str) -> str:
+    # Python's `$` matches before a last line end, Rust's does not.
+    return fold(text[:OPENING]).rstrip("\n")

@@ -59,6 +59,7 @@ _BOLD_NUMERAL = re.compile(
     re.IGNORECASE,
 )
 _LIST_KEY = re.compile(r"^\s*- (?:name|image|key|value|host|path|port|containerPort|mountPath|id|type|command|hosts):$")
+_OPENERS = frozenset(",([{-“„«，、")  # beside letters, what an open sentence may end with
 _ENDINGS = frozenset(_INFLECTED.split())
 # Ends of sentences that these words make when an auxiliary closes a comparison or a question ("as it should").
 _CLOSING = re.compile(
@@ -99,12 +100,15 @@ def is_cut_off(text: str, finish_reason: str | None = None) -> bool:
     body = text.rstrip()
     if not body:
         return False
-    if body.count("```") % 2 or ("~~~" in body and len(_FENCE_LINE.findall(body)) % 2):
+    # One sign is searched for faster than three.
+    if "`" in body and body.count("```") % 2:
+        return True
+    if "~" in body and "~~~" in body and len(_FENCE_LINE.findall(body)) % 2:
         return True
     start = body.rfind("\n") + 1
     if _row_stops(body, start):
         return True
-    if _item_stops(body, start):
+    if (body[-1] in ":*" or body[-1].isalpha()) and _item_stops(body, start):
         return True
     if body[-1] in ".!?)]}>\"'”’»。！？…*:":
         return False
@@ -114,10 +118,10 @@ def is_cut_off(text: str, finish_reason: str | None = None) -> bool:
 def _row_stops(body: str, start: int) -> bool:
     """A list numeral without its item, a table row or a JSON document that stands open."""
     last = body[start:]
-    if start and _NUMERAL_ONLY.match(last):
+    if start and not body[-2].isalpha() and _NUMERAL_ONLY.match(last):  # its last sign stands behind no letter
         before = body[:start].rstrip().rsplit("\n", 1)[-1]
         return _LISTED.match(before) is not None
-    if last.lstrip().startswith("|") and not last.endswith("|"):
+    if "|" in last and last.lstrip().startswith("|") and not last.endswith("|"):
         before = body[:start].rstrip().rsplit("\n", 1)[-1].strip()
         return before.startswith("|") and before.endswith("|")
     if body[0] in "{[" and len(body) >= 20 and body[1:2] in '"{[ \n\t':
@@ -126,8 +130,11 @@ def _row_stops(body: str, start: int) -> bool:
 
 
 def _item_stops(body: str, start: int) -> bool:
-    """A list item of one small word, a key of a manifest's list without its value, or a promise of what follows."""
-    last = body[start:].rstrip()
+    """A list item of one small word, a key of a manifest's list without its value, or a promise of what follows.
+
+    All of them end in a letter, a colon or an asterisk.
+    """
+    last = body[start:]
     if start and (_LISTED.match(last) or _BOLD_NUMERAL.match(last)):
         item = _LISTED.sub("", last).split()
         if _BOLD_NUMERAL.match(last) or (item and item[-1] in _SURE_WORDS and (len(item) == 1 or item[-1] != "a")):
@@ -157,7 +164,9 @@ def _surely_stops(last: str) -> bool:
 
 def _sentence_stops(body: str, start: int) -> bool:
     last = body[start:]
-    if body[-1].isdigit() and "`" not in last and "(" not in last:  # the commonest end but a full stop
+    end = body[-1]
+    # Numbers and commands: nothing is open, and below only words and openers make a sentence stop.
+    if not end.isalpha() and end not in _OPENERS and "(" not in last and last.count("`") % 2 == 0:
         return False
     if _surely_stops(last) and not _CODE_LINE.search(last) and not _CODE_END.search(last[-SURE_TAIL:]):
         return True
