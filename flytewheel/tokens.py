@@ -4,8 +4,9 @@ Two bounds are exact for byte-level and byte-fallback tokenizers that know every
 covers at least one byte, so a text has at most as many tokens as UTF-8 bytes; and where no token of the vocabulary
 spans two words, it has at least as many as words. Between the bounds, where no token has white space behind other
 signs, nothing ever merges across a single space in front of a word: a text has as many tokens as its words with their
-spaces, whose counts are remembered. Where a tokenizer grants none of this, every text is encoded. Measured with the
-bundled tokenizer on answers of 900 bytes on average: 8 µs a text, encoding takes 280.
+spaces, whose counts are remembered; what they bound is looked up for many texts at once (`pieces`). Where a tokenizer
+grants none of this, every text is encoded. Measured with the bundled tokenizer on answers of 780 bytes on average,
+at most 1000 tokens: 4 µs a text, encoding takes 280.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.models import load_tokenizer, locate_base
+from flytewheel.pieces import PieceCounts
 from flytewheel.recipe import BaseModelSpec
+from flytewheel.words import cut_texts
 
 _SPANS_WORDS = re.compile(r"\S\s+\S")
 _ENDS_WITH_SPACE = re.compile(r"\S ")
@@ -50,6 +53,7 @@ class TokenCounter:
         self._tokenizer: Any = None
         self._bytes_bound = self._ascii_bound = self._words_bound = self._adds_up = False
         self._counts: dict[str, int] = {}
+        self._pieces = PieceCounts()
 
     def __reduce__(self) -> tuple[type[TokenCounter], tuple[BaseModelSpec]]:
         return TokenCounter, (self._spec,)
@@ -69,9 +73,16 @@ class TokenCounter:
             BaseModelError: the tokenizer cannot be loaded.
         """
         self._load()
-        return [self._judge(text, low, high) for text in texts]
+        told: list[int | None] = [self._judge(text, low, high) for text in texts]
+        if self._adds_up:
+            self._judge_by_pieces(texts, told, low, high)
+        return [
+            self._judge_exactly(text, low, high) if known is None else known
+            for text, known in zip(texts, told, strict=True)
+        ]
 
-    def _judge(self, text: str, low: int, high: int) -> int:
+    def _judge(self, text: str, low: int, high: int) -> int | None:
+        """What bytes and words tell of a text; `None` where they do not."""
         plain = text.isascii()
         if self._bytes_bound or (self._ascii_bound and plain):
             size = len(text) if plain else len(text.encode(errors="replace"))
@@ -79,7 +90,26 @@ class TokenCounter:
                 return -1
             if size + 1 <= high and self._words_bound and len(text.split(None, low)) >= low:
                 return 0
-        count = self._add_up(text) if self._adds_up and (plain or self._bytes_bound) else self(text)
+        return None
+
+    def _judge_by_pieces(self, texts: Sequence[str], told: list[int | None], low: int, high: int) -> None:
+        """Tells what known words tell; what they do not is counted chunk by chunk, so that the next knows more."""
+        places = [
+            place for place, known in enumerate(told) if known is None and (self._bytes_bound or texts[place].isascii())
+        ]
+        left = [texts[place] for place in places]
+        for start, stop in cut_texts(left):
+            least, most = (tokens.tolist() for tokens in self._pieces.bound(left[start:stop]))
+            for place, fewest, utmost in zip(places[start:stop], least, most, strict=True):
+                if fewest > high or utmost < low:
+                    told[place] = 1 if fewest > high else -1
+                elif low <= fewest and utmost <= high:
+                    told[place] = 0
+                else:
+                    told[place] = self._judge_exactly(texts[place], low, high)
+
+    def _judge_exactly(self, text: str, low: int, high: int) -> int:
+        count = self._add_up(text) if self._adds_up and (self._bytes_bound or text.isascii()) else self(text)
         return -1 if count < low else int(count > high)
 
     def _add_up(self, text: str) -> int:
@@ -95,7 +125,9 @@ class TokenCounter:
                 counts.clear()
             fresh = [word for word in dict.fromkeys(words) if word not in counts]
             encoded = self._tokenizer.encode_batch([f" {word}" for word in fresh], add_special_tokens=False)
-            counts |= {word: len(one.ids) for word, one in zip(fresh, encoded, strict=True)}
+            sizes = [len(one.ids) for one in encoded]
+            counts |= zip(fresh, sizes, strict=True)
+            self._pieces.learn(fresh, sizes)
         return self(first) + sum(map(counts.__getitem__, words))
 
     def _load(self) -> Any:
