@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ _PROBES = (
     "🙂", "x" * 40,
 )  # fmt: skip
 _REMEMBERED = 200_000
+_FIRST_TEXTS = 8
 
 
 def _list_bytes() -> dict[str, int]:
@@ -98,7 +99,7 @@ class TokenCounter:
             place for place, known in enumerate(told) if known is None and (self._bytes_bound or texts[place].isascii())
         ]
         left = [texts[place] for place in places]
-        for start, stop in cut_texts(left):
+        for start, stop in _cut_growing(left):
             least, most = (tokens.tolist() for tokens in self._pieces.bound(left[start:stop]))
             for place, fewest, utmost in zip(places[start:stop], least, most, strict=True):
                 if fewest > high or utmost < low:
@@ -124,7 +125,7 @@ class TokenCounter:
             if len(counts) > _REMEMBERED:
                 counts.clear()
             fresh = [word for word in dict.fromkeys(words) if word not in counts]
-            encoded = self._tokenizer.encode_batch([f" {word}" for word in fresh], add_special_tokens=False)
+            encoded = self._tokenizer.encode_batch_fast([f" {word}" for word in fresh], add_special_tokens=False)
             sizes = [len(one.ids) for one in encoded]
             counts |= zip(fresh, sizes, strict=True)
             self._pieces.learn(fresh, sizes)
@@ -170,6 +171,14 @@ class TokenCounter:
             and not any(map(_ENDS_WITH_SPACE.search, spelt))
             and _splits_at_words(self._tokenizer.pre_tokenizer)
         )
+
+
+def _cut_growing(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Ranges of texts, few at first: nothing is known then, and each text that is counted teaches most words."""
+    start, size = 0, _FIRST_TEXTS
+    while start < len(texts):
+        yield from ((start + first, start + last) for first, last in cut_texts(texts[start : start + size]))
+        start, size = start + size, 2 * size
 
 
 def _list_parts(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
