@@ -74,13 +74,18 @@ class TokenCounter:
             BaseModelError: the tokenizer cannot be loaded.
         """
         self._load()
-        told: list[int | None] = [self._judge(text, low, high) for text in texts]
-        if self._adds_up:
-            self._judge_by_pieces(texts, told, low, high)
-        return [
-            self._judge_exactly(text, low, high) if known is None else known
-            for text, known in zip(texts, told, strict=True)
-        ]
+        told: dict[str, int] = {}
+        summed = []
+        for text in dict.fromkeys(texts):
+            known = self._judge(text, low, high)
+            if known is not None:
+                told[text] = known
+            elif self._adds_up and (self._bytes_bound or text.isascii()):
+                summed.append(text)
+            else:
+                told[text] = _compare(self(text), low, high)
+        told.update(zip(summed, self._judge_pieces(summed, low, high), strict=True))
+        return [told[text] for text in texts]
 
     def _judge(self, text: str, low: int, high: int) -> int | None:
         """What bytes and words tell of a text; `None` where they do not."""
@@ -93,25 +98,15 @@ class TokenCounter:
                 return 0
         return None
 
-    def _judge_by_pieces(self, texts: Sequence[str], told: list[int | None], low: int, high: int) -> None:
-        """Tells what known words tell; what they do not is counted chunk by chunk, so that the next knows more."""
-        places = [
-            place for place, known in enumerate(told) if known is None and (self._bytes_bound or texts[place].isascii())
-        ]
-        left = [texts[place] for place in places]
-        for start, stop in _cut_growing(left):
-            least, most = (tokens.tolist() for tokens in self._pieces.bound(left[start:stop]))
-            for place, fewest, utmost in zip(places[start:stop], least, most, strict=True):
-                if fewest > high or utmost < low:
-                    told[place] = 1 if fewest > high else -1
-                elif low <= fewest and utmost <= high:
-                    told[place] = 0
-                else:
-                    told[place] = self._judge_exactly(texts[place], low, high)
-
-    def _judge_exactly(self, text: str, low: int, high: int) -> int:
-        count = self._add_up(text) if self._adds_up and (self._bytes_bound or text.isascii()) else self(text)
-        return -1 if count < low else int(count > high)
+    def _judge_pieces(self, texts: Sequence[str], low: int, high: int) -> list[int]:
+        """Judges texts that have as many tokens as their pieces; those that must be counted teach the next ones."""
+        told = []
+        for start, stop in _cut_growing(texts):
+            least, most = (tokens.tolist() for tokens in self._pieces.bound(texts[start:stop]))
+            for text, fewest, utmost in zip(texts[start:stop], least, most, strict=True):
+                sure = _compare(fewest, low, high) == (known := _compare(utmost, low, high))
+                told.append(known if sure else _compare(self._add_up(text), low, high))
+        return told
 
     def _add_up(self, text: str) -> int:
         if text.isascii() and not any(run in text for run in _RUNS):
@@ -171,6 +166,10 @@ class TokenCounter:
             and not any(map(_ENDS_WITH_SPACE.search, spelt))
             and _splits_at_words(self._tokenizer.pre_tokenizer)
         )
+
+
+def _compare(count: int, low: int, high: int) -> int:
+    return -1 if count < low else int(count > high)
 
 
 def _cut_growing(texts: Sequence[str]) -> Iterator[tuple[int, int]]:

@@ -23,7 +23,6 @@ from flytewheel.curation.screens import (
 )
 from flytewheel.curation.screens.gibberish import is_gibberish
 from flytewheel.curation.screens.language import find_other_language
-from flytewheel.curation.screens.loops import _cycles, _may_repeat, _prose_repeats
 from flytewheel.curation.screens.refusals import find_refusal
 from flytewheel.curation.screens.spelling import fold
 from flytewheel.curation.screens.truncation import is_cut_off
@@ -236,23 +235,6 @@ def test_the_gates_let_nothing_slip(texts: list[str]) -> None:
     assert screen_abuse(texts, SPEC) == [find_abuse(text, SPEC) for text in texts]
     assert screen_answers(texts, SPEC) == [find_form_fault(text, SPEC) for text in texts]
     assert screen_abuse(texts[::-1], SPEC) == screen_abuse(texts, SPEC)[::-1]
-
-
-@settings(max_examples=400, deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.lists(st.sampled_from(["one", "two", "three.", "four", "five", "six"]), max_size=7), st.integers(1, 12)
-        ),
-        max_size=6,
-    ),
-    st.sampled_from([" ", "\n", ". "]),
-)
-def test_the_early_exit_of_loops_loses_none(parts: list[tuple[list[str], int]], between: str) -> None:
-    text = between.join(" ".join(words) for words, times in parts for _ in range(times))
-    words = text.split()
-    if _cycles(words) or _prose_repeats(text, len(words)):
-        assert _may_repeat(words, len(set(words)))
 
 
 def test_clean_texts_are_cheap() -> None:

@@ -59,6 +59,20 @@ def write_text(chance: random.Random) -> str:
     return "".join(parts)
 
 
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(["one", "two", "three.", "four", "five", "six"]), max_size=7), st.integers(1, 12)
+        ),
+        max_size=6,
+    ),
+    st.sampled_from([" ", "\n", ". "]),
+)
+def test_few_words_that_come_often(parts: list[tuple[list[str], int]], between: str) -> None:
+    check([between.join(" ".join(words) for words, times in parts for _ in range(times))])
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_runs_that_come_again(seed: int) -> None:
     chance = random.Random(seed)

@@ -45,9 +45,7 @@ def repeats_itself(text: str) -> bool:
 def repeats_words(text: str) -> bool:
     """A loop of words, lines or sentences."""
     words = text.lower().split()
-    return _may_repeat(words, len(set(words))) and (
-        _cycles(words) or (_comes_often(words) and _prose_repeats(text, len(words)))
-    )
+    return _cycles(words) or (_comes_often(words) and _prose_repeats(text, len(words)))
 
 
 def runs_on(text: str) -> bool:
@@ -66,24 +64,11 @@ def cycles_unspaced(text: str) -> bool:
     return _cycles_of_letters("".join(text.split()))
 
 
-def _may_repeat(words: Sequence[str], kinds: int) -> bool:
-    """The exit that most texts take: `False` only where neither rule on words can find a loop.
-
-    A cycle of period p over L words (L >= TIMES p and L >= p + GRAM, hence L >= 5) repeats L - 1 - p of its pairs of
-    neighbours, at least half of L; half of the words in cycles make that a quarter of all. A line or sentence of
-    w >= 3 words that comes c >= LINES times repeats (c - 1)(w - 1) >= cw / 2 pairs: a quarter again. A tail of
-    TAIL_WORDS words repeats at least 2 / 3 of them less one. And no more pairs can be repeated than words are.
-    """
-    size = len(words)
-    least = min(size / 4, 2 * TAIL_WORDS / 3) - 1
-    if size - kinds < least:
-        return False
-    return size - 1 - len(set(pairwise(words))) >= least
-
-
 def _cycles(words: Sequence[str]) -> bool:
     """Whether runs of words stand side by side again and again, over half of the text or a long tail of it."""
     size = len(words)
+    if size < 2 * GRAM:
+        return False
     # A cycle of period p over L words (L >= 3 p, L >= p + 4) repeats L - p - 3 of its runs of four, at least L / 6, and
     # of a long tail two thirds less three.
     runs = list(zip(words, words[1:], words[2:], words[3:], strict=False))
@@ -105,12 +90,12 @@ def _cycles(words: Sequence[str]) -> bool:
             ):
                 covered += end - max(before, until)
                 until = end
-                if size - end <= period and end - before >= TAIL_WORDS:
+                if covered >= SHARE * size or (size - end <= period and end - before >= TAIL_WORDS):
                     return True
                 place = end
                 continue
         place += 1
-    return size >= 2 * GRAM and covered >= SHARE * size
+    return False
 
 
 def _is_word(word: str) -> bool:
