@@ -224,6 +224,7 @@ def write_text(chance: random.Random) -> str:
 TEXTS = [write_text(random.Random(seed)) for seed in range(500)]
 TEXTS += ["", " ", "\n", "the node", "xx xx " * 9, "((((((((((((", "a b", "a  b", " ".join("a" * 40)]
 TEXTS += ["磁盘\u3000已满", "\u3000".join(["磁盘", "已满"] * 8), "xaxaxaxaxaxa", "...,,,;;;", "\x1c".join("abcdef")]
+TEXTS += ["a \ufdfa", "\ufdfa " * 9, "¼½ ¾"]  # NFKC makes 33 bytes of three
 TEXTS += ["the node the node the node", "disk " * 20, "aaaa " * 9, " ".join(CORPUS)]
 
 

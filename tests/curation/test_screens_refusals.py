@@ -49,14 +49,14 @@ def spell(nodes: Iterable[Node]) -> set[str]:
 
 
 def needs_sign(nodes: Iterable[Node]) -> bool:
-    """Whether every ASCII text that the nodes match holds one of `SIGNS`."""
+    """Whether every text that the nodes match holds one of `SIGNS`."""
     nodes = list(nodes)
     for start in range(len(nodes)):
         for stop in range(start + 1, len(nodes) + 1):
             spelt = spell(nodes[start:stop])
             if not spelt:
                 break
-            if all(not text.isascii() or any(sign in text for sign in SIGNS) for text in spelt):
+            if all(any(sign in text for sign in SIGNS) for text in spelt):
                 return True
     return any(
         (op is codes.BRANCH and all(map(needs_sign, what[1])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import numpy as np
 import pytest
@@ -111,3 +112,12 @@ def test_the_shortest_run_of_a_letter() -> None:
 def test_ordinary_texts_are_ruled_out() -> None:
     texts = [f"{LONG} On host web-{n} the queue held {n * 7} jobs, and {n * 3} were old." for n in range(300)]
     assert not any(check(texts))
+
+
+def test_a_long_text_that_comes_twice_takes_linear_time() -> None:
+    """Each run of four is found again; followed to the end from each, they would take minutes."""
+    text = " ".join(2 * [f"w{place}x" for place in range(20_000)])
+    start = time.process_time()
+    assert not loops.repeats_words(text)
+    assert check([text]) == [False]
+    assert time.process_time() - start < 3

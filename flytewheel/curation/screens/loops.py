@@ -76,13 +76,14 @@ def _cycles(words: Sequence[str]) -> bool:
         return False
     last: dict[tuple[str, ...], int] = {}
     covered, until, place = 0, 0, 0
+    period = end = 0
     while place < len(runs):
         gram = runs[place]
         before = last.get(gram)
         last[gram] = place
         if before is not None:
-            period = place - before
-            end = place
+            if place >= end or period != place - before:  # else it ends where the one before it did
+                period, end = place - before, place
             while end < size and words[end] == words[end - period]:
                 end += 1
             if end - before >= (TIMES if size >= SHORT or end == size else TIMES + 1) * period and any(

@@ -138,8 +138,8 @@ PATTERN = "|".join((*_ENGLISH, *_OTHERS))
 _REFUSAL = re.compile(PATTERN)
 _SPOKEN_OF = re.compile(START + MENTION)
 GATE = loosen(PATTERN)
-# One of these stands in whatever `PATTERN` finds in an ASCII text, which a test reads off the pattern itself: GATE
-# takes 10 to 40 us an opening, these 1.
+# One of these stands in whatever `PATTERN` finds, which a test reads off the pattern itself: GATE takes 10 to 40 us an
+# opening, these 1.
 SAID = (
     "cannot|can not|can't|cant|could not|couldn't|won't|will not|not able|unable|not allowed|not permitted|not in a "
     "position|not authori|decline|comfortable|refuse|prefer not|rather not|not going to|a ai|an ai|artificial "
@@ -150,7 +150,10 @@ SAID = (
     "darf ich|kann ich|will ich|mochte ich| kann| darf| werde| konnen|als ki|als kun|als spr|ich bin nicht|"
     "ne peux|ne puis|ne suis|n'ai|en tant qu'|je suis|no puedo|no me es|no estoy|no soy|no tengo|non posso|non sono|"
     "non mi|in quanto|come ia|come int|come mod|come ass|nao |como ia|como um|como int|como mod|como ass|nie moge|"
-    "nie jestem|nie mam|jako | kan |als ai|als taal|ik ben niet|yardim|yanit|yerine|saglayamam|cevap|bir yapay|bir dil"
+    "nie jestem|nie mam|jako | kan |als ai|als taal|ik ben niet|yardim|yanit|yerine|saglayamam|cevap|bir yapay|bir dil|"
+    "не мог|не в сос|не имею|не вправе|не способен|как ии|как язык|как искус|как модель|не можу|"
+    "无法|不能|無法|没办法|不可以|没法|作为|申し訳|すみません|恐れ入り|お手伝い|お答え|ご提供|対応|として|"
+    "죄송|미안|도와드릴|도울|답변할|답변드릴|제공할|도움을|لا |لست|عذر|मैं|मुझे"
 )  # fmt: skip
 _HALF = re.compile("[\ud800-\udfff]")  # of a pair: it has no UTF-8, so that Rust cannot search it
 _HELPFUL = re.compile(
@@ -167,8 +170,7 @@ def may_refuse(texts: Sequence[str]) -> list[bool]:
     openings = [_open(text) for text in texts]
     # To the pattern a half is a sign like any other that no class of its names.
     column = pl.Series([one if one.isascii() else _HALF.sub("\ufffd", one) for one in openings], dtype=pl.String)
-    others = pl.Series([not one.isascii() for one in openings], dtype=pl.Boolean)
-    touched = column.str.contains(SAID) | others
+    touched = column.str.contains(SAID)
     places = touched.arg_true()
     return touched.scatter(places, column.gather(places).str.contains(GATE)).to_list()
 
