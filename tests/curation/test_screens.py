@@ -102,9 +102,18 @@ def test_no_other_rule_takes_what_one_leaves() -> None:
 
 def test_disguises_are_read_as_people_read_them() -> None:
     assert fold("Ｉdіоt ＦÜẞE 𝐛𝐨𝐭 ı\u200bş") == "idiot fusse bot is"
+    assert fold("‘It’s’ – “SO”…") == "'it's' – “so”…"
     assert fold("Сервер и ядро") == "сервер и ядро"  # a word of one script stays
     for text in ("1d10t", "i-d-i-o-t", "IDIOOOOT", "idі\u00adοt", "ⓘⓓⓘⓞⓣ", "🅸🅳🅸🅾🆃"):
         assert find_toxicity(f"you {text}!"), text
+
+
+def test_damage_is_looked_for_where_it_may_begin() -> None:
+    from flytewheel.curation.screens.gibberish import _DAMAGE, _DAMAGE_BEGINS
+
+    letters = [chr(code) for code in range(0x2200)] + ["\ufffd"]
+    begins = {one for one in letters for other in ("", "\x80", "\xa0", "¿½", "€") if _DAMAGE.match(one + other)}
+    assert begins == set(_DAMAGE_BEGINS)
 
 
 def test_encoded_and_hidden_orders() -> None:

@@ -93,6 +93,8 @@ _DAMAGE = re.compile(
     "\ufffd|ï¿½|â€[\x80-\xbf™œž˜¢“”¦º]?|Ã[\x80-\xbf€ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ¡-¿]|Â[\xa0-\xbf]|Ð[\x80-\xbf°-¿]|"
     "Ñ[\x80-\xbf€-™]|å[\xa4-\xbf][\x80-\xbf]|[\x80-\x9f]"
 )
+# One of these begins whatever `_DAMAGE` finds.
+_DAMAGE_BEGINS = ("\ufffd", *"ïâÃÂÐÑå", *map(chr, range(0x80, 0xA0)))
 _CLASS = re.compile(r"\[[^\]]*\w-\w[^\]]*\]|\(\?[:=!<]")  # of a regular expression
 _RULER = re.compile(r"^[ \t]*([-=*_#~+.])\1{2,}[ \t]*$", re.MULTILINE)
 _DUMP = re.compile(r"[A-Za-z0-9+/=_-]{40,}")
@@ -115,7 +117,7 @@ def is_gibberish(text: str) -> bool:
 
 def is_damaged(text: str) -> bool:
     """Whether a text's encoding is."""
-    if text.isascii():
+    if text.isascii() or not any(map(text.__contains__, _DAMAGE_BEGINS)):
         return False
     damaged = sum(len(found) for found in _DAMAGE.findall(text))
     return damaged >= 3 and damaged >= DAMAGED_SHARE * len(text)
