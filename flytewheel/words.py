@@ -30,7 +30,7 @@ _MASKS = np.array([(1 << (8 * size)) - 1 for size in range(HEAD + 1)], dtype=np.
 ASCII_SPACES = bytes(code for code in range(128) if chr(code).isspace())
 _SMALL = bytes(32 if code in ASCII_SPACES else ord(chr(code).lower()) if code < 128 else code for code in range(256))
 # White space of str.split beyond ASCII; every sign is replaced by spaces of as many bytes.
-WIDE_SPACES = tuple(chr(code) for code in range(128, 0x10000) if chr(code).isspace())
+WIDE_SPACES = tuple(chr(code) for code in range(128, 0x3001) if chr(code).isspace())
 
 
 @dataclass(frozen=True)

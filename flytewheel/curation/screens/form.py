@@ -3,7 +3,7 @@
 Most answers are clean, and that is proved for many of them at once: their words are found and compared as numbers
 (`repeats`), small words of prose and of the asked languages rule out gibberish and other languages, one pass of Rust's
 `regex` refusals. Each of these only ever rules out what the rule itself would not find, and the rules read the rest.
-Measured on clean answers of 780 characters, CPU a text: 16 us; the rules alone take 95.
+Measured on answers of 780 characters, CPU a text: 22 us; judged one by one 300, most of it for refusals.
 """
 
 from __future__ import annotations

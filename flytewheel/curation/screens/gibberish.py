@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 ODD_SHARE = 0.5  # of the plain words
@@ -149,6 +150,7 @@ def _is_row(text: str, words: Sequence[str]) -> bool:
     return rows >= 0.4 * len(words) and rows > 0 and len(words) <= LONGEST_ROW
 
 
+@lru_cache(maxsize=1 << 14)  # prose without small words is made of few words
 def _is_odd(word: str) -> bool:
     if any(word[place : place + 4] in _RUNS for place in range(len(word) - 3)):
         return True
