@@ -68,7 +68,7 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     if _ORDINARY.fullmatch(text):
-        return text.replace("’", "'").replace("‘", "'").lower()  # the ordinary ones of _QUOTES, in a 20th of the time
+        return text.translate(_QUOTES).lower()
     plain = INVISIBLE.sub("", text)
     if _HAS_SQUARED.search(plain):
         plain = plain.translate(_SQUARED)
