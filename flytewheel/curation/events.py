@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from flytewheel.curation.ledger import Tally
 from flytewheel.curation.marks import read_lines
 from flytewheel.curation.mirrors import parse_record
-from flytewheel.curation.pii import redact_conversations
+from flytewheel.curation.pii import redact_changed
 from flytewheel.dataset import Step
 from flytewheel.records import FeedbackEvent, Interaction, Message
 
@@ -114,24 +114,23 @@ def redact_all(reviewed: Sequence[Reviewed], find_names: FindNames | None = None
     """Replaces personal data in every text of every interaction, its context and history, and in its events."""
     tally = Tally("redact personal data", len(reviewed))
     conversations = [_list_texts(item) for item in reviewed]
+    redacted = list(reviewed)
     changed: Counter[str] = Counter()
-    redacted = []
-    for item, texts, (clean, counts) in zip(
-        reviewed, conversations, redact_conversations(conversations, names=find_names), strict=True
-    ):
-        changed += counts
-        redacted.append(item if clean == texts else _put_texts(item, clean))
+    for place, (clean, counts) in redact_changed(conversations, names=find_names).items():
+        changed.update(counts)
+        if clean != conversations[place]:
+            redacted[place] = _put_texts(reviewed[place], clean)
     return redacted, tally.close(changed=changed)
 
 
 def mask_names(names: Iterable[str]) -> dict[str, str]:
     """Names that hold personal data (a user id that is an e-mail address) become pseudonyms, the same in every week."""
     known = sorted(set(names))
-    clean = redact_conversations([[name] for name in known])
-    return {
-        name: name if text == name else f"user-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-        for name, ((text,), _) in zip(known, clean, strict=True)
-    }
+    masked = {name: name for name in known}
+    for place, ((text,), _) in redact_changed([[name] for name in known]).items():
+        if text != known[place]:
+            masked[known[place]] = f"user-{hashlib.sha256(known[place].encode()).hexdigest()[:16]}"
+    return masked
 
 
 def _name_session(item: Reviewed) -> tuple[str, str | None]:
@@ -140,9 +139,12 @@ def _name_session(item: Reviewed) -> tuple[str, str | None]:
 
 def _list_texts(item: Reviewed) -> list[str]:
     one = item.interaction
-    said = (text for event in item.events for name in _SAID if (text := getattr(event, name)) is not None)
     # As the conversation went: a later turn that brings this one as history gives it the same placeholders.
-    return [*(turn.content for turn in one.history), one.query, one.response, one.context or "", *said]
+    texts = [turn.content for turn in one.history]
+    texts += (one.query, one.response, one.context or "")
+    for event in item.events:
+        texts += [text for name in _SAID if (text := getattr(event, name)) is not None]
+    return texts
 
 
 def _put_texts(item: Reviewed, texts: Sequence[str]) -> Reviewed:

@@ -134,5 +134,7 @@ def _hash(text: str) -> str:
 
 def _show(text: str) -> str:
     """Redacts, puts on one line, and redacts again: a line break may have hidden a number, or be part of a key."""
-    shown = redact(" ".join(redact(text.encode("utf-8", "replace").decode()).split()))
+    shown = redact(text.encode("utf-8", "replace").decode())
+    if (line := " ".join(shown.split())) != shown:  # redacting the same twice changes nothing more
+        shown = redact(line)
     return shown if len(shown) <= EXAMPLE_CHARACTERS else f"{shown[: EXAMPLE_CHARACTERS - 1]}…"

@@ -11,6 +11,7 @@ found.
 from flytewheel.curation.pii.redact import KINDS as KINDS
 from flytewheel.curation.pii.redact import find as find
 from flytewheel.curation.pii.redact import redact as redact
+from flytewheel.curation.pii.redact import redact_changed as redact_changed
 from flytewheel.curation.pii.redact import redact_conversation as redact_conversation
 from flytewheel.curation.pii.redact import redact_conversations as redact_conversations
 from flytewheel.curation.pii.validators import passes_luhn as passes_luhn

@@ -19,6 +19,7 @@ from flytewheel.curation.pii.view import NEEDS_VIEW, view_text
 
 BATCH = 1 << 15
 FEW = 64  # compiling the expressions takes as long as the finders take for so many texts
+FEWER = 16  # compiling one of them takes as long as one finder takes for so many
 
 _Path = tuple[str, ...]
 
@@ -60,12 +61,17 @@ def _plan_paths(finders: tuple[Finder, ...]) -> list[list[_Path]]:
     for finder in finders:
         for gate in finder.gates:
             screens[_root(finder, gate), gate.screen].append(gate.parts[0])
-
-    def lead_to(finder: Finder, gate: Gate) -> _Path:
-        root = _root(finder, gate)
-        return (*root, unite(screens[root, gate.screen]), *gate.parts) if gate.screen else (*root, *gate.parts)
-
-    return [[lead_to(finder, gate) for gate in finder.gates] for finder in finders]
+    plan: list[list[_Path]] = []
+    for finder in finders:
+        behind: dict[_Path, list[str]] = defaultdict(list)
+        for gate in finder.gates:
+            root = _root(finder, gate)
+            *begun, last = gate.parts
+            behind[(*root, unite(screens[root, gate.screen]), *begun) if gate.screen else (*root, *begun)].append(last)
+        # What a finder asks behind the same expressions it asks at once: Polars keeps 32 compiled expressions.
+        united = [(path, unite(cores) if len(cores) > 1 else cores[0]) for path, cores in behind.items()]
+        plan.append([path if path[-1:] == (last,) else (*path, last) for path, last in united])
+    return plan
 
 
 def _root(finder: Finder, gate: Gate) -> _Path:
@@ -77,7 +83,7 @@ def _follow(path: _Path, passed: dict[_Path, tuple[pl.Series, pl.Series]]) -> pl
     for depth in range(1, len(path) + 1):
         if path[:depth] not in passed:
             rows, views = passed[path[: depth - 1]]
-            if len(rows):
+            if len(rows) > FEWER:
                 hits = views.str.contains(path[depth - 1])
                 rows, views = rows.filter(hits), views.filter(hits)
             passed[path[:depth]] = rows, views

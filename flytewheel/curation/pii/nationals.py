@@ -141,6 +141,7 @@ _COMPILED = tuple(
     (compile_rule(form.core, after=r"(?![A-Za-z0-9])(?!_[A-Za-z0-9])(?![.,-][0-9])"), form) for form in _SAFE
 )
 _PAN = r"[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]"  # India's tax number: four digits only, so in no zone
+_PAN_CORE = re.compile(_PAN)
 _PAN_RULE = compile_rule(_PAN)
 _OPENING = re.compile(f"{START}[A-Za-z0-9]", re.ASCII)
 _SOME = re.compile(unite([form.core for form in _SAFE]), re.ASCII)
@@ -154,7 +155,8 @@ _STAMP = re.compile(r"(?:20[123][0-9]|1[5-9]|2[0-9])(?:0[1-9]|1[0-2])(?:0[1-9]|[
 
 
 def _find_nationals(view: str) -> Iterator[Span]:
-    yield from (found.span() for found in _PAN_RULE.finditer(view) if not is_counter(view[: found.start()][-40:]))
+    if _PAN_CORE.search(view):
+        yield from (found.span() for found in _PAN_RULE.finditer(view) if not is_counter(view[: found.start()][-40:]))
     for first, last in find_zones(view):
         for opening in _OPENING.finditer(view, first, last):
             if not _SOME.match(view, opening.start()):

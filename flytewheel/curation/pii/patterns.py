@@ -62,6 +62,7 @@ _PATH = re.compile(r":(?:~|\.{0,2}/|[\w.-]+/|[\w-]+\.git\b)")
 
 _IBAN = r"[A-Za-z]{2}[0-9]{2}(?:[ \r\n-]{0,2}[A-Za-z0-9]){11,30}"
 _IBAN_RULE = re.compile(rf"{START}(?=({_IBAN}))[A-Za-z]{{2}}[0-9]{{2}}", re.ASCII)
+_IBAN_BEGUN = re.compile(r"[0-9](?<=[A-Za-z]{2}[0-9])[0-9]")
 _CARD = r"[0-9](?:[ .\t\r\n_-]{0,3}[0-9]){11,18}"
 _DIGIT_RUN = re.compile(
     r"(?<![A-Za-z0-9])(?<![A-Za-z0-9][_-])(?<![0-9][.,])(?:[0-9](?:[ .\t\r\n_-]{0,3}[0-9]){11,})", re.ASCII
@@ -76,11 +77,13 @@ _SSN = r"[0-9]{3}[ .-][0-9]{2}[ .-][0-9]{4}"
 _SSN_RULE = re.compile(
     r"(?<![\w-])(?<![0-9][.,])(?!000|666)[0-9]{3}([ .-])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![\w-]|[.,][0-9])", re.ASCII
 )
+_SSN_CORE = re.compile(_SSN)
 _SSN_CUE = re.compile(r"(?i)\b(?:ssn|social security|soc\.? ?sec|itin|tax ?id)[^0-9\n]{0,24}$")
 _PLAIN_SSN = r"(?i:ssn|social security|itin)[^0-9\n]{0,24}[0-9]{9}"
 _PLAIN_SSN_RULE = re.compile(r"(?i:ssn|social security|itin)[^0-9\n]{0,24}(?<!\w)((?!000|666)[0-9]{9})(?!\w)", re.ASCII)
 
 _MAC = r"(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}"
+_MAC_PART = re.compile(r"[:.-](?:(?<=[:-])(?:[0-9A-Fa-f]{2}[:-]){4}|(?<=\.)[0-9A-Fa-f]{4}\.)")
 _MAC_RULE = re.compile(
     r"(?<![\w:-])(?<!\w\.)(?:[0-9A-Fa-f]{2}(?:([:-])[0-9A-Fa-f]{2})(?:\1[0-9A-Fa-f]{2}){4}"
     r"|[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})(?![\w-]|[:.]\w)",
@@ -117,6 +120,8 @@ _WALLET_RULE = compile_rule(
     f"(?P<eth>{_ETHEREUM})|(?P<bech>{_BECH32}|{_BECH32_UPPER})|(?P<xmr>[48][0-9AB]{_BASE58}{{93}})|"
     f"(?P<b58>{_BASE58_WALLET})"
 )
+_RUNS = re.compile("[A-Za-z0-9_]+")
+_SHORTEST_WALLET = 14
 _SOLANA_CUE = r"(?i:solana|\bsol\b|phantom)"
 _SOLANA_RULE = compile_rule(rf"{_BASE58}{{32,44}}")
 
@@ -138,25 +143,29 @@ def _find_emails(view: str) -> Iterator[Span]:
 
 
 def _find_ibans(view: str) -> Iterator[Span]:
+    if not _IBAN_BEGUN.search(view):
+        return
     for found in _IBAN_RULE.finditer(view):
         raw = found.group(1)
         places = [place for place, letter in enumerate(raw) if letter.isalnum()]
         stated = IBAN_LENGTHS.get(raw[:2].upper(), 0)
+        if not stated:
+            continue
         # Some generators miss a country's length by a little: then upper case and blocks of four must speak for it.
         for length in (stated, *(other for other in range(34, 14, -1) if other != stated)):
-            if not 15 <= length <= len(places):
+            if not 15 <= length <= len(places) or abs(length - stated) > 3:
                 continue
             whole = raw[: places[length - 1] + 1]
             end = found.start() + len(whole)
             compact = re.sub("[^A-Za-z0-9]", "", whole).upper()
-            if view[end : end + 1].isalnum() or not passes_mod97(compact) or not stated:
+            if view[end : end + 1].isalnum() or not passes_mod97(compact):
                 continue
             groups = re.split(r"[ \r\n-]+", whole)
             regular = len(groups) == 1 or all(len(group) == 4 for group in groups[:-1])
             if length == stated and is_iban(compact) and (regular or whole[2:].upper() == whole[2:]):
                 yield found.start(), end
                 break
-            if length != stated and regular and whole.upper() == whole and abs(length - stated) <= 3:
+            if length != stated and regular and whole.upper() == whole:
                 yield found.start(), end
                 break
 
@@ -212,13 +221,17 @@ def _end_of_card(view: str, place: int, text: str, groups: list[Span], first: in
 
 
 def _find_ssns(view: str) -> Iterator[Span]:
-    for found in _SSN_RULE.finditer(view):
+    for found in _SSN_RULE.finditer(view) if _SSN_CORE.search(view) else ():
         if found.group(1) == "-" or _SSN_CUE.search(view[max(0, found.start() - 48) : found.start()]):
             yield found.span()
-    yield from (found.span(1) for found in _PLAIN_SSN_RULE.finditer(view))
+    lower = view.lower()
+    if "ssn" in lower or "social security" in lower or "itin" in lower:
+        yield from (found.span(1) for found in _PLAIN_SSN_RULE.finditer(view))
 
 
 def _find_macs(view: str) -> Iterator[Span]:
+    if not _MAC_PART.search(view):
+        return
     for found in _MAC_RULE.finditer(view):
         if len(set(re.sub(r"[^0-9a-f]", "", found.group().lower()))) > 1 and (
             ":" in found.group() or "-" in found.group() or re.search("[A-Fa-f]", found.group())
@@ -234,7 +247,7 @@ def _find_addresses(view: str) -> Iterator[Span]:
         raw = found.group()
         if _is_personal(raw) and not _is_version(view, found.start(), found.end()):
             yield found.span()
-    if not _COLONS.search(view):
+    if ("::" not in view and view.count(":") < 6) or not _COLONS.search(view):
         return
     for found in [*_IPV6_RULE.finditer(view), *_IPV6_PORT.finditer(view)]:
         raw = found.group()
@@ -268,6 +281,8 @@ def _is_personal(raw: str) -> bool:
 
 
 def _find_wallets(view: str) -> Iterator[Span]:
+    if max(map(len, _RUNS.findall(view)), default=0) < _SHORTEST_WALLET:
+        return
     for found in _WALLET_RULE.finditer(view):
         text = found.group()
         if (
@@ -277,7 +292,8 @@ def _find_wallets(view: str) -> Iterator[Span]:
             or (found["b58"] and passes_base58check(text))
         ):
             yield found.span()
-    if re.search(_SOLANA_CUE, view):
+    lower = view.lower()
+    if ("sol" in lower or "phantom" in lower) and re.search(_SOLANA_CUE, view):
         for found in _SOLANA_RULE.finditer(view):
             text = found.group()
             if re.search("[0-9]", text) and re.search("[a-z]", text) and re.search("[A-Z]", text):
@@ -299,8 +315,8 @@ IP = Finder("IP", (Gate((lead(_IPV4),), "tokens"), Gate(("::",)), Gate((_IPV6_PA
 CRYPTO = Finder(
     "CRYPTO",
     (
-        Gate((_ETHEREUM,)),
-        Gate((_SHORT_BECH32,)),
+        Gate((_ETHEREUM,), "keys"),
+        Gate((_SHORT_BECH32,), "keys"),
         Gate((lead(_SHORT_BASE58),), "tokens"),
         Gate((_SOLANA_CUE, _BASE58 + "{32}")),
     ),

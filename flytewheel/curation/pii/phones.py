@@ -78,13 +78,17 @@ _TRUNK_REGIONS = [
 ]  # fmt: skip
 
 
-def _find_phones(view: str) -> Iterator[Span]:
+def _find_shaped(view: str) -> Iterator[Span]:
     for zone in find_zones(view):
-        yield from _find_shaped(view, *zone)
-        yield from _find_cued(view, *zone)
+        yield from _find_shaped_in(view, *zone)
 
 
-def _find_shaped(view: str, first: int, last: int) -> Iterator[Span]:
+def _find_cued(view: str) -> Iterator[Span]:
+    for zone in find_zones(view):
+        yield from _find_cued_in(view, *zone)
+
+
+def _find_shaped_in(view: str, first: int, last: int) -> Iterator[Span]:
     if "+" in view[first:last] or "%2B" in view[first:last]:
         for found in _PLUS_RULE.finditer(view, first, last):
             end = _end_of_international(found.group(1))
@@ -119,7 +123,7 @@ def _find_shaped(view: str, first: int, last: int) -> Iterator[Span]:
             yield found.span()
 
 
-def _find_cued(view: str, first: int, last: int) -> Iterator[Span]:
+def _find_cued_in(view: str, first: int, last: int) -> Iterator[Span]:
     for found in _CUED_RULE.finditer(view, first, last):
         start, end = found.span()
         raw = found.group()
@@ -160,7 +164,7 @@ def _follows_digits(view: str, start: int) -> bool:
 
 
 def _count_digits(raw: str) -> int:
-    return sum(letter.isdigit() for letter in re.split("[a-zA-Z#]", raw)[0])
+    return len(re.sub("[^0-9]", "", re.split("[a-zA-Z#]", raw, maxsplit=1)[0]))
 
 
 def _is_trunk(raw: str) -> bool:
@@ -248,13 +252,19 @@ _BETWEEN = r"(?:[^!?;.]|[!?;.]+[^\s!?;.])*[!?;.]*"
 _WORD_GOES_ON = r"(?:[^\x00-\x7F][A-Za-z\x{80}-\x{10FFFF}]*)?"  # a cue's own repetitions end with ASCII's letters
 _CUED = rf"(?:{PHONE_CUE_START}{_WORD_GOES_ON}(?:[^A-Za-z]{_BETWEEN})?|(?:{UNSPACED_CUE})\.?{_BETWEEN}){_WEAK}"
 _FOLLOWED = rf"[0-9](?:[ ().\t/-]{{0,3}}[0-9]){{7}}{_EXTENSION}{FOLLOWING}"  # such a cue is loose: eight digits
-PHONE = Finder(
-    "PHONE",
-    (
-        Gate((_SHORT_PLUS,), near=True),
-        Gate((f"{_OPEN}(?:{unite(_SHAPED)})",), "numbers", near=True),
-        Gate((_WEAK, PHONE_CUE, _CUED), near=True),
-        Gate((_WEAK, _FOLLOWED), near=True),
+FINDERS = (
+    Finder(
+        "PHONE",
+        (Gate((_SHORT_PLUS,), near=True), Gate((f"{_OPEN}(?:{unite(_SHAPED)})",), "numbers", near=True)),
+        _find_shaped,
     ),
-    _find_phones,
+    Finder(
+        "PHONE",
+        (
+            Gate((_WEAK, PHONE_CUE, _CUED), near=True),
+            Gate((_WEAK, PHONE_CUE, _FOLLOWED), near=True),  # every word that follows is a cue, too
+        ),
+        _find_cued,
+        beside=True,
+    ),
 )

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from flytewheel.curation.pii import gate, nationals, patterns, phones, secrets, tokens
 from flytewheel.curation.pii.rules import Finder, Span
@@ -34,7 +35,7 @@ FINDERS: tuple[Finder, ...] = (
     nationals.NATIONAL_ID,
     patterns.MAC,
     patterns.IP,
-    phones.PHONE,
+    *phones.FINDERS,
 )
 KINDS = (*dict.fromkeys(finder.kind for finder in FINDERS), NAME)
 
@@ -95,11 +96,16 @@ def make_plans(texts: Sequence[str]) -> dict[str, Plan]:
 
 def _claim(view: str, finders: Sequence[Finder]) -> list[tuple[int, int, str]]:
     """What the finders find, without overlap: the earlier finder's, then the earlier in place, then the longer."""
-    claims = [(rank, start, end) for rank, finder in enumerate(finders) for start, end in finder.find(view)]
+    claims: list[tuple[int, int, int, str]] = []
+    rank = 0
+    for before, finder in zip((None, *finders), finders, strict=False):
+        rank += not (finder.beside and before is not None and before.kind == finder.kind)
+        claims += [(rank, start, -end, finder.kind) for start, end in finder.find(view)]
     taken: list[tuple[int, int, str]] = []
-    for rank, start, end in sorted(claims, key=lambda claim: (claim[0], claim[1], -claim[2])):
+    for _, start, negative, kind in sorted(claims):
+        end = -negative
         if end > start and all(end <= first or last <= start for first, last, _ in taken):
-            taken.append((start, end, finders[rank].kind))
+            taken.append((start, end, kind))
     return sorted(taken)
 
 
@@ -200,17 +206,25 @@ def redact_conversations(
     Returns:
         For each conversation what `redact_conversation` gives.
     """
-    distinct = list(dict.fromkeys(text for texts in conversations for text in texts))
+    changed = redact_changed(conversations, names=names)
+    return [
+        changed[place] if place in changed else (list(texts), Counter()) for place, texts in enumerate(conversations)
+    ]
+
+
+def redact_changed(
+    conversations: Sequence[Sequence[str]], *, names: FindNames | None = None
+) -> dict[int, tuple[list[str], Counter[str]]]:
+    """`redact_conversations` for those in which something is found, by their places: of a hundred it is one."""
+    distinct = list(dict.fromkeys(chain.from_iterable(conversations)))
     plans = make_plans(distinct)
     if names is not None:
         _add_names(distinct, plans, names)
-    results: list[tuple[list[str], Counter[str]]] = []
-    for texts in conversations:
-        if any(text in plans for text in texts):
-            results.append(render([plans.get(text) or Plan(*_split(text)) for text in texts]))
-        else:
-            results.append((list(texts), Counter()))
-    return results
+    return {
+        place: render([plans.get(text) or Plan(*_split(text)) for text in texts])
+        for place, texts in enumerate(conversations)
+        if not plans.keys().isdisjoint(texts)
+    }
 
 
 def _split(text: str) -> tuple[tuple[str, ...], tuple[_Thing, ...]]:

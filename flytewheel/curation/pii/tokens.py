@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 
 from flytewheel.curation.pii.rules import Finder, Gate, Span, compile_rule, unite
 
@@ -94,7 +96,6 @@ _GATES = {
     "eyJ": "eyJrIjoi",
 }
 _STARTS = [core for fixed, core in _FORMS if fixed not in _GATES]
-_BUCKETS = [_STARTS[start : start + 30] for start in range(0, len(_STARTS), 30)]
 
 # (fixed part, what stands before, the key itself)
 _VALUES: tuple[tuple[str, str, str], ...] = (
@@ -108,7 +109,11 @@ _BEARER_VALUE = r"[A-Za-z0-9._~+/-]{16,}=*"
 _BASIC = r"(?i:basic)[ \t]{1,3}"
 _BASIC_VALUE = r"[A-Za-z0-9+/]{7,}={0,2}"
 
-_COMPILED = tuple((fixed, compile_rule(core, _BEFORE, _AFTER)) for fixed, core in _FORMS)
+# By a sign in the fixed part, else its first letter: most texts lack most of these.
+_MARKED: dict[str, list[tuple[str, re.Pattern[str]]]] = defaultdict(list)
+for _fixed, _core in _FORMS:
+    _mark = next((sign for sign in "~:=_./-" if sign in _fixed), _fixed[0])
+    _MARKED[_mark].append((_fixed, compile_rule(_core, _BEFORE, _AFTER)))
 _COMPILED_VALUES = tuple((fixed, re.compile(f"{lead}({value})")) for fixed, lead, value in _VALUES)
 _AUTHORIZED = re.compile(f"(?<![A-Za-z0-9_])(?:{_BEARER}({_BEARER_VALUE})|{_BASIC}({_BASIC_VALUE}))", re.ASCII)
 
@@ -137,7 +142,7 @@ def _find_jwts(view: str) -> Iterator[Span]:
 
 
 def _find_keys(view: str) -> Iterator[Span]:
-    for fixed, rule in _COMPILED:
+    for fixed, rule in chain.from_iterable(forms for mark, forms in _MARKED.items() if mark in view):
         if fixed in view:
             for found in rule.finditer(view):
                 if _is_mixed(found.group()[len(fixed) :] if found.group().startswith(fixed) else found.group()):
@@ -174,14 +179,10 @@ def _is_basic(value: str) -> bool:
 
 FINDERS = (
     Finder("PRIVATE_KEY", (Gate((_PRIVATE_KEY,), "words"),), _find_private_keys, digits=False),
-    Finder("JWT", (Gate((_JWT,)),), _find_jwts),
+    Finder("JWT", (Gate((_JWT,), "keys"),), _find_jwts),
     Finder(
         "API_KEY",
-        (
-            *(Gate((unite(cores),)) for cores in _BUCKETS),
-            *(Gate((core,)) for core in _GATES.values()),
-            Gate((unite([lead + value for _, lead, value in _VALUES]),)),
-        ),
+        (Gate((unite([*_STARTS, *_GATES.values(), *(lead + value for _, lead, value in _VALUES)]),), "keys"),),
         _find_keys,
     ),
     Finder(

@@ -11,18 +11,22 @@ import binascii
 import codecs
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
+
+import polars as pl
+
+from flytewheel.curation.screens.rule import touch
 
 _ROT = ("vtaber", "qvfertneq", "sbetrg", "cerivbhf", "vafgehpgvba", "flfgrz cebzcg")
 _MIRRORED = ("snoitcurtsni", "erongi", "dragersid", "tpmorp metsys")
-# Of a folded text: what `decode` can undo has one of these, or one of `list_runs`, which RUN finds in the text itself.
+# Of a folded text: what `decode` can undo has one of these, or one of `list_runs`, which _RUN finds in the text itself.
 GATE = (
     r"%20[a-z0-9]+%20|(?:%[2-7][0-9a-f]){4}|[a-z]\+[a-z]+\+[a-z]+\+[a-z]|&#x?[0-9a-f]{2,5};|"
     r"(?:\\u00[2-7][0-9a-f]){3}|(?:\\x[2-7][0-9a-f]){3}|(?:[2-7][0-9a-f][ ,]+){8}|base64|b64|decode|"
 ) + "|".join((*_ROT, *_MIRRORED))
-RUN = r"[A-Za-z0-9+/_-]{24,}={0,2}"
-_ENCODED = re.compile(RUN)
+_RUN = r"[A-Za-z0-9+/_-]{24,}={0,2}"
+_ENCODED = re.compile(_RUN)
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}){16,}")
 _SPACED_HEX = re.compile(r"(?:[2-7][0-9a-fA-F][ ,]+){8,}[2-7][0-9a-fA-F]")
 _ESCAPE = re.compile(r"\\(?:u00|x)([2-7][0-9a-fA-F])")
@@ -31,8 +35,8 @@ _BREAK = re.compile(r"[\s\"'+,;|.-]+")
 _PERCENT = re.compile(r"%20[a-z0-9]+%20|(?:%[2-7][0-9a-f]){4}|[a-z]\+[a-z]+\+[a-z]+\+[a-z]")
 _ENTITY = re.compile(r"&#x?[0-9a-f]{2,5};")
 _ESCAPES = re.compile(r"(?:\\u00[2-7][0-9a-f]){3}|(?:\\x[2-7][0-9a-f]){3}")
-_ROT = ("vtaber", "qvfertneq", "sbetrg", "cerivbhf", "vafgehpgvba", "flfgrz cebzcg")
-_MIRRORED = ("snoitcurtsni", "erongi", "dragersid", "tpmorp metsys")
+# Where `may_encode` says yes: of 24 letters with a capital, twelve stand before or behind it.
+_MAY_RUN = r"[A-Z][A-Za-z0-9+/_-]{12}|[A-Za-z0-9+/_-]{12}[A-Z]|[0-9+/_-]{24}|[0-9a-f]{32}"
 STARTS = 8  # words at which a split run may begin
 
 
@@ -44,6 +48,14 @@ def list_runs(text: str) -> list[str]:
 def may_encode(run: str) -> bool:
     """Base64 of a text has capitals: a run of 24 has none once in 10^5 times."""
     return not run.islower() or _HEX.fullmatch(run) is not None
+
+
+def find_runs(texts: Sequence[str]) -> list[int]:
+    """Which of the texts hold a run of `list_runs`."""
+    column = pl.Series(texts, dtype=pl.String)
+    rows = touch(column, (_MAY_RUN,))
+    runs = column.gather(rows).str.extract_all(_RUN).to_list()
+    return [row for row, found in zip(rows.to_list(), runs, strict=True) if any(map(may_encode, found))]
 
 
 def decode(text: str, plain: str) -> Iterator[str]:

@@ -5,6 +5,8 @@ Beside `instructions`, which has the plain orders. Written as `spelling.write_ph
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _MODEL = "ai|llm|assistant|chatbot|language model|model|bot|gpt|chatgpt|[a-z]*gpt|agent|machine|robot"
 _LIMITS = (
     "(?:content |safety |ethical |moral |usage )?(?:policy|policies|rules|restrictions?|filters?|limitations?|"
@@ -195,6 +197,7 @@ SLIPPED = (
 )
 
 
+@lru_cache(maxsize=1 << 14)
 def mend(word: str) -> str:
     """The key word that `word` (small letters) is one slip away from, else `word`."""
     if word in _REAL:

@@ -8,10 +8,12 @@ once more without the harmless phrases of `_HARMLESS`.
 
 from __future__ import annotations
 
-import re
-import unicodedata
+from collections.abc import Iterable, Sequence
 
-from flytewheel.curation.screens.spelling import END, MENTION, START, fold, loosen, spell, write_phrases
+import polars as pl
+
+from flytewheel.curation.screens.rule import Rule, ScriptRule
+from flytewheel.curation.screens.spelling import END, MENTION, START, fold, spell, write_phrases
 from flytewheel.curation.screens.tongues import INSULTS, INSULTS_OTHER_SCRIPTS
 
 _YOU = r"(?:you|u|ya|your self|yourself|urself)"
@@ -214,7 +216,7 @@ _WORDS = (
     rf"(?:{_PEOPLE}|america|infidels)|(?:{_PEOPLE}) (?:can't|cannot|can not) (?:code|drive|think)",
 )
 # What operators, sailors and historians write; each whole words, blotted out before a second look.
-_HARMLESS = re.compile(
+_HARMLESS = (
     START
     + "(?:"
     + MENTION
@@ -255,12 +257,14 @@ _HARMLESS = re.compile(
 )
 
 _ALONE = r"(?:^|[\n.!?])[ \t]*(?:drop dead|get cancer|get lost)(?:$|[.!,\n])"
-PATTERN = f"{_ALONE}|{START}(?:{write_phrases((*_SPELLED, *_WORDS, *INSULTS))}){END}"
-_TOXIC = re.compile(PATTERN)
-_OTHER_SCRIPT = re.compile("[\u0370-\u1cff\u3040-\ud7ff]")
-_PATTERN_OTHER = "|".join(unicodedata.normalize("NFC", phrase) for phrase in INSULTS_OTHER_SCRIPTS)
-_TOXIC_OTHER = re.compile(_PATTERN_OTHER)
-GATE_OTHER = loosen(_PATTERN_OTHER)
+
+
+def _bound(phrases: Iterable[str]) -> str:
+    return f"{START}(?:{write_phrases(phrases)}){END}"
+
+
+RULE = Rule((f"{_ALONE}|{_bound((*_SPELLED, *INSULTS))}", _bound(_WORDS)), _HARMLESS)
+_OTHER_RULE = ScriptRule(INSULTS_OTHER_SCRIPTS)
 
 
 def find_toxicity(text: str) -> str | None:
@@ -270,11 +274,14 @@ def find_toxicity(text: str) -> str | None:
 
 def find_toxicity_in(plain: str) -> str | None:
     """`find_toxicity` for a text that is folded already."""
-    plain = plain.rstrip("\n")  # before which Python's `$` matches, and Rust's does not
-    found = _TOXIC.search(plain)
-    if found is not None:
-        # Same length, so that no two words meet that did not.
-        found = _TOXIC.search(_HARMLESS.sub(lambda harmless: "\x00" * len(harmless.group()), plain))
-    if found is None and _OTHER_SCRIPT.search(plain):
-        found = _TOXIC_OTHER.search(plain)
-    return found.group().strip() if found else None
+    return RULE.search(plain) or _OTHER_RULE.search(plain)
+
+
+def find_toxic(column: pl.Series, foreign: Sequence[int]) -> set[int]:
+    """The rows in which `find_toxicity_in` finds something.
+
+    Args:
+        column: Folded texts (`rule.to_column`).
+        foreign: The rows that are not ASCII.
+    """
+    return RULE.search_many(column) | _OTHER_RULE.search_many(column, foreign)
