@@ -59,11 +59,15 @@ def screen_interactions(
             tally.drop(f"answer {reason}", item.interaction.response)
         else:
             fit.append(item)
-    asked = screen_abuse([_join_question(item) for item in fit], spec)
-    answered = screen_abuse([item.interaction.response for item in fit], spec)
-    rested = screen_abuse([item.interaction.context or "" for item in fit], spec)
+    # In one call: each expression costs a start, however many texts it is asked about.
+    texts = [
+        text
+        for item in fit
+        for text in (_join_question(item), item.interaction.response, item.interaction.context or "")
+    ]
+    abuse = iter(screen_abuse(texts, spec))
     kept = []
-    for item, question, answer, context in zip(fit, asked, answered, rested, strict=True):
+    for item, question, answer, context in zip(fit, abuse, abuse, abuse, strict=True):
         if question:
             tally.drop(f"{question} in question", item.interaction.query)
         elif fault := answer or context:
