@@ -37,7 +37,7 @@ from flytewheel.errors import DatasetError
 if TYPE_CHECKING:
     import polars as pl
 
-FORMAT = "fingerprints-1"  # raised where the same prompts would give other arrays
+FORMAT = "fingerprints-2"  # raised where the same prompts would give other arrays
 _SEEDS = (0x5EED, 0xBACC)
 _COMPARED_AT_ONCE = 1 << 16
 _KEY = np.dtype(">u8")

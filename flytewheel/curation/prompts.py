@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 
+from flytewheel.curation.whitespace import squeeze_chunks
 from flytewheel.records import Message
 
 _WIDE = "぀-ヿ㐀-鿿가-힯"  # scripts without spaces: each sign is a word
 _WORD = re.compile(rf"[{_WIDE}]|[^\W{_WIDE}]+")
 _ASCII_WORDS = "".join(chr(code).lower() if _WORD.fullmatch(chr(code)) else " " for code in range(128))
+_ASCII_TABLE = _ASCII_WORDS.encode("ascii") + bytes(128)
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,16 @@ def normalise(text: str) -> str:
 def normalise_all(texts: Sequence[str]) -> list[str]:
     """`normalise` of each; equal texts are computed once and come back as one object."""
     known = dict.fromkeys(texts, "")
-    for text in known:
-        if text.isascii():
-            known[text] = " ".join(text.translate(_ASCII_WORDS).split())
-        else:
-            known[text] = normalise(text)
+    distinct = list(known)
+    for start, pieces, _ in squeeze_chunks(distinct, _ASCII_TABLE):
+        for text, piece in zip(distinct[start : start + len(pieces)], pieces, strict=True):
+            known[text] = piece.decode("ascii") if text.isascii() else normalise(text)
     return [known[text] for text in texts]
+
+
+def spread_words(texts: Sequence[str]) -> list[str]:
+    """Texts with the words of `normalise`, but white space of any kind and length between them and around."""
+    return [text.translate(_ASCII_WORDS) if text.isascii() else normalise(text) for text in texts]
 
 
 def digest_prompt(query: str, background: str) -> bytes:

@@ -21,6 +21,7 @@ UInts: TypeAlias = npt.NDArray[np.uint64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
+Letters: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
 
 SHINGLE_WORDS = 3
 HASH_BITS = 48
@@ -28,12 +29,23 @@ _CHUNK_ROWS = 1 << (64 - HASH_BITS)
 _CHUNK_LETTERS = 1 << 17  # in the cache: 2^20 took twice the time
 _CHUNK_SHINGLES = 1 << 20
 _ROW_SHIFT = np.uint64(HASH_BITS)
+CUT_BITS = np.uint64(64 - HASH_BITS)  # that hashes of 64 bits lose
 _HASH_MASK = np.uint64((1 << HASH_BITS) - 1)
-_LONGEST = 1 << 16  # letters after which a word's powers repeat
+_LONGEST = 1 << 18  # letters of a chunk whose powers are at hand
 _FIRST_SOLITARY = 0x3040  # where kana, Han and Hangul begin
 _BASE = 0x9E3779B97F4A7C15
+_INVERSE = pow(_BASE, -1, 1 << 64)
 _FACTORS = tuple(np.uint64(odd) for odd in (0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB))
-_POWERS = np.multiply.accumulate(np.full(_LONGEST, _BASE, dtype=np.uint64))
+
+
+def _raise(base: int, count: int) -> UInts:
+    """The powers of `base` from 0 to `count`."""
+    factors = np.full(count + 1, base, dtype=np.uint64)
+    factors[0] = 1
+    return np.asarray(np.multiply.accumulate(factors), dtype=np.uint64)
+
+
+_POWERS, _INVERSES = _raise(_BASE, _LONGEST), _raise(_INVERSE, _LONGEST)
 
 
 @dataclass(frozen=True)
@@ -62,13 +74,28 @@ class Shingles:
 class Words:
     """Hashes of the words of texts, one after the other; `offsets` as in `Shingles`.
 
-    `numeric` words have a digit; `solitary` ones are one sign of a script without spaces.
+    `starts` are their places in `letters`, the code points of all texts; `sizes` are in letters.
     """
 
     hashes: UInts
-    numeric: Bools
-    solitary: Bools
     offsets: Ints
+    letters: Letters
+    starts: Ints
+    sizes: Ints
+
+    @property
+    def numeric(self) -> Bools:
+        """Words that have a digit, of whatever script."""
+        digit = _find_digits(self.letters)
+        digit[1:] &= ~digit[:-1]  # of "2026" the first: searching costs more than all the rest
+        numeric = np.zeros(len(self.starts), dtype=np.bool_)
+        numeric[np.searchsorted(self.starts, np.flatnonzero(digit), side="right") - 1] = True
+        return numeric
+
+    @property
+    def solitary(self) -> Bools:
+        """Words that are one sign of a script without spaces."""
+        return np.asarray((self.sizes == 1) & (self.letters[self.starts] >= _FIRST_SOLITARY), dtype=np.bool_)
 
 
 def shingle(texts: Sequence[str]) -> Shingles:
@@ -77,7 +104,7 @@ def shingle(texts: Sequence[str]) -> Shingles:
     Args:
         texts: normalised, n of them.
     """
-    return shingle_words(*(hash_words(texts[start:stop]) for start, stop in _cut(_measure(texts), _CHUNK_LETTERS)))
+    return shingle_words(*(hash_words(texts[start:stop]) for start, stop in cut(measure_texts(texts), _CHUNK_LETTERS)))
 
 
 def shingle_words(*chunks: Words) -> Shingles:
@@ -90,38 +117,47 @@ def shingle_words(*chunks: Words) -> Shingles:
 
 def hash_chunks(texts: Sequence[str]) -> Iterator[Words]:
     """Hashes the words of `texts`, in chunks that keep memory flat."""
-    for start, stop in _cut(_measure(texts), _CHUNK_LETTERS):
+    for start, stop in cut(measure_texts(texts), _CHUNK_LETTERS):
         yield hash_words(texts[start:stop])
 
 
 def hash_words(texts: Sequence[str]) -> Words:
-    """Hashes every word of normalised texts and marks those with a digit in them."""
+    """Hashes every word of texts; any white space of ASCII stands between them.
+
+    A letter is weighed by its place in the chunk, so that no places in words are needed; the sum is then divided by
+    the power that the place of the word gave it: odd numbers have an inverse modulo 2^64.
+    """
     joined = "\n".join(texts) + "\n" if texts else ""
-    letters: npt.NDArray[np.uint8] | npt.NDArray[np.uint32]
+    letters: Letters
     if joined.isascii():
         letters = np.frombuffer(joined.encode("ascii"), dtype=np.uint8)
-        digit = (letters >= ord("0")) & (letters <= ord("9"))
     else:
         letters = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        digit = np.isin(letters, [code for code in np.unique(letters).tolist() if chr(code).isdigit()])
     filled = letters > ord(" ")
-    before = np.concatenate([np.zeros(1, dtype=np.bool_), filled[:-1]])
-    starts = np.flatnonzero(filled & ~before)
-    text_ends = np.cumsum(_measure(texts) + 1)
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.searchsorted(starts, text_ends)]).astype(np.int64)
-    if not len(starts):
-        nothing = np.zeros(0, dtype=np.bool_)
-        return Words(np.zeros(0, dtype=np.uint64), nothing, nothing, offsets)
-    stops = np.flatnonzero(before & ~filled)
-    spans = np.diff(np.append(starts, len(letters)))
-    places = np.arange(starts[0], len(letters)) - np.repeat(starts, spans)
-    weighed = letters[starts[0] :].astype(np.uint64)
-    weighed *= _POWERS[places & (_LONGEST - 1)]
-    weighed *= filled[starts[0] :]
-    sums = np.add.reduceat(weighed, starts - starts[0])
-    hashes = mix(sums + (stops - starts).astype(np.uint64) * _FACTORS[0])
-    solitary = (stops - starts == 1) & (letters[starts] >= _FIRST_SOLITARY)
-    return Words(hashes, np.logical_or.reduceat(digit, starts), solitary, offsets)
+    starts, stops = find_words(filled)
+    sizes = stops - starts
+    powers, inverses = _POWERS, _INVERSES
+    if len(letters) >= len(powers):  # a text too long to share a chunk
+        powers, inverses = _raise(_BASE, len(letters)), _raise(_INVERSE, len(letters))
+    weighed = (letters * filled) * powers[1 : len(letters) + 1]
+    sums = np.add.reduceat(weighed, starts) if len(starts) else np.zeros(0, dtype=np.uint64)
+    hashes = mix(sums * inverses[starts] + sizes.astype(np.uint64) * _FACTORS[0])
+    return Words(hashes, count_words(texts, starts), letters, starts, sizes)
+
+
+def count_words(texts: Sequence[str], starts: Ints) -> Ints:
+    """Offsets of the words of each text, of words that start at `starts` in all texts with one blank behind each."""
+    ends = np.searchsorted(starts, np.cumsum(measure_texts(texts) + 1))
+    return np.concatenate([np.zeros(1, dtype=np.int64), ends])
+
+
+def find_words(filled: Bools) -> tuple[Ints, Ints]:
+    """Where words start and where they stop, of letters that are `filled` or blank; the last letter must be blank."""
+    edges = np.empty(len(filled), dtype=np.bool_)
+    edges[:1] = filled[:1]
+    np.not_equal(filled[1:], filled[:-1], out=edges[1:])
+    places = np.flatnonzero(edges)
+    return places[::2], places[1::2]
 
 
 def hash_numbers(words: Words) -> tuple[UInts, UInts]:
@@ -135,17 +171,16 @@ def hash_numbers(words: Words) -> tuple[UInts, UInts]:
     counts = np.diff(offsets)
     # How many numeric words of the same text come behind each.
     behind = np.repeat(offsets[1:], counts) - np.arange(len(places)) - 1
-    powers = np.concatenate([np.ones(1, dtype=np.uint64), _POWERS])
-    terms = mix(words.hashes[places]) * powers[behind % _LONGEST]
+    terms = mix(words.hashes[places]) * _POWERS[behind % _LONGEST]
     totals = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(terms, dtype=np.uint64)])
-    return totals[offsets[1:]] - totals[offsets[:-1]], powers[counts % _LONGEST]
+    return totals[offsets[1:]] - totals[offsets[:-1]], _POWERS[counts % _LONGEST]
 
 
 def measure_jaccard(one: Shingles, other: Shingles) -> Floats:
     """Jaccard similarity of row i of `one` and row i of `other`, in [0, 1]; 1 where both are empty."""
     sizes = one.sizes + other.sizes
     shared = np.zeros(len(sizes), dtype=np.int64)
-    for start, stop in _cut(sizes, _CHUNK_SHINGLES):
+    for start, stop in cut(sizes, _CHUNK_SHINGLES):
         left, right = _label(one, start, stop), _label(other, start, stop)
         both = np.concatenate([left, right])
         both.sort(kind="stable")  # two sorted runs: one merge
@@ -158,11 +193,13 @@ def measure_jaccard(one: Shingles, other: Shingles) -> Floats:
 def mix(values: UInts) -> UInts:
     """The finaliser of splitmix64 (Steele, Lea and Flood 2014): every bit of the input moves every bit out."""
     values = values + np.uint64(_BASE)
-    values ^= values >> np.uint64(30)
+    # One array for what is shifted: with a fresh one each, libc gave memory back and fetched it, 20 times the cost.
+    shifted = values >> np.uint64(30)
+    values ^= shifted
     values *= np.uint64(0xBF58476D1CE4E5B9)
-    values ^= values >> np.uint64(27)
+    values ^= np.right_shift(values, np.uint64(27), out=shifted)
     values *= np.uint64(0x94D049BB133111EB)
-    values ^= values >> np.uint64(31)
+    values ^= np.right_shift(values, np.uint64(31), out=shifted)
     return values
 
 
@@ -190,13 +227,26 @@ def _shingle_chunk(words: Words) -> tuple[UInts, Ints]:
             ]
         )
     )
-    labels = np.concatenate([row_of[full], single, double]).astype(np.uint64)
-    keyed = (labels << _ROW_SHIFT) | (hashes >> np.uint64(64 - HASH_BITS))
-    keyed.sort()
-    if len(keyed):
-        keyed = keyed[np.concatenate([np.ones(1, dtype=np.bool_), keyed[1:] != keyed[:-1]])]
-    sizes = np.bincount((keyed >> _ROW_SHIFT).astype(np.int64), minlength=rows).astype(np.int64)
-    return keyed & _HASH_MASK, sizes
+    keyed = keep_distinct(label_rows(np.concatenate([row_of[full], single, double]), hashes >> CUT_BITS))
+    return keyed & _HASH_MASK, np.bincount(read_labels(keyed), minlength=rows).astype(np.int64)
+
+
+def label_rows(rows: Ints, values: UInts) -> UInts:
+    """The low 48 bits of `values`, each behind its row, of which there are at most 65,536."""
+    return (rows.astype(np.uint64) << _ROW_SHIFT) | (values & _HASH_MASK)
+
+
+def read_labels(keyed: UInts) -> Ints:
+    """The rows of what `label_rows` gave."""
+    return (keyed >> _ROW_SHIFT).astype(np.int64)
+
+
+def keep_distinct(values: UInts) -> UInts:
+    """Sorted, each once; the array that is given is sorted, too."""
+    values.sort()
+    fresh = np.ones(len(values), dtype=np.bool_)
+    np.not_equal(values[1:], values[:-1], out=fresh[1:])
+    return values[fresh]
 
 
 def _label(shingles: Shingles, start: int, stop: int) -> UInts:
@@ -205,11 +255,11 @@ def _label(shingles: Shingles, start: int, stop: int) -> UInts:
     return (rows << _ROW_SHIFT) | shingles.values[first:last]
 
 
-def _measure(texts: Sequence[str]) -> Ints:
+def measure_texts(texts: Sequence[str]) -> Ints:
     return np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
 
 
-def _cut(sizes: Ints, limit: int) -> Iterator[tuple[int, int]]:
+def cut(sizes: Ints, limit: int) -> Iterator[tuple[int, int]]:
     """Ranges of rows whose sizes add up to about `limit`, of at most 65,536 rows and at least one."""
     ends = np.cumsum(sizes)
     start = 0
@@ -218,3 +268,13 @@ def _cut(sizes: Ints, limit: int) -> Iterator[tuple[int, int]]:
         stop = min(max(int(np.searchsorted(ends, reach, side="right")), start + 1), start + _CHUNK_ROWS)
         yield start, stop
         start = stop
+
+
+def _find_digits(letters: Letters) -> Bools:
+    if letters.dtype == np.uint8:
+        return np.asarray((letters - np.uint8(ord("0"))) < 10, dtype=np.bool_)
+    seen = np.zeros(int(letters.max(initial=0)) + 1, dtype=np.bool_)
+    seen[letters] = True
+    codes = np.flatnonzero(seen)
+    seen[codes] = [chr(code).isdigit() for code in codes.tolist()]
+    return np.asarray(seen[letters], dtype=np.bool_)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flytewheel.curation import shingles as module
-from flytewheel.curation.prompts import PromptText, describe_prompt, normalise, normalise_all
+from flytewheel.curation.prompts import PromptText, describe_prompt, normalise, normalise_all, spread_words
 from flytewheel.curation.shingles import Shingles, hash_numbers, hash_words, measure_jaccard, mix, shingle
 from flytewheel.records import build_prompt
 
@@ -139,6 +139,41 @@ def test_numbers_in_another_order_are_others() -> None:
     assert sums[0] == sums[2]
     assert len(set(sums.tolist())) == 5
     assert sums[4] == 0
+
+
+def hash_slowly(word: str) -> int:
+    """A polynomial of code points and the length, mixed; see the module's text."""
+    base, total = 0x9E3779B97F4A7C15, 0
+    for letter in reversed(word):
+        total = (total + ord(letter)) * base % 2**64
+    total = (total + len(word) * 0xD6E8FEB86659FD93) % 2**64
+    return int(mix(np.array([total], dtype=np.uint64))[0])
+
+
+@given(TEXTS)
+def test_words_are_hashed_as_their_polynomial(texts: list[str]) -> None:
+    texts = normalise_all(texts)
+    found = hash_words(texts)
+    words = [word for text in texts for word in text.split()]
+    assert found.hashes.tolist() == [hash_slowly(word) for word in words]
+    assert found.numeric.tolist() == [any(letter.isdigit() for letter in word) for word in words]
+    assert found.sizes.tolist() == [len(word) for word in words]
+    assert np.diff(found.offsets).tolist() == [len(text.split()) for text in texts]
+
+
+def test_a_word_longer_than_a_chunk_is_hashed_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["é short", "x" * 1000, f"{'y' * 700} é1"]
+    whole = hash_words(texts)
+    assert whole.hashes.tolist() == [hash_slowly(word) for word in " ".join(texts).split()]
+    for name in ("_POWERS", "_INVERSES"):
+        monkeypatch.setattr(module, name, getattr(module, name)[:1000])
+    assert np.array_equal(whole.hashes, hash_words(texts).hashes)
+
+
+@given(TEXTS)
+def test_spread_words_are_those_of_normalising(texts: list[str]) -> None:
+    assert [text.split() for text in spread_words(texts)] == [normalise(text).split() for text in texts]
+    assert np.array_equal(hash_words(spread_words(texts)).hashes, hash_words(normalise_all(texts)).hashes)
 
 
 def test_hashes_are_the_same_everywhere() -> None:
