@@ -1,92 +1,85 @@
 """Writes what later steps decide by: an interaction's reward, quality, keys and texts, its votes, its session.
 
-Answers are compared by a 64-bit key of their text (BLAKE2b), white space aside. An interaction that nobody reacted to
-is kept only as a turn of a session of several, with no reward: it shows nothing by itself, but a trajectory holds it.
+What can be is worked out for all rows at once, and what few rows have only for those. An interaction that nobody
+reacted to is kept only as a turn of a session of several, with no reward: it shows nothing by itself, but a trajectory
+holds it. Tables are Arrow files: they are read once or twice and thrown away, and Parquet costs twice as much to write.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
+import numpy.typing as npt
+import polars as pl
 
 from flytewheel.curation.events import Reviewed, mask_names
 from flytewheel.curation.fingerprints import fingerprint_prompts
+from flytewheel.curation.grounding import find_grounded
+from flytewheel.curation.keys import key_texts
 from flytewheel.curation.ledger import Tally
 from flytewheel.curation.prompts import join_prompt, normalise_all
-from flytewheel.curation.score import (
-    CORRECTION_REWARD,
-    RewardLike,
-    ScoreRewards,
-    list_context_words,
-    measure_quality,
-    uses_context,
-)
-from flytewheel.curation.screening import identify_text
+from flytewheel.curation.reactions import find_duel, find_sign, find_written, note_events
+from flytewheel.curation.score import CORRECTION_REWARD, RewardLike, ScoreRewards, measure_quality
+from flytewheel.curation.shingles import Ints
 from flytewheel.dataset import Step
-from flytewheel.recipe import BaseModelSpec, CurationSpec, FeedbackSpec
-from flytewheel.records import EXPLICIT_TYPES, FeedbackEvent, FeedbackType, build_prompt
+from flytewheel.recipe import BaseModelSpec, CurationSpec, FeedbackSpec, QualityWeights
+from flytewheel.records import EXPLICIT_TYPES, FeedbackEvent, Interaction, Message, build_prompt
+
+Column: TypeAlias = Sequence[Any] | npt.NDArray[Any] | pl.Series
 
 COPIED_WORDS = 5  # shorter comments ("wrong", "thanks!") are alike without being copied
 
-ROWS, VOTES, PROMPTS = "rows.parquet", "votes.parquet", "prompts"
+ROWS, VOTES, PROMPTS = "rows.arrow", "votes.arrow", "prompts"
 
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # of years 1 to 9999, UTC
-_TURN = pa.struct([("role", pa.string()), ("content", pa.string())])
+_TURN = pl.Struct({"role": pl.String, "content": pl.String})
 _ROW_SCHEMA: dict[str, Any] = {
-    "id": pa.string(),
-    "user": pa.string(),
-    "session": pa.string(),
-    "time_us": pa.int64(),
-    "topic": pa.string(),
-    "before": pa.list_(_TURN),
-    "query": pa.string(),
-    "words": pa.string(),  # the query, normalised
-    "background": pa.string(),  # what stands before it, normalised
-    "response": pa.string(),
-    "response_words": pa.int64(),
-    "response_key": pa.uint64(),
-    "correction": pa.string(),
-    "correction_source": pa.string(),  # correction | edit
-    "correction_key": pa.uint64(),
-    "written_event": pa.string(),  # that brought the correction
-    "other": pa.string(),  # the other answer of a duel
-    "other_key": pa.uint64(),
-    "other_preferred": pa.bool_(),
-    "duel_event": pa.string(),
-    "explicit": pa.float64(),
-    "implicit": pa.float64(),
-    "total": pa.float64(),
-    "quality": pa.float64(),
-    "correction_quality": pa.float64(),
-    "context_used": pa.bool_(),
-    "session_s": pa.float64(),
-    "surprise": pa.float64(),
-    "event_ids": pa.list_(pa.string()),
-    "heard": pa.string(),  # the events without texts, for scoring again without some of them
+    "id": pl.String,
+    "user": pl.String,
+    "session": pl.String,
+    "time_us": pl.Int64,
+    "topic": pl.String,
+    "before": pl.List(_TURN),
+    "query": pl.String,
+    "words": pl.String,  # the query, normalised
+    "background": pl.String,  # what stands before it, normalised
+    "response": pl.String,
+    "response_words": pl.Int64,
+    "response_key": pl.UInt64,
+    "correction": pl.String,
+    "correction_source": pl.String,  # correction | edit
+    "correction_key": pl.UInt64,
+    "written_event": pl.String,  # that brought the correction
+    "other": pl.String,  # the other answer of a duel
+    "other_key": pl.UInt64,
+    "other_preferred": pl.Boolean,
+    "duel_event": pl.String,
+    "explicit": pl.Float64,
+    "implicit": pl.Float64,
+    "total": pl.Float64,
+    "quality": pl.Float64,
+    "correction_quality": pl.Float64,
+    "context_used": pl.Boolean,
+    "session_s": pl.Float64,
+    "surprise": pl.Float64,
+    "event_ids": pl.List(pl.String),
+    "heard": pl.String,  # the events without texts, for scoring again without some of them
 }
 _VOTE_SCHEMA: dict[str, Any] = {
-    "row": pa.int64(),
-    "event_id": pa.string(),
-    "sign": pa.int8(),
-    "explicit": pa.bool_(),
-    "time_us": pa.int64(),
-    "account_age_s": pa.float64(),
-    "said_key": pa.uint64(),  # of a comment or correction that is long enough to be copied
-    "comment": pa.string(),
+    "row": pl.Int64,
+    "event_id": pl.String,
+    "sign": pl.Int8,
+    "explicit": pl.Boolean,
+    "time_us": pl.Int64,
+    "account_age_s": pl.Float64,
+    "said_key": pl.UInt64,  # of a comment or correction that is long enough to be copied
+    "comment": pl.String,
 }
-
-
-def key_text(text: str) -> int:
-    """The 64-bit key of an answer's text."""
-    return int.from_bytes(hashlib.blake2b(identify_text(text).encode(errors="replace"), digest_size=8).digest())
 
 
 def write_features(
@@ -100,183 +93,185 @@ def write_features(
 ) -> Step:
     """Writes the files of one bucket (see `prepare`); returns the step `score`."""
     tally = Tally("score", len(reviewed))
-    turns = Counter((item.interaction.user_id, item.interaction.session_id) for item in reviewed)
-    rows: dict[str, list[Any]] = {name: [] for name in _ROW_SCHEMA}
-    votes: dict[str, list[Any]] = {name: [] for name in _VOTE_SCHEMA}
-    contexts = _ContextWords()
-    prepared: list[tuple[Reviewed, RewardLike]] = []
+    kept: list[Reviewed] = []
+    rewards: list[RewardLike] = []
+    turns: Counter[tuple[str, str | None]] | None = None
     for item in reviewed:
         reward = score_rewards(item.events, feedback, session_duration_s=item.session_s)
         if reward.total is None:
-            tally.drop("no reaction", item.interaction.query)
-            session = item.interaction.session_id
-            if session is None or turns[item.interaction.user_id, session] < 2:
+            one = item.interaction
+            tally.drop("no reaction", one.query)
+            turns = turns or Counter((item.interaction.user_id, item.interaction.session_id) for item in reviewed)
+            if one.session_id is None or turns[one.user_id, one.session_id] < 2:
                 continue
-        prepared.append((item, reward))
-    users = mask_names(item.interaction.user_id for item, _ in prepared)
-    texts = normalise_all([item.interaction.response for item, _ in prepared])
-    words = normalise_all([item.interaction.query for item, _ in prepared])
-    asked = [
-        build_prompt(
-            item.interaction.query,
-            system=base.system_prompt,
-            context=item.interaction.context,
-            history=item.interaction.history,
-        )
-        for item, _ in prepared
-    ]
-    backgrounds = normalise_all([join_prompt(prompt, base.system_prompt)[1] for prompt in asked])
-    for place, (item, reward) in enumerate(prepared):
-        one = item.interaction
-        known = contexts.find(one.context)
-        used = uses_context(texts[place], known)
-        written = find_written(item.events) if feedback.enable_explicit else None
-        fix = written.corrected_response if written else None
-        duel = find_duel(item.events) if feedback.enable_explicit else None
-        event_ids = [event.event_id for event in item.events]
-        for name, value in {
-            "id": one.interaction_id,
-            "user": users[one.user_id],
-            "session": one.session_id,
-            "time_us": _microseconds(one.timestamp),
-            "topic": one.topic,
-            "before": [{"role": turn.role, "content": turn.content} for turn in asked[place][:-1]],
-            "query": one.query,
-            "words": words[place],
-            "background": backgrounds[place],
-            "response": one.response,
-            "response_words": len(one.response.split()),
-            "response_key": key_text(one.response),
-            "correction": fix,
-            "correction_source": written.feedback_type.value if written else None,
-            "correction_key": key_text(fix) if fix else None,
-            "written_event": written.event_id if written else None,
-            "duel_event": duel.event_id if duel else None,
-            "other": duel.other_response if duel else None,
-            "other_key": key_text(duel.other_response or "") if duel else None,
-            "other_preferred": duel.preferred == "other" if duel else None,
-            "explicit": reward.explicit,
-            "implicit": reward.implicit,
-            "total": reward.total,
-            "quality": measure_quality(
-                curation.quality, explicit=reward.explicit, implicit=reward.implicit, context_used=used
-            ),
-            "correction_quality": measure_quality(
-                curation.quality,
-                explicit=CORRECTION_REWARD,
-                implicit=None,
-                context_used=bool(known) and uses_context(normalise_all([fix])[0], known),
-            )
-            if fix
-            else None,
-            "context_used": used,
-            "session_s": item.session_s,
-            "surprise": _read_surprise(one.metadata),
-            "event_ids": event_ids,
-            "heard": _note_events(item.events),
-        }.items():
-            rows[name].append(value)
-        created = one.metadata.get("account_created_at")
-        for event in item.events:
-            said = event.comment or event.corrected_response
-            votes["row"].append(place)
-            votes["event_id"].append(event.event_id)
-            votes["sign"].append(find_sign(event))
-            votes["explicit"].append(event.feedback_type in EXPLICIT_TYPES)
-            votes["time_us"].append(_microseconds(event.timestamp))
-            votes["account_age_s"].append(_measure_age(event.metadata.get("account_created_at", created), event))
-            votes["said_key"].append(key_text(said.casefold()) if said and len(said.split()) >= COPIED_WORDS else None)
-            votes["comment"].append(event.comment)
+        kept.append(item)
+        rewards.append(reward)
+    words = normalise_all([item.interaction.query for item in kept])
+    before, background, backgrounds = _list_before([item.interaction for item in kept], base.system_prompt)
+    rows: dict[str, Column] = {"before": before, "words": words, "background": background}
+    rows |= _list_served(kept) | _list_scores(kept, rewards, feedback, curation.quality)
     fingerprint_prompts(words, backgrounds, curation.near_duplicate_similarity).write(out / PROMPTS)
     _write(out / ROWS, rows, _ROW_SCHEMA)
-    _write(out / VOTES, votes, _VOTE_SCHEMA)
+    _write(out / VOTES, _list_votes(kept), _VOTE_SCHEMA)
     return tally.close()
 
 
-def find_written(events: Sequence[FeedbackEvent]) -> FeedbackEvent | None:
-    """The event whose text is the one to learn from: the last correction, else the last edit."""
-    for kind in (FeedbackType.CORRECTION, FeedbackType.EDIT):
-        given = [event for event in events if event.feedback_type is kind and event.corrected_response]
-        if given:
-            return max(given, key=_by_time)
-    return None
-
-
-def find_duel(events: Sequence[FeedbackEvent]) -> FeedbackEvent | None:
-    """The last duel that one answer won."""
-    given = [event for event in events if event.other_response and event.preferred in ("this", "other")]
-    return max(given, key=_by_time) if given else None
-
-
-def find_sign(event: FeedbackEvent) -> int:
-    """The direction of what was said: -1, 0 or 1."""
-    match event.feedback_type:
-        case FeedbackType.THUMBS_UP:
-            return 1
-        case FeedbackType.THUMBS_DOWN | FeedbackType.CORRECTION | FeedbackType.ABANDONMENT:
-            return -1
-        case FeedbackType.RATING:
-            rating = event.rating or 3
-            return (rating > 3) - (rating < 3)
-        case FeedbackType.DUEL:
-            return {"this": 1, "other": -1}.get(event.preferred or "", 0)
-        case _:
-            return 0
-
-
-def read_heard(noted: str) -> list[FeedbackEvent]:
-    """Reads what `rows.parquet` notes of an interaction's events."""
-    return [FeedbackEvent.model_validate(event) for event in orjson.loads(noted)]
-
-
-def _write(path: Path, columns: Mapping[str, list[Any]], schema: Mapping[str, Any]) -> None:
-    # Arrow's own conversion of nested lists takes a tenth of Polars'.
-    arrays = {name: pa.array(columns[name], kind) for name, kind in schema.items()}
-    pq.write_table(pa.table(arrays), path, compression="lz4")
-
-
-class _ContextWords:
-    """Words of contexts; many interactions rest on the same one."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, frozenset[str]] = {}
-
-    def find(self, context: str | None) -> frozenset[str]:
-        if not context:
-            return frozenset()
-        if context not in self._known:
-            self._known[context] = list_context_words(normalise_all([context])[0])
-        return self._known[context]
-
-
-def _by_time(event: FeedbackEvent) -> tuple[datetime, str]:
-    return event.timestamp, event.event_id
-
-
-def _microseconds(at: datetime) -> int:
-    # an offset can put the first and the last day of the calendar outside of it
-    return min(max(round(at.timestamp() * 1_000_000), _FIRST_US), _LAST_US)
-
-
-def _note_events(events: Sequence[FeedbackEvent]) -> str:
-    noted = [
+def _write(path: Path, columns: Mapping[str, Column], schema: Mapping[str, Any]) -> None:
+    pl.DataFrame(
         {
-            "event_id": event.event_id,
-            "interaction_id": event.interaction_id,
-            "user_id": event.user_id,
-            "feedback_type": event.feedback_type.value,
-            "timestamp": event.timestamp,
-            "rating": event.rating,
-            "preferred": event.preferred,
-            "metadata": {
-                name: float(value)  # orjson writes no integer beyond 64 bits
-                for name in ("seconds", "count", "read_s", "expected_s")
-                if isinstance(value := event.metadata.get(name), int | float) and not isinstance(value, bool)
-            },
+            name: given if isinstance(given := columns[name], pl.Series) else pl.Series(name, given, kind)
+            for name, kind in schema.items()
         }
-        for event in events
+    ).write_ipc(path, compression="lz4")
+
+
+def _nest(sizes: Sequence[int], flat: Mapping[str, Sequence[str]], kind: Any) -> pl.Series:
+    """Lists of these sizes of what is strung together in `flat`: of texts, or of structs of several."""
+    # Polars takes nested lists of Python apart at 50 times the cost.
+    held = pl.DataFrame(
+        {"row": np.repeat(np.arange(len(sizes)), sizes), **flat},
+        schema={"row": pl.Int64, **dict.fromkeys(flat, pl.String)},
+    )
+    one = pl.struct(*flat) if isinstance(kind.inner, pl.Struct) else pl.col(*flat)
+    lists = held.group_by("row", maintain_order=True).agg(one.alias("list"))
+    filled = pl.DataFrame({"row": np.arange(len(sizes))}).join(lists, on="row", how="left", maintain_order="left")
+    return filled["list"].cast(kind).fill_null([])
+
+
+def _list_before(ones: Sequence[Interaction], system_prompt: str | None) -> tuple[pl.Series, pl.Series, list[str]]:
+    """Columns of what stands before each query, and of its normalised words, and these once more.
+
+    Most interactions bring no history, and stand behind the same system turn as all with their context.
+    """
+    known: dict[str | None, int] = {}
+    prompts: list[tuple[Message, ...]] = []
+    which = []
+    for one in ones:
+        place = len(prompts) if one.history else known.setdefault(one.context, len(prompts))
+        if place == len(prompts):
+            prompts.append(build_prompt(one.query, system=system_prompt, context=one.context, history=one.history))
+        which.append(place)
+    words = normalise_all([join_prompt(prompt, system_prompt)[1] for prompt in prompts])
+    turns = [turn for prompt in prompts for turn in prompt[:-1]]
+    flat: dict[str, list[str]] = {"role": [turn.role for turn in turns], "content": [turn.content for turn in turns]}
+    before = _nest([len(prompt) - 1 for prompt in prompts], flat, _ROW_SCHEMA["before"])
+    background = pl.Series("background", words, pl.String)
+    # Gathered texts are one text in memory and in the file.
+    return before.gather(which), background.gather(which), [words[place] for place in which]
+
+
+def _list_served(kept: Sequence[Reviewed]) -> dict[str, Column]:
+    """Columns of what was asked and answered, and when, and to whom."""
+    ones = [item.interaction for item in kept]
+    users = mask_names(one.user_id for one in ones)
+    responses = [one.response for one in ones]
+    keys, sizes = key_texts(responses)
+    return {
+        "id": [one.interaction_id for one in ones],
+        "user": [users[one.user_id] for one in ones],
+        "session": [one.session_id for one in ones],
+        "time_us": _list_microseconds([one.timestamp for one in ones]),
+        "topic": [one.topic for one in ones],
+        "query": [one.query for one in ones],
+        "response": responses,
+        "response_words": sizes,
+        "response_key": keys,
+        "session_s": [item.session_s for item in kept],
+        "surprise": [_read_surprise(one.metadata) for one in ones],
+        "event_ids": _nest(
+            [len(item.events) for item in kept],
+            {"event_id": [event.event_id for item in kept for event in item.events]},
+            _ROW_SCHEMA["event_ids"],
+        ),
+        "heard": [note_events(item.events) for item in kept],
+    }
+
+
+def _list_scores(
+    kept: Sequence[Reviewed], rewards: Sequence[RewardLike], feedback: FeedbackSpec, weights: QualityWeights
+) -> dict[str, Column]:
+    """Columns of what people thought of an answer, and of the texts that they wanted instead."""
+    contexts = [item.interaction.context for item in kept]
+    used = find_grounded([item.interaction.response for item in kept], contexts).tolist()
+    written: dict[int, FeedbackEvent] = {}
+    duels: dict[int, FeedbackEvent] = {}
+    for row, item in enumerate(kept if feedback.enable_explicit else ()):
+        for event in item.events:
+            if event.corrected_response and row not in written and (found := find_written(item.events)):
+                written[row] = found
+            if event.other_response and row not in duels and (found := find_duel(item.events)):
+                duels[row] = found
+    fixes = [event.corrected_response or "" for event in written.values()]
+    grounded = find_grounded(fixes, [contexts[row] for row in written]).tolist()
+    qualities = [
+        measure_quality(weights, explicit=CORRECTION_REWARD, implicit=None, context_used=own) for own in grounded
     ]
-    return orjson.dumps(noted).decode()
+    others = [event.other_response or "" for event in duels.values()]
+
+    def spread(rows: Iterable[int], values: Iterable[Any]) -> list[Any]:
+        column: list[Any] = [None] * len(kept)
+        for row, value in zip(rows, values, strict=True):
+            column[row] = value
+        return column
+
+    known: dict[tuple[float | None, float | None, bool], float] = {}
+    quality = []
+    for reward, own in zip(rewards, used, strict=True):
+        parts = (reward.explicit, reward.implicit, own)
+        if parts not in known:
+            known[parts] = measure_quality(weights, explicit=parts[0], implicit=parts[1], context_used=own)
+        quality.append(known[parts])
+    return {
+        "explicit": [reward.explicit for reward in rewards],
+        "implicit": [reward.implicit for reward in rewards],
+        "total": [reward.total for reward in rewards],
+        "quality": quality,
+        "context_used": used,
+        "correction": spread(written, fixes),
+        "correction_source": spread(written, [event.feedback_type.value for event in written.values()]),
+        "correction_key": spread(written, key_texts(fixes)[0].tolist()),
+        "correction_quality": spread(written, qualities),
+        "written_event": spread(written, [event.event_id for event in written.values()]),
+        "duel_event": spread(duels, [event.event_id for event in duels.values()]),
+        "other": spread(duels, others),
+        "other_key": spread(duels, key_texts(others)[0].tolist()),
+        "other_preferred": spread(duels, [event.preferred == "other" for event in duels.values()]),
+    }
+
+
+def _list_votes(kept: Sequence[Reviewed]) -> dict[str, Column]:
+    events = [event for item in kept for event in item.events]
+    created = [item.interaction.metadata.get("account_created_at") for item in kept for _ in item.events]
+    return {
+        "row": [row for row, item in enumerate(kept) for _ in item.events],
+        "event_id": [event.event_id for event in events],
+        "sign": [find_sign(event) for event in events],
+        "explicit": [event.feedback_type in EXPLICIT_TYPES for event in events],
+        "time_us": _list_microseconds([event.timestamp for event in events]),
+        "account_age_s": [
+            _measure_age(born, event) if (born := event.metadata.get("account_created_at", known)) is not None else None
+            for event, known in zip(events, created, strict=True)
+        ],
+        "said_key": _key_said([event.comment or event.corrected_response for event in events]),
+        "comment": [event.comment for event in events],
+    }
+
+
+def _key_said(texts: Sequence[str | None]) -> list[int | None]:
+    """Keys of texts that are long enough to be copied."""
+    keys: list[int | None] = [None] * len(texts)
+    rows = [row for row, text in enumerate(texts) if text]
+    found, words = key_texts([(texts[row] or "").casefold() for row in rows])
+    for row, key, count in zip(rows, found.tolist(), words.tolist(), strict=True):
+        if count >= COPIED_WORDS:
+            keys[row] = key
+    return keys
+
+
+def _list_microseconds(times: Sequence[datetime]) -> Ints:
+    seconds = np.array([at.timestamp() for at in times], dtype=np.float64)
+    # an offset can put the first and the last day of the calendar outside of it
+    return np.clip(np.rint(seconds * 1_000_000).astype(np.int64), _FIRST_US, _LAST_US)
 
 
 def _measure_age(created: object, event: FeedbackEvent) -> float | None:

@@ -14,7 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flytewheel.curation.features import ROWS, VOTES, read_heard
+from flytewheel.curation.features import ROWS, VOTES
+from flytewheel.curation.reactions import read_heard
 from flytewheel.curation.score import UNLABELLED, RewardLike, measure_quality
 from flytewheel.errors import DatasetError
 from flytewheel.recipe import QualityWeights
@@ -75,7 +76,7 @@ class Table:
     def __init__(self, buckets: Sequence[Path]) -> None:
         self._buckets = list(buckets)
         frames = [
-            pl.read_parquet(bucket / ROWS, columns=list(_LIGHT))
+            pl.read_ipc(bucket / ROWS, columns=list(_LIGHT))
             .with_row_index("index")
             .with_columns(pl.lit(number, pl.Int32).alias("bucket"))
             for number, bucket in enumerate(self._buckets)
@@ -92,17 +93,17 @@ class Table:
         return len(self) - self.light["total"].null_count()
 
     def fetch(self, places: Sequence[int] | NDArray[np.int64], columns: Sequence[str]) -> pl.DataFrame:
-        """The rows at `places`, in that order, with `columns` of `rows.parquet`."""
+        """The rows at `places`, in that order, with `columns` of `rows.arrow`."""
         wanted = np.asarray(places, dtype=np.int64)
         buckets, index = self._bucket[wanted], self._index[wanted]
         found, order = [], []
         for number in np.unique(buckets):
             mine = np.flatnonzero(buckets == number)
-            frame = pl.read_parquet(self._buckets[number] / ROWS, columns=list(columns))
+            frame = pl.read_ipc(self._buckets[number] / ROWS, columns=list(columns))
             found.append(frame[index[mine]])
             order.append(mine)
         if not found:
-            return pl.read_parquet(self._buckets[0] / ROWS, columns=list(columns)).head(0)
+            return pl.read_ipc(self._buckets[0] / ROWS, columns=list(columns)).head(0)
         back = np.empty(len(wanted), dtype=np.int64)
         back[np.concatenate(order)] = np.arange(len(wanted))
         return pl.concat(found)[back]
@@ -116,7 +117,7 @@ class Table:
         """All reactions, with the `place` of their interaction, by time and id of the event."""
         places = pl.DataFrame({"bucket": self._bucket, "row": self._index.astype(np.int64)}).with_row_index("place")
         frames = [
-            pl.read_parquet(bucket / VOTES, columns=sorted({"row", "event_id", "time_us", *columns})).with_columns(
+            pl.read_ipc(bucket / VOTES, columns=sorted({"row", "event_id", "time_us", *columns})).with_columns(
                 pl.lit(number, pl.Int32).alias("bucket")
             )
             for number, bucket in enumerate(self._buckets)

@@ -4,8 +4,8 @@ read → join → redact → screen → reward and quality → fingerprint of th
 until a row is selected; the global steps (`build`) see light columns only. Each bucket of a partition is prepared by
 itself, in processes of their own when there are several.
 
-A bucket leaves behind: `rows.parquet`, an interaction that somebody reacted to (or a turn of a longer session) a row;
-`votes.parquet`, a reaction a row; `sessions.parquet`, a session of several turns a row; `prompts/`, the distinct
+A bucket leaves behind: `rows.arrow`, an interaction that somebody reacted to (or a turn of a longer session) a row;
+`votes.arrow`, a reaction a row; `sessions.parquet`, a session of several turns a row; `prompts/`, the distinct
 prompts' fingerprints; `steps.json`.
 """
 

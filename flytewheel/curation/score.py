@@ -2,9 +2,8 @@
 
     quality = w_e × explicit + w_i × implicit + w_l × [length in range] + w_c × [context used], clipped to [0, 1]
 
-A part that is missing counts 0. Context counts as used when at least `CONTEXT_SHARE` of the answer's distinct words of
-four letters or more stand in it; an answer without context cannot earn that part. Answers outside the range of lengths
-are screened out before, so that part is earned by all that are left.
+A part that is missing counts 0. `grounding` says which answers use their context; one without cannot earn that part.
+Answers outside the range of lengths are screened out before, so that part is earned by all that are left.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from typing import Protocol
 from flytewheel.recipe import FeedbackSpec, QualityWeights
 from flytewheel.records import FeedbackEvent
 
-CONTEXT_SHARE = 0.3
-CONTEXT_LETTERS = 4
 CORRECTION_REWARD = 1.0  # who writes an answer out wants exactly that one
 UNLABELLED = "unlabelled"
 
@@ -51,17 +48,3 @@ def measure_quality(
         + weights.context * context_used
     )
     return round(max(0.0, min(1.0, value)), 6)
-
-
-def uses_context(answer: str, context: frozenset[str]) -> bool:
-    """Whether an answer (normalised) rests on the long words of its context; see the module's text."""
-    words = set(answer.split())
-    shared = len(words & context)
-    if not shared or shared >= CONTEXT_SHARE * len(words):  # the long words are no more than all
-        return shared > 0
-    return shared >= CONTEXT_SHARE * len([word for word in words if len(word) >= CONTEXT_LETTERS])
-
-
-def list_context_words(context: str) -> frozenset[str]:
-    """The words of a context (normalised) that count."""
-    return frozenset(word for word in context.split() if len(word) >= CONTEXT_LETTERS)

@@ -37,7 +37,7 @@ _COLUMNS = ("user", "session", "id", "time_us", "before", "query", "response", "
 
 def write_sessions(bucket: Path) -> None:
     """Writes the trajectories of a prepared partition's sessions; their topics are named later."""
-    rows = pl.read_parquet(bucket / ROWS, columns=list(_COLUMNS)).filter(
+    rows = pl.read_ipc(bucket / ROWS, columns=list(_COLUMNS)).filter(
         pl.col("session").is_not_null() & (pl.len().over("user", "session") > 1)
     )
     turns = groupby(rows.sort("user", "session", "time_us", "id").iter_rows(), key=lambda row: row[:2])

@@ -20,6 +20,15 @@ from flytewheel.recipe import FeedbackSpec, Rewards
 from flytewheel.records import EXPLICIT_TYPES, FeedbackEvent, FeedbackType
 
 _ROUNDING = 1e-9  # 2.4 s of 3 s is 0.7999999999999999 in doubles, and read to 80 % all the same
+_WEIGHED = frozenset(  # worth what came with them; all others have one figure in the recipe
+    (
+        FeedbackType.RATING,
+        FeedbackType.DUEL,
+        FeedbackType.ACCEPTED,
+        FeedbackType.CITATION_CLICK,
+        FeedbackType.READ_TIME,
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +50,17 @@ def score(events: Iterable[FeedbackEvent], spec: FeedbackSpec, *, session_durati
             `spec.min_session_duration_s` are ignored. `None` (not known) is not short.
     """
     said, seen = [], []
-    tracked = frozenset(spec.implicit_tracking_events)
     short = session_duration_s is not None and session_duration_s < spec.min_session_duration_s
     for event in events:
-        if event.feedback_type in EXPLICIT_TYPES:
+        kind = event.feedback_type
+        if kind in EXPLICIT_TYPES:
             if spec.enable_explicit:
                 said.append(event)
-        elif spec.enable_implicit and event.feedback_type.value in tracked and not short:
+        elif spec.enable_implicit and not short and kind in spec.implicit_tracking_events:
             seen.append(event)
     explicit = implicit = None
     if said:
-        last = max(said, key=lambda event: (event.timestamp, event.event_id))
+        last = said[0] if len(said) == 1 else max(said, key=lambda event: (event.timestamp, event.event_id))
         explicit = _clip(score_event(last, spec.rewards))
     if seen:
         implicit = _clip(math.fsum(score_event(event, spec.rewards) for event in seen))
@@ -61,7 +70,10 @@ def score(events: Iterable[FeedbackEvent], spec: FeedbackSpec, *, session_durati
 
 def score_event(event: FeedbackEvent, rewards: Rewards) -> float:
     """Gives what one event is worth by itself, not clipped."""
-    match event.feedback_type:
+    kind = event.feedback_type
+    if kind not in _WEIGHED:
+        return float(getattr(rewards, kind))
+    match kind:
         case FeedbackType.RATING:
             return 0.0 if event.rating is None else (event.rating - 3) / 2
         case FeedbackType.DUEL:
@@ -72,13 +84,11 @@ def score_event(event: FeedbackEvent, rewards: Rewards) -> float:
         case FeedbackType.CITATION_CLICK:
             count = _amount(event, "count")
             return rewards.citation_click * (1 if count is None else count)
-        case FeedbackType.READ_TIME:
+        case _:
             read_s, expected_s = _amount(event, "read_s"), _amount(event, "expected_s")
             if read_s is None or not expected_s:
                 return 0.0
             return rewards.read_time if read_s / expected_s >= rewards.read_share - _ROUNDING else 0.0
-        case kind:
-            return float(getattr(rewards, kind.value))
 
 
 def _amount(event: FeedbackEvent, name: str) -> float | None:
@@ -87,4 +97,4 @@ def _amount(event: FeedbackEvent, name: str) -> float | None:
 
 
 def _clip(value: float) -> float:
-    return max(-1.0, min(1.0, value))
+    return value if -1.0 <= value <= 1.0 else max(-1.0, min(1.0, value))

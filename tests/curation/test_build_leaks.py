@@ -81,8 +81,9 @@ def read_everything(folder: Path) -> str:
     """All texts of all files, decoded, and their bytes as they are."""
     found: list[str] = []
     for path in sorted(folder.rglob("*")):
-        if path.suffix == ".parquet":
-            found.extend(list_texts(pl.read_parquet(path).to_dicts()))
+        if path.suffix in (".parquet", ".arrow"):
+            read = pl.read_parquet if path.suffix == ".parquet" else pl.read_ipc
+            found.extend(list_texts(read(path).to_dicts()))
         elif path.suffix == ".json":
             found.extend(list_texts(json.loads(path.read_text())))
         if path.is_file():

@@ -10,22 +10,15 @@ import polars as pl
 import pytest
 
 from flytewheel.curation.events import Reviewed
-from flytewheel.curation.features import (
-    PROMPTS,
-    ROWS,
-    VOTES,
-    find_duel,
-    find_sign,
-    find_written,
-    key_text,
-    read_heard,
-    write_features,
-)
+from flytewheel.curation.features import PROMPTS, ROWS, VOTES, write_features
 from flytewheel.curation.fingerprints import load_fingerprints
+from flytewheel.curation.keys import key_text
+from flytewheel.curation.prompts import describe_prompt
+from flytewheel.curation.reactions import read_heard
 from flytewheel.dataset import Step
 from flytewheel.feedback.rewards import score
 from flytewheel.recipe import CurationSpec, FeedbackSpec
-from flytewheel.records import FeedbackEvent
+from flytewheel.records import FeedbackEvent, Message, build_prompt
 from tests.curation.tables import make_reviewed, write_bucket
 from tests.curation.windows import BASE, make_event, make_interaction
 
@@ -33,11 +26,11 @@ ANSWER = "Look at the graph, then drain the node and check that every write succ
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return pl.read_parquet(folder / ROWS).to_dicts()
+    return pl.read_ipc(folder / ROWS).to_dicts()
 
 
 def votes_of(folder: Path) -> list[dict[str, Any]]:
-    return pl.read_parquet(folder / VOTES).to_dicts()
+    return pl.read_ipc(folder / VOTES).to_dicts()
 
 
 def write(out: Path, reviewed: list[Reviewed], feedback: FeedbackSpec) -> Step:
@@ -91,52 +84,6 @@ def test_silent_turns_stay_only_in_sessions_of_several(tmp_path: Path) -> None:
     assert [(row["id"], row["total"]) for row in rows] == [("i00000", 1.0), ("i00001", None)]
 
 
-def test_the_last_written_text_and_the_last_duel_count() -> None:
-    one = make_interaction(0)
-    late = one.timestamp + timedelta(hours=1)
-    events = [
-        make_event(0, one, "edit", corrected_response="edited", timestamp=late),
-        make_event(1, one, "correction", corrected_response="first"),
-        make_event(2, one, "correction", corrected_response="second"),
-        make_event(3, one, "correction", timestamp=late),  # its text was screened out
-        make_event(4, one, "duel", other_response="x", preferred="this"),
-        make_event(5, one, "duel", other_response="y", preferred="other"),
-        make_event(6, one, "duel", other_response="z", preferred="tie", timestamp=late),
-        make_event(7, one, "duel", preferred="this", timestamp=late),
-    ]
-    for given in (events, events[::-1]):
-        found, duel = find_written(given), find_duel(given)
-        assert found is not None
-        assert found.event_id == "e00002"
-        assert duel is not None
-        assert duel.event_id == "e00005"
-    assert find_written(events[:1]) == events[0]
-    assert find_written([]) is None
-    assert find_duel(events[:4]) is None
-
-
-@pytest.mark.parametrize(
-    ("kind", "fields", "sign"),
-    [
-        ("thumbs_up", {}, 1),
-        ("thumbs_down", {}, -1),
-        ("correction", {}, -1),
-        ("abandonment", {}, -1),
-        ("rating", {"rating": 4}, 1),
-        ("rating", {"rating": 3}, 0),
-        ("rating", {"rating": 1}, -1),
-        ("rating", {}, 0),
-        ("duel", {"preferred": "this"}, 1),
-        ("duel", {"preferred": "other"}, -1),
-        ("duel", {"preferred": "tie"}, 0),
-        ("edit", {}, 0),
-        ("copied", {}, 0),
-    ],
-)
-def test_signs(kind: str, fields: dict[str, Any], sign: int) -> None:
-    assert find_sign(make_event(0, make_interaction(0), kind, **fields)) == sign
-
-
 def test_votes_know_the_age_of_their_account(tmp_path: Path) -> None:
     """From the event, else from the interaction; a day here. What is no time with a zone is not known."""
     born = (make_interaction(0).timestamp - timedelta(days=1)).isoformat()
@@ -165,6 +112,12 @@ def test_equal_comments_have_equal_keys(tmp_path: Path) -> None:
     assert keys[0] is not None
     assert keys[3] is keys[4] is None
     assert [vote["comment"] for vote in votes[3:]] == ["thanks", None, None]
+
+
+def test_a_copied_comment_has_five_words(tmp_path: Path) -> None:
+    said = [{"comment": "that saved my morning"}, {"comment": "that has\nsaved my morning"}]
+    votes = votes_of(write_bucket(tmp_path / "b", [make_reviewed(n, given) for n, given in enumerate(said)]))
+    assert [vote["said_key"] for vote in votes] == [None, key_text("that has saved my morning")]
 
 
 def test_what_was_heard_scores_the_same_again(tmp_path: Path) -> None:
@@ -235,6 +188,53 @@ def test_prompts_are_fingerprinted_once(tmp_path: Path) -> None:
     prints = load_fingerprints([write_bucket(tmp_path / "b", reviewed) / PROMPTS])
     assert len(prints) == 2
     assert prints.index[[0, 0, 3]].tolist() == prints.index[[1, 3, 0]].tolist()
+
+
+def test_what_stands_before_a_query_is_that_of_its_own_prompt(tmp_path: Path) -> None:
+    """Shared contexts, none and an empty one, histories with and without a system turn, in any order."""
+    turns = (Message(role="user", content="Hello, über!"), Message(role="assistant", content="Yes?"))
+    own = (Message(role="system", content="Be rude."), *turns)
+    ways: list[dict[str, Any]] = [
+        {"context": context, "history": history}
+        for context in (None, "Drain the node.", "", "Größe: 日本", "Drain the node.")
+        for history in ((), turns, own)
+    ]
+    reviewed = [make_reviewed(n, *({},) * (1 + n % 3), **given) for n, given in enumerate(ways * 2)]
+    for base in (BASE, BASE.model_copy(update={"system_prompt": "Be kind."})):
+        out = tmp_path / str(base.system_prompt)
+        out.mkdir()
+        write_features(out, reviewed, feedback=FeedbackSpec(), curation=CurationSpec(), base=base, score_rewards=score)
+        for item, row in zip(reviewed, rows_of(out), strict=True):
+            one = item.interaction
+            prompt = build_prompt(one.query, system=base.system_prompt, context=one.context, history=one.history)
+            assert row["before"] == [{"role": turn.role, "content": turn.content} for turn in prompt[:-1]]
+            assert row["background"] == describe_prompt(prompt, base.system_prompt).background
+            assert row["words"] == describe_prompt(prompt).query
+            assert row["event_ids"] == [event.event_id for event in item.events]
+
+
+def test_corrections_and_duels_stand_in_their_own_rows(tmp_path: Path) -> None:
+    """One row in three has neither; of each the last counts."""
+    said: list[list[dict[str, Any]]] = [
+        [{"kind": "correction", "corrected_response": "Drain it first."}],
+        [{"kind": "copied"}],
+        [
+            {"kind": "duel", "preferred": "other", "other_response": "No."},
+            {"kind": "edit", "corrected_response": "é  x"},
+        ],
+        [{"kind": "duel", "preferred": "tie", "other_response": "No."}],
+        [{"kind": "duel", "preferred": "this", "other_response": "Yes."}],
+    ]
+    rows = rows_of(write_bucket(tmp_path / "b", [make_reviewed(n, *given) for n, given in enumerate(said)]))
+    names = ("correction", "correction_source", "correction_key", "other", "other_key", "other_preferred")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        ("Drain it first.", "correction", key_text("Drain it first."), None, None, None),
+        (None,) * 6,
+        ("é  x", "edit", key_text("é x"), "No.", key_text("No."), True),
+        (None,) * 6,
+        (None, None, None, "Yes.", key_text("Yes."), False),
+    ]
+    assert [row["correction_quality"] is None for row in rows] == [row["correction"] is None for row in rows]
 
 
 def test_an_empty_bucket_is_a_bucket(tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ def test_steps_are_the_same_in_every_bucket_and_add_up(tmp_path: Path, share: Pa
     ]  # fmt: skip
     assert all(step.rows_in - sum(step.dropped.values()) == step.rows_out for step in steps)
     assert steps[0].rows_in == sum(len((path / INTERACTIONS).read_bytes().splitlines()) for path in share.glob("0*"))
-    assert steps[-1].rows_out == sum(pl.read_parquet(bucket / ROWS).height for bucket in buckets)
-    assert steps[1].rows_out == sum(pl.read_parquet(bucket / VOTES).height for bucket in buckets)
+    assert steps[-1].rows_out == sum(pl.read_ipc(bucket / ROWS).height for bucket in buckets)
+    assert steps[1].rows_out == sum(pl.read_ipc(bucket / VOTES).height for bucket in buckets)
 
 
 def test_without_redaction_its_step_is_not_there(tmp_path: Path, share: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from flytewheel.curation.account import Account
 from flytewheel.curation.draft import Draft
-from flytewheel.curation.features import key_text
+from flytewheel.curation.keys import key_text
 from flytewheel.curation.prompts import describe_prompt
 from flytewheel.curation.replay import add_replayed, key_completions, measure_priority
 from flytewheel.curation.split import choose_part, draw_number

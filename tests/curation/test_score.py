@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flytewheel.curation.score import measure_quality, uses_context
+from flytewheel.curation.score import measure_quality
 from flytewheel.recipe import QualityWeights
 
 
@@ -27,12 +27,3 @@ def test_quality_follows_the_recipe_and_stays_in_bounds() -> None:
     weights = QualityWeights(explicit=1.0, implicit=1.0, length=1.0, context=1.0)
     assert measure_quality(weights, explicit=1.0, implicit=1.0, context_used=True) == 1.0
     assert measure_quality(weights, explicit=-1.0, implicit=-1.0, context_used=False) == 0.0
-
-
-def test_context_counts_from_a_share_of_words() -> None:
-    """Of drain, node, wait and long (four letters or more, all four) two stand in the context: a half."""
-    context = frozenset(["runbook", "drain", "the", "node"])
-    assert uses_context("drain node wait long", context)
-    assert not uses_context("drain this very long list of other matters", context)
-    assert not uses_context("drain node", frozenset())
-    assert not uses_context("to be or not", context)
