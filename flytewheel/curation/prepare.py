@@ -26,7 +26,7 @@ from flytewheel.curation.features import write_features
 from flytewheel.curation.pii.names import open_names
 from flytewheel.curation.processes import open_pool
 from flytewheel.curation.score import ScoreRewards
-from flytewheel.curation.screening import JudgeLengths, screen_interactions, screen_written
+from flytewheel.curation.screening import JudgeLengths, screen
 from flytewheel.curation.screens.classifier import open_classifier
 from flytewheel.curation.sessions import write_sessions
 from flytewheel.dataset import Step
@@ -97,11 +97,9 @@ def _prepare(bucket: Path, out: Path, rules: Rules) -> None:
     if spec.redact_pii:
         reviewed, step = redact_all(reviewed, open_names(spec.names) if spec.names else None)
         steps.append(step)
-    reviewed, step = screen_written(reviewed, spec, rules.count_tokens)
-    steps.append(step)
     classify = open_classifier(spec.classifier) if spec.classifier else None
-    reviewed, step = screen_interactions(reviewed, spec, rules.count_tokens, classify)
-    steps.append(step)
+    reviewed, screened = screen(reviewed, spec, rules.count_tokens, classify)
+    steps += screened
     out.mkdir(parents=True)
     steps.append(
         write_features(

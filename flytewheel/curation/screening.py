@@ -39,70 +39,105 @@ def identify_text(text: str) -> str:
     return " ".join(text.split())
 
 
-def screen_interactions(
+def screen(
     reviewed: Sequence[Reviewed], spec: CurationSpec, tokens: JudgeLengths, classify: Classify | None = None
-) -> tuple[list[Reviewed], Step]:
-    """Drops interactions that nobody should learn from."""
-    tally = Tally("screen answers", len(reviewed))
+) -> tuple[list[Reviewed], list[Step]]:
+    """Drops interactions that nobody should learn from; takes away corrections, edits and other answers of duels that
+    are no answers to learn from.
+
+    All texts go through the screens together: each of their expressions costs a start (20 ms), however many texts it is
+    asked about.
+
+    Args:
+        reviewed: interactions with what was said of them.
+        spec: which rules are on.
+        tokens: judges lengths.
+        classify: the recipe's classifier; it sees what the rules left.
+
+    Returns:
+        What is left, and the steps "screen corrections" and "screen answers".
+    """
+    corrections, answers = _list_written(reviewed), Tally("screen answers", len(reviewed))
+    written = [text for _, _, text in corrections]
+    whole = _find_whole(reviewed, answers)
+    said = [reviewed[row].interaction.response for row in whole]
+    ends = [*_finish_reasons([reviewed[row] for row in whole]), *([None] * len(written))]
+    form = _judge_form([*said, *written], spec, tokens, ends)
+    fit = []
+    for row, text, reason in zip(whole, said, form[: len(said)], strict=True):
+        if reason:
+            answers.drop(f"answer {reason}", text)
+        else:
+            fit.append(row)
+    abuse = screen_abuse([*(text for row in fit for text in _list_shown(reviewed[row])), *written], spec)
+    kept, step = _edit_events(reviewed, corrections, abuse[3 * len(fit) :], form[len(said) :])
+    left = []
+    faults = iter(abuse)
+    for row, question, answer, context in zip(fit, faults, faults, faults, strict=False):
+        one = reviewed[row].interaction
+        if question:
+            answers.drop(f"{question} in question", one.query)
+        elif fault := answer or context:
+            answers.drop(f"{fault} in answer or context", one.response)
+        else:
+            left.append(kept[row])
+    if classify is not None:
+        left = _ask_classifier(left, spec, classify, answers)
+    return left, [step, answers.close()]
+
+
+def _find_whole(reviewed: Sequence[Reviewed], tally: Tally) -> list[int]:
+    """The rows with a question and a finished answer."""
     whole = []
-    for item in reviewed:
+    for row, item in enumerate(reviewed):
         if not item.interaction.completed:
             tally.drop("incomplete", item.interaction.response)
         elif not item.interaction.query.strip():
             tally.drop("empty question")
         else:
-            whole.append(item)
-    reasons = _judge_form([item.interaction.response for item in whole], spec, tokens, _finish_reasons(whole))
-    fit = []
-    for item, reason in zip(whole, reasons, strict=True):
-        if reason:
-            tally.drop(f"answer {reason}", item.interaction.response)
-        else:
-            fit.append(item)
-    # In one call: each expression costs a start, however many texts it is asked about.
-    texts = [
-        text
-        for item in fit
-        for text in (_join_question(item), item.interaction.response, item.interaction.context or "")
-    ]
-    abuse = iter(screen_abuse(texts, spec))
-    kept = []
-    for item, question, answer, context in zip(fit, abuse, abuse, abuse, strict=True):
-        if question:
-            tally.drop(f"{question} in question", item.interaction.query)
-        elif fault := answer or context:
-            tally.drop(f"{fault} in answer or context", item.interaction.response)
-        else:
-            kept.append(item)
-    if classify is not None:
-        scores = classify([f"{item.interaction.query}\n\n{item.interaction.response}" for item in kept])
-        limit = spec.classifier.threshold if spec.classifier else 1.0
-        passed = []
-        for item, score in zip(kept, scores, strict=True):
-            if score >= limit:
-                tally.drop("classifier", item.interaction.response)
-            else:
-                passed.append(item)
-        kept = passed
-    return kept, tally.close()
+            whole.append(row)
+    return whole
 
 
-def screen_written(
-    reviewed: Sequence[Reviewed], spec: CurationSpec, tokens: JudgeLengths
-) -> tuple[list[Reviewed], Step]:
-    """Takes away corrections, edits and other answers of duels that are no answers to learn from."""
-    places = [
+def _list_shown(item: Reviewed) -> tuple[str, str, str]:
+    """What the user asked, with what came before, what was answered, and what it rests on."""
+    one = item.interaction
+    question = "\n".join((*(turn.content for turn in one.history), one.query)) if one.history else one.query
+    return question, one.response, one.context or ""
+
+
+def _ask_classifier(rows: list[Reviewed], spec: CurationSpec, classify: Classify, tally: Tally) -> list[Reviewed]:
+    scores = classify([f"{item.interaction.query}\n\n{item.interaction.response}" for item in rows])
+    limit = spec.classifier.threshold if spec.classifier else 1.0
+    passed = []
+    for item, score in zip(rows, scores, strict=True):
+        if score >= limit:
+            tally.drop("classifier", item.interaction.response)
+        else:
+            passed.append(item)
+    return passed
+
+
+def _list_written(reviewed: Sequence[Reviewed]) -> list[tuple[int, int, str]]:
+    """The texts that users wrote to be learnt from: of which row, of which event, and the text."""
+    return [
         (row, place, getattr(event, _WRITTEN[event.feedback_type]) or "")
         for row, item in enumerate(reviewed)
         for place, event in enumerate(item.events)
         if event.feedback_type in _WRITTEN
     ]
-    tally = Tally("screen corrections", len(places))
-    texts = [text for _, _, text in places]
-    abuse = screen_abuse(texts, spec)
-    form = _judge_form(texts, spec, tokens, None)
+
+
+def _edit_events(
+    reviewed: Sequence[Reviewed],
+    corrections: Sequence[tuple[int, int, str]],
+    abuse: Sequence[str | None],
+    form: Sequence[str | None],
+) -> tuple[list[Reviewed], Step]:
+    """All rows, their events without what `abuse` and `form` say of the written texts."""
+    tally = Tally("screen corrections", len(corrections))
     changed: dict[int, dict[int, FeedbackEvent | None]] = {}
-    for (row, place, text), fault, reason in zip(places, abuse, form, strict=True):
+    for (row, place, text), fault, reason in zip(corrections, abuse, form, strict=True):
         item = reviewed[row]
         event = item.events[place]
         name = _WRITTEN[event.feedback_type]
@@ -124,7 +159,7 @@ def screen_written(
 
 
 def _judge_form(
-    texts: Sequence[str], spec: CurationSpec, tokens: JudgeLengths, finish_reasons: Sequence[str | None] | None
+    texts: Sequence[str], spec: CurationSpec, tokens: JudgeLengths, finish_reasons: Sequence[str | None]
 ) -> list[str | None]:
     low, high = spec.min_answer_tokens, spec.max_answer_tokens
     reasons = screen_answers(texts, spec, finish_reasons=finish_reasons)
@@ -139,8 +174,3 @@ def _judge_form(
 def _finish_reasons(reviewed: Sequence[Reviewed]) -> list[str | None]:
     found = (item.interaction.metadata.get("finish_reason") for item in reviewed)
     return [reason if isinstance(reason, str) else None for reason in found]
-
-
-def _join_question(item: Reviewed) -> str:
-    turns = item.interaction.history
-    return "\n".join((*(turn.content for turn in turns), item.interaction.query)) if turns else item.interaction.query
