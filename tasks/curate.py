@@ -22,7 +22,9 @@ from tasks.services import connect
 
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, **DECK)
 def deal_window(window: FlyteDirectory, curation: CurationSpec) -> list[HashedDirectory]:
-    shares = deal.deal_window(Path(window.download()), new_folder("dealt"), shares=curation.partitions)
+    shares = deal.deal_window(
+        Path(window.download()), new_folder("dealt"), shares=curation.partitions, workers=prepare.count_cores()
+    )
     return [FlyteDirectory(str(share)) for share in shares]
 
 
@@ -32,7 +34,7 @@ def deal_window(window: FlyteDirectory, curation: CurationSpec) -> list[HashedDi
     retries=2,
     timeout=SHORT,
     cache=True,
-    cache_version=build.CODE_VERSION,
+    cache_version=f"{build.CODE_VERSION} {prepare.FORMAT}",
     **DECK,
 )
 def prepare_share(
@@ -77,6 +79,7 @@ def curate(
             seed=seed,
             replay=turn.fetch_dataset(services, replay) if replay else None,
             cache=services.home / "paraphrases",
+            workers=prepare.count_cores(),
             progress=station.progress,
         )
         turn.publish_dataset(services, out, card)

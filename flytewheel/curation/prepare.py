@@ -34,6 +34,7 @@ from flytewheel.recipe import BaseModelSpec, CurationSpec, FeedbackSpec
 from flytewheel.records import FeedbackEvent, Interaction, to_jsonable
 
 STEPS = "steps.json"
+FORMAT = "prepared-2"  # raised where a bucket would hold other files, even if their rows were the same
 
 Progress = Callable[[str, int, int | None], None]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flytekit.models.concurrency import ConcurrencyLimitBehavior
 
-from flytewheel.curation import build
+from flytewheel.curation import build, prepare
 from flytewheel.recipe import Recipe
 from flytewheel.runs import STATIONS
 from tasks.curate import prepare_share
@@ -104,7 +104,7 @@ def test_cache_versions_are_those_of_the_core() -> None:
 
 def test_partitions_are_prepared_once_for_the_same_rows_and_rules() -> None:
     assert prepare_share.metadata.cache
-    assert prepare_share.metadata.cache_version == build.CODE_VERSION
+    assert prepare_share.metadata.cache_version == f"{build.CODE_VERSION} {prepare.FORMAT}"
     assert prepare_share.metadata.retries >= 1
     assert "run_id" not in prepare_share.interface.inputs
 
