@@ -11,6 +11,7 @@ joins rows of several partitions sorts them first. The card accounts for every r
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -99,6 +100,7 @@ def build_dataset(
         dealt, prepared = Path(scratch) / "dealt", Path(scratch) / "prepared"
         for share in deal_window(window_dir, dealt, workers=workers):
             prepare_share(share, prepared / share.name, rules, workers=workers, progress=progress)
+            shutil.rmtree(share)
         return join_prepared(
             sorted(prepared.iterdir()),
             out_dir,

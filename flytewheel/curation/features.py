@@ -122,7 +122,7 @@ def _write(path: Path, columns: Mapping[str, Column], schema: Mapping[str, Any])
             name: given if isinstance(given := columns[name], pl.Series) else pl.Series(name, given, kind)
             for name, kind in schema.items()
         }
-    ).write_ipc(path, compression="lz4")
+    ).write_ipc(path, compression="uncompressed")  # so that it is mapped, and only rows that are wanted are read
 
 
 def _nest(sizes: Sequence[int], flat: Mapping[str, Sequence[str]], kind: Any) -> pl.Series:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from heapq import nsmallest
 from typing import NamedTuple
 
@@ -132,6 +133,7 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
 
 
+@lru_cache(maxsize=1024)  # one text is an example of many steps, and looking at it takes half a millisecond
 def _show(text: str) -> str:
     """Redacts, puts on one line, and redacts again: a line break may have hidden a number, or be part of a key."""
     shown = redact(text.encode("utf-8", "replace").decode())

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,6 +25,8 @@ FORMAT = 2  # of the folder: 1 was JSON lines
 SCORE_BINS = 20  # of [0, 1]: [0, 0.05), [0.05, 0.1) … [0.95, 1]
 LENGTH_BINS = 14  # in words: 0, 1, 2–3, 4–7 … 2,048–4,095, 4,096 and more
 MARGIN_BINS = 20  # of [0, 2], each 0.1 wide
+
+_Value = TypeVar("_Value", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +169,12 @@ def commit_card(folder: Path, card: DatasetCard) -> None:
 
 def count_scores(qualities: Iterable[float]) -> list[int]:
     """Qualities in [0, 1] counted in `SCORE_BINS` bins of equal width; one at an edge belongs to the upper bin."""
-    return _count((_bin(quality * SCORE_BINS) for quality in qualities), SCORE_BINS)
+    return _count(qualities, lambda quality: _bin(quality * SCORE_BINS), SCORE_BINS)
 
 
 def count_lengths(words: Iterable[int]) -> list[int]:
     """Numbers of words counted in `LENGTH_BINS` bins by powers of two: 0, 1, 2–3, 4–7 …"""
-    return _count((int(number).bit_length() for number in words), LENGTH_BINS)
+    return _count(words, lambda number: int(number).bit_length(), LENGTH_BINS)
 
 
 def describe_pairs(pairs: Iterable[Preference]) -> dict[str, Any]:
@@ -214,10 +216,10 @@ def _bin(scaled: float) -> int:
     return int(scaled + 1e-9)  # a sum of weights: 0.7 + 0.1 is 0.7999999999999999
 
 
-def _count(bins: Iterable[int], size: int) -> list[int]:
+def _count(values: Iterable[_Value], choose_bin: Callable[[_Value], int], size: int) -> list[int]:
     counts = [0] * size
-    for each in bins:
-        counts[min(each, size - 1)] += 1
+    for value, count in Counter(values).items():  # a few different ones, over and over
+        counts[min(choose_bin(value), size - 1)] += count
     return counts
 
 
