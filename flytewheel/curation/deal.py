@@ -44,6 +44,7 @@ from flytewheel.errors import DatasetError
 from flytewheel.records import FeedbackEvent, Interaction, canonical_json
 
 ROWS_A_BUCKET = 40_000  # each compiles the expressions of all screens and finders anew: 0.3 s
+ROWS_THAT_PAY = 10_000  # take as long as a process takes to start
 MAX_BUCKETS = 200  # open files
 BLOCKS_A_PROCESS = 16  # 256 MiB: marking them takes four times as long as starting a process
 DEALT = "dealt.json"
@@ -102,15 +103,20 @@ class _Placed:
 def deal_window(window_dir: Path, out: Path, *, shares: int = 1, workers: int = 1) -> list[Path]:
     """Deals the window in `window_dir` into `shares` folders under `out`.
 
-    Each share holds `dealt.json` and folders of buckets (`0000`, …) with `interactions.jsonl` and `feedback.jsonl`:
-    the same bytes with any number of `workers`, the processes that read the window.
+    Each share holds `dealt.json` and folders of buckets (`0000`, …) with `interactions.jsonl` and `feedback.jsonl`.
+
+    Args:
+        window_dir: the window (`feedback.window`).
+        out: a new folder.
+        shares: folders to deal into.
+        workers: processes that read the window; how many buckets there are may follow them, the data set never does.
 
     Raises:
         DatasetError: the window cannot be read.
     """
     window = _read_facts(window_dir)
     asked, heard = _mark_window(window_dir, workers)
-    buckets = min(MAX_BUCKETS, max(shares, 1, -(-len(asked.marks) // ROWS_A_BUCKET)))
+    buckets = count_buckets(len(asked.marks), shares, workers)
     places = [out / f"share-{bucket % shares:03d}" / f"{bucket:04d}" for bucket in range(buckets)]
     for place in places:
         place.mkdir(parents=True)
@@ -129,6 +135,13 @@ def deal_window(window_dir: Path, out: Path, *, shares: int = 1, workers: int = 
         folder.mkdir(exist_ok=True)  # more shares than buckets
         (folder / DEALT).write_bytes(canonical_json(dealt))
     return folders
+
+
+def count_buckets(rows: int, shares: int, workers: int) -> int:
+    """As many buckets as hold `rows`, at least one a share, and as many for each of the workers where it pays."""
+    needed = max(shares, 1, -(-rows // ROWS_A_BUCKET))
+    even = -(-needed // workers) * workers
+    return min(MAX_BUCKETS, even if rows >= even * ROWS_THAT_PAY else needed)
 
 
 def read_dealt(share: Path) -> Dealt:

@@ -209,3 +209,12 @@ def test_facts_that_are_none_are_named(tmp_path: Path, text: str) -> None:
     (window / "window.json").write_text(text)
     with pytest.raises(DatasetError, match=r"window\.json"):
         deal_window(window, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("rows", "shares", "workers", "buckets"),
+    [(0, 1, 2, 1), (1_800, 1, 2, 1), (19_999, 1, 2, 1), (20_000, 1, 2, 2), (40_001, 1, 1, 2), (100_000, 1, 2, 4),
+     (1_000_000, 1, 2, 26), (1_000, 7, 2, 7), (10**8, 1, 2, 200), (50_000, 1, 16, 2)],
+)  # fmt: skip
+def test_buckets_are_shared_evenly_where_it_pays(rows: int, shares: int, workers: int, buckets: int) -> None:
+    assert deal.count_buckets(rows, shares, workers) == buckets
