@@ -19,6 +19,7 @@ from flytewheel.dataset_commands import datasets
 from flytewheel.errors import FlytewheelError
 from flytewheel.feedback_commands import feedback
 from flytewheel.rollout_commands import rollout
+from flytewheel.run_commands import runs
 from flytewheel.terminal import as_json
 from flytewheel.terminal import open_services as _services
 from flytewheel.terminal import print_table as _table
@@ -89,42 +90,6 @@ def demo(requests: int, keep: bool) -> None:
     from flytewheel.settings import read_settings
 
     sys.exit(run_demo(read_settings(), requests=requests, keep=keep))
-
-
-@main.group()
-def runs() -> None:
-    """Turns of the loop."""
-
-
-@runs.command("list")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
-@as_json
-def runs_list(limit: int, json_: bool) -> None:
-    """List the newest runs."""
-    from flytewheel.runs import list_runs
-
-    found = list_runs(_services().database_url, limit=limit)
-    rows = [
-        (run.run_id, run.status, run.station or "", f"{run.started_at:%Y-%m-%d %H:%M}", run.error or "")
-        for run in found
-    ]
-    _say(found, json_, lambda: _table(("run", "status", "station", "started", "error"), rows))
-
-
-@runs.command("show")
-@click.argument("run_id")
-@as_json
-def runs_show(run_id: str, json_: bool) -> None:
-    """Show the table that a run ended with."""
-    from flytewheel.runs import read_reports, read_run
-    from flytewheel.summary import summarise
-
-    services = _services()
-    if json_:
-        read_run(services.database_url, run_id)  # an unknown one has no reports either
-        _say(read_reports(services.database_url, run_id), True, lambda: None)
-    else:
-        summarise(services, run_id).print()
 
 
 # -------------------------------------------------------------------------------- the embedded stack
@@ -258,6 +223,7 @@ def experiments_list(json_: bool) -> None:
 main.add_command(datasets)
 main.add_command(feedback)
 main.add_command(rollout)
+main.add_command(runs)
 
 if __name__ == "__main__":
     main()

@@ -90,5 +90,9 @@ class ExperimentError(FlytewheelError):
     """An experiment cannot be opened or changed as asked."""
 
 
+class ComparisonError(FlytewheelError):
+    """Runs cannot be compared as asked: one is unknown, there are too few, or their files cannot be read."""
+
+
 class StackError(FlytewheelError):
     """The embedded stack could not be started or stopped."""

@@ -45,6 +45,11 @@ def paragraph(text: str) -> str:
     return f"<p>{escape(text)}</p>"
 
 
+def clean(text: str) -> str:
+    """`text` without the characters that may not stand in XML, nor be sent to a terminal."""
+    return _NOT_XML.sub("\ufffd", text)
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table; numbers are aligned to the right."""
 
@@ -149,7 +154,7 @@ def _bars(title: str, rows: Sequence[tuple[str, tuple[int, ...]]], series: tuple
 
 def _svg(title: str, told: str, height: float, parts: Sequence[str]) -> str:
     """A picture that stands alone: what it shows is in its title and description too, for who cannot see it."""
-    name, words = (escape(_NOT_XML.sub("\ufffd", text)) for text in (title, told))
+    name, words = (escape(clean(text)) for text in (title, told))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{name}. {words}" '
         f'viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" height="{height:g}">'
@@ -170,8 +175,7 @@ def _block(colour: str, left: float, top: float, width: float, height: float) ->
 
 
 def _words(left: float, top: float, text: str, side: str = "") -> str:
-    shown = escape(_NOT_XML.sub("\ufffd", text))
-    return f'<text class="fw-t{side}" x="{left:.1f}" y="{top:.1f}">{shown}</text>'
+    return f'<text class="fw-t{side}" x="{left:.1f}" y="{top:.1f}">{escape(clean(text))}</text>'
 
 
 def describe_interval(interval: Interval, digits: int = 3) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,6 +43,22 @@ class Run:
     error: str | None
     started_at: datetime
     resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What is left of a run, also of one made by an earlier version: its recipe is JSON, as it was then.
+
+    `reports` holds the report of every station that began, with `status` and, where it ended, `seconds`.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    station: str | None
+    started_at: datetime
+    recipe: Mapping[str, Any]
+    reports: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(slots=True)
@@ -150,6 +166,24 @@ def list_runs(database_url: str, *, limit: int = 20) -> list[Run]:
     with connect(database_url) as connection:
         rows = connection.execute("SELECT run_id FROM runs ORDER BY started_at DESC LIMIT %s", (limit,)).fetchall()
     return [read_run(database_url, row[0]) for row in rows]
+
+
+def index_runs(database_url: str) -> list[tuple[str, str, str]]:
+    """Id, name and status of every run, the newest first."""
+    with connect(database_url) as connection:
+        rows = connection.execute("SELECT run_id, name, status FROM runs ORDER BY started_at DESC, run_id").fetchall()
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def read_records(database_url: str, run_ids: Sequence[str]) -> list[RunRecord]:
+    """What is left of these runs, in their order; ids that are unknown are left out."""
+    with connect(database_url) as connection:
+        rows = connection.execute(
+            "SELECT run_id, name, status, station, started_at, recipe FROM runs WHERE run_id = ANY(%s)",
+            (list(run_ids),),
+        ).fetchall()
+    found = {row[0]: RunRecord(*(*row, read_reports(database_url, row[0]))) for row in rows}
+    return [found[run_id] for run_id in run_ids if run_id in found]
 
 
 def read_reports(database_url: str, run_id: str) -> dict[str, dict[str, Any]]:
