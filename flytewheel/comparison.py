@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 from flytewheel.errors import ComparisonError
 from flytewheel.figures import describe_interval
 from flytewheel.records import Interval, to_jsonable
-from flytewheel.runs import STATIONS, RunRecord
+from flytewheel.runs import RunRecord
 from flytewheel.summary import METRICS
 
 ABSENT = "–"
@@ -26,7 +26,7 @@ CURVES = {  # a point's key to what people call it
     "learning_rate": "learning rate",
     "grad_norm": "gradient norm",
 }
-_TRAINING = ("train_sft", "align")
+_TRAINING = ("train_sft", "align")  # shown in this order, then any other station that left a curve
 _FIGURES = {
     "rows": "rows",
     "steps": "steps",
@@ -140,7 +140,7 @@ def compare(runs: Sequence[RunRecord]) -> Comparison:
     rows = [row for row in _list_rows(runs) if any(value is not None for value in row.values)]
     panels = [
         Panel(station, metric, lines)
-        for station in _TRAINING
+        for station in _list_stations(runs)
         for metric in CURVES
         if any(lines := tuple(read_curve(run.reports.get(station, {}), metric) for run in runs))
     ]
@@ -166,11 +166,15 @@ def read_curve(report: Mapping[str, Any], metric: str) -> tuple[tuple[float, flo
 def describe_stations(run: RunRecord) -> str:
     """What a run trained, for a legend: `train_sft (sft, 120 steps), align (dpo, 25 steps)`."""
     told = []
-    for station in _TRAINING:
+    for station in _list_stations([run]):
         report = run.reports.get(station)
         if report is not None:
             steps = report.get("steps")
-            ended = f", {steps:,} steps" if _is_number(steps) and report.get("method") != "skipped" else ""
+            ended = (
+                f", {steps:,} step{'' if steps == 1 else 's'}"
+                if _is_number(steps) and report.get("method") != "skipped"
+                else ""
+            )
             told.append(f"{station} ({report.get('method') or report['status']}{ended})")
     return ", ".join(told) or "nothing trained"
 
@@ -184,9 +188,9 @@ def _list_rows(runs: Sequence[RunRecord]) -> Iterator[Row]:
         if any(value != found[0] for value in found):
             yield Row("recipe", key, tuple(_shown(recipe[key]) if key in recipe else None for recipe in recipes))
     yield from _list_data([run.reports.get("curate", {}) for run in runs])
-    for station in _TRAINING:
+    for station in _list_stations(runs):
         yield from _list_training(station, [run.reports.get(station, {}) for run in runs])
-    yield from _list_metrics([run.reports.get("evaluate", {}).get("metrics") or {} for run in runs])
+    yield from _list_metrics([_part(run.reports.get("evaluate", {}), "metrics") for run in runs])
     yield Row("outcome", "verdict", tuple(run.reports.get("gate", {}).get("decision") for run in runs))
     yield Row("outcome", "version", tuple(run.reports.get("register", {}).get("version") for run in runs))
     yield Row("outcome", "seconds, all stations", tuple(_sum_seconds(run) for run in runs))
@@ -196,9 +200,9 @@ def _list_data(reports: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     yield Row("data set", "digest", tuple(report.get("digest") for report in reports))
     for name in ("interactions", "events"):
         yield Row("data set", name, tuple(report.get(name) for report in reports))
-    counts = [report.get("counts") or {} for report in reports]
+    counts = [_part(report, "counts") for report in reports]
     for kind in dict.fromkeys(kind for count in counts for kind in count):
-        kept = tuple(sum(count[kind].values()) if kind in count else None for count in counts)
+        kept = tuple(sum(_part(count, kind).values()) if kind in count else None for count in counts)
         yield Row("data set", f"{kind} rows", kept)
 
 
@@ -213,7 +217,12 @@ def _list_metrics(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     names = [name for name in METRICS if name in there] + sorted(there - set(METRICS))
     for name in names:
         for part, told in (("candidate", name), ("difference", f"{name} − champion")):
-            yield Row("evaluate", told, tuple(_interval(each.get(name, {}).get(part)) for each in metrics))
+            yield Row("evaluate", told, tuple(_interval(_part(_part(each, name), part)) for each in metrics))
+
+
+def _list_stations(runs: Sequence[RunRecord]) -> list[str]:
+    others = {name for run in runs for name, report in run.reports.items() if report.get("curve")}
+    return [*_TRAINING, *sorted(others - set(_TRAINING))]
 
 
 def _state(run: RunRecord) -> str:
@@ -240,14 +249,18 @@ def _figure(report: Mapping[str, Any], key: str) -> Any:
     return round(value, 1) if key == "seconds" and _is_number(value) else value
 
 
-def _interval(value: Mapping[str, Any] | None) -> Interval | None:
-    if not value:
-        return None
-    return Interval(value.get("estimate"), value.get("low"), value.get("high"))
+def _part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The mapping under `key`; an empty one where there is none, as in figures that other programs tracked."""
+    found = value.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _interval(value: Mapping[str, Any]) -> Interval | None:
+    return Interval(value.get("estimate"), value.get("low"), value.get("high")) if value else None
 
 
 def _sum_seconds(run: RunRecord) -> float | None:
-    spent = [run.reports[name].get("seconds") for name in STATIONS if name in run.reports]
+    spent = [report.get("seconds") for report in run.reports.values()]
     known = [seconds for seconds in spent if _is_number(seconds)]
     return round(sum(known), 1) if known else None
 

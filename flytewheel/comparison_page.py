@@ -36,6 +36,7 @@ _STYLE = (
     "ul.fw-k li{margin:.2rem 0}ul.fw-k svg{margin-right:.6rem}.fw-c{display:flex;flex-wrap:wrap;gap:.8rem}"
     ".fw-c svg{max-width:100%;height:auto;break-inside:avoid}"
     "@media(prefers-color-scheme:dark){td.d{background:#3a3015}td.d small{color:#e6c26a}th[scope=rowgroup]{color:#aaa}}"
+    "@page{size:landscape;margin:1.2cm}"
     "@media print{body{color:#000;background:#fff;margin:0}td.d{background:none;font-weight:600}tr{break-inside:avoid}"
     ".fw-w{overflow:visible}}</style>"
 )
@@ -66,7 +67,7 @@ def draw_page(comparison: Comparison) -> str:
     parts.append(figures.section("Curves", f'<ul class="fw-k">{legend}</ul>'))
     for station, charts in _columns(comparison):
         drawn = "".join(draw_chart(chart, ids) for chart in charts)
-        parts.append(f'<h2>{_text(station)}</h2><div class="fw-c">{drawn}</div>')
+        parts.append(f'<h3>{_text(station)}</h3><div class="fw-c">{drawn}</div>')
     if not comparison.panels:
         parts.append(figures.paragraph("None of these runs has a training curve."))
     head = f"{_HEAD}<title>{TITLE}</title>{figures.STYLE}{_STYLE}</head>"
@@ -120,10 +121,14 @@ def _table(comparison: Comparison) -> str:
 
 
 def _columns(comparison: Comparison) -> list[tuple[str, list[Chart]]]:
-    return [
-        (station, [Chart(f"{station}: {CURVES[panel.metric]}", "step", panel.lines) for panel in panels])
-        for station, panels in groupby(comparison.panels, key=lambda panel: panel.station)
-    ]
+    columns = []
+    for station in dict.fromkeys(panel.station for panel in comparison.panels):
+        panels = [panel for panel in comparison.panels if panel.station == station]
+        steps = [step for panel in panels for line in panel.lines for step, _ in line]
+        span = (min(steps), max(steps))
+        charts = [Chart(f"{station}: {CURVES[panel.metric]}", "step", panel.lines, span) for panel in panels]
+        columns.append((station, charts))
+    return columns
 
 
 def _names(comparison: Comparison) -> list[str]:

@@ -42,11 +42,14 @@ _STYLE = (
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One panel: `lines` holds the points `(x, y)` of each run by rising x, none where a run has no such curve."""
+    """One panel: `lines` holds the points `(x, y)` of each run by rising x, none where a run has no such curve. `span`
+    is the least that the x axis covers, so that panels above one another share it.
+    """
 
     title: str
     x: str
     lines: tuple[tuple[Point, ...], ...]
+    span: tuple[float, ...] = ()
 
 
 def draw_chart(chart: Chart, names: Sequence[str]) -> str:
@@ -136,7 +139,8 @@ def _panel(chart: Chart) -> list[str]:
     parts = [_words(LEFT, 18, chart.title, " fw-h")]
     if not drawn:
         return [*parts, _words(LEFT, HEIGHT / 2, "nothing finite to draw")]
-    xs = find_ticks(min(x for x, _ in drawn), max(x for x, _ in drawn), whole=True)
+    covered = [x for x, _ in drawn] + [x for x in chart.span if _is_finite((x, 0))]
+    xs = find_ticks(min(covered), max(covered), whole=True)
     ys = find_ticks(min(y for _, y in drawn), max(y for _, y in drawn), most=5)
 
     def place(point: Point) -> Point:

@@ -29,7 +29,7 @@ _READERS = 4
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """One wandb run. `exit_code` is `None` where it was never closed."""
+    """One wandb run. `exit_code` is `None` where it was never closed; `said` is what its reader complained of."""
 
     group: str
     station: str
@@ -39,6 +39,7 @@ class _Try:
     summary: Mapping[str, Any]
     curve: tuple[dict[str, float], ...]
     exit_code: int | None
+    said: str
 
 
 def read_offline_runs(folder: Path, *, announce: Callable[[str], None] = print) -> list[RunRecord]:
@@ -46,7 +47,8 @@ def read_offline_runs(folder: Path, *, announce: Callable[[str], None] = print) 
 
     Args:
         folder: as `<home>/runs`, `<home>/runs/<run>` or a `wandb` folder.
-        announce: is told of files that cannot be read or belong to no group; they are left out.
+        announce: is told of files that cannot be read or belong to no group, which are left out, and of what wandb's
+            reader complains of, as a damaged record that it skipped.
 
     Returns:
         The newest first. A turn has failed where a station's last try did, and is running where one was never closed.
@@ -68,6 +70,8 @@ def read_offline_runs(folder: Path, *, announce: Callable[[str], None] = print) 
         if isinstance(found, str):
             announce(f"{file}: left out, {found}")
         else:
+            if found.said:
+                announce(f"{file}: {found.said}")
             groups.setdefault(found.group, []).append(found)
     if not groups:
         raise ComparisonError(
@@ -125,9 +129,9 @@ def _read_try(core: str, file: Path) -> _Try | str:
                 curve.append(point)
         elif kind == "exit":
             exit_code = int(body.get("exit_code") or 0)
+    said = " ".join(done.stderr.decode("utf-8", errors="replace").split())[:200]
     if not described:
-        cause = " ".join(done.stderr.decode("utf-8", errors="replace").split())[:200]
-        return f"wandb found no run in it{f' ({cause})' if cause else ''}"
+        return f"wandb found no run in it{f' ({said})' if said else ''}"
     if not described.get("run_group"):
         return "it has no group"
     return _Try(
@@ -139,6 +143,7 @@ def _read_try(core: str, file: Path) -> _Try | str:
         summary=summary,
         curve=tuple(curve),
         exit_code=exit_code,
+        said=said,
     )
 
 
@@ -184,7 +189,7 @@ def _join(group: str, tries: list[_Try]) -> RunRecord:
     for one in tries:
         stations.setdefault(one.station, []).append(one)
     config = tries[-1].config
-    recipe = config.get("recipe", config)
+    recipe = config["recipe"] if isinstance(config.get("recipe"), Mapping) else config
     reports = {station: _report(of_station) for station, of_station in stations.items()}
     states = {report["status"] for report in reports.values()}
     return RunRecord(

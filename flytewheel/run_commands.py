@@ -96,6 +96,7 @@ def runs_compare(
 def _read(run_ids: Sequence[str], last: int, tracked: Path | None) -> list[RunRecord]:
     """The runs to compare: from PostgreSQL, or offline wandb runs where these are asked for or all there is."""
     from flytewheel.comparison import choose
+    from flytewheel.database import migrate
     from flytewheel.errors import DatabaseError, StackError
     from flytewheel.offline_runs import read_offline_runs
     from flytewheel.runs import index_runs, read_records
@@ -107,6 +108,7 @@ def _read(run_ids: Sequence[str], last: int, tracked: Path | None) -> list[RunRe
         try:
             # A database of one's own is enough: nothing is asked of the other services.
             database_url = settings.database_url or open_services(with_router=False).database_url
+            migrate(database_url)
             chosen = choose(index_runs(database_url), run_ids, last, where="this database")
             return read_records(database_url, chosen)
         except (DatabaseError, StackError) as error:

@@ -127,6 +127,15 @@ def test_what_is_not_finite_is_said_and_is_null_to_a_program() -> None:
     assert json.loads(told)["curves"][0]["points"] == {"a": [[1, 2], [2, None]], "b": [[1, None]]}
 
 
+def test_any_station_that_left_a_curve_is_shown() -> None:
+    found = compare(
+        [record("a", align=trained([(1, 1.0)]), train_reward=trained([(1, 2.0)], method="reward")), record("b")]
+    )
+    assert list(dict.fromkeys(panel.station for panel in found.panels)) == ["align", "train_reward"]
+    assert find(found, "train_reward", "method")[0] == ("reward", "–")
+    assert describe_stations(found.runs[0]) == "align (sft, 1 step), train_reward (reward, 1 step)"
+
+
 def test_texts_cannot_write_html_nor_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     wicked = "<script>alert(1)</script>[bold]\x1b[31m[/nothing]"
     report = {**trained([(1, 2.0)]), "device": wicked, "method": wicked}

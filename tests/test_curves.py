@@ -51,6 +51,11 @@ def test_few_points_are_dots_and_one_point_needs_no_span() -> None:
     assert "<circle" not in flat
 
 
+def test_panels_of_one_station_share_their_steps() -> None:
+    """100 of 0..200 is in the middle of the field, 66 + 476 / 2."""
+    assert 'cx="304.0"' in draw_chart(Chart("loss", "step", (((100, 0.5),),), (1, 200)), ["a"])
+
+
 def test_thinning_keeps_the_ends_and_every_spike() -> None:
     points = [(float(step), 1.0) for step in range(5000)]
     points[0], points[1234], points[4321], points[-1] = (0, 7.0), (1234, 99.0), (4321, -5.0), (4999, 3.0)

@@ -266,11 +266,15 @@ def test_offline_runs_are_read_where_the_database_is_away(call: Call, tracked: P
     copied = tmp_path / "copied"
     tracked.rename(copied)
     (copied / "w1" / "run-broken.wandb").write_bytes(b"not a run")
+    (begun,) = (copied / "w3").rglob("run-*.wandb")
+    whole = begun.read_bytes()
+    begun.write_bytes(whole[:-20] + b"damaged" + whole[-13:])
     again = call("compare", "w3", "w1", "--wandb", copied, "--out", tmp_path / "out", url=AWAY)
     assert again.exit_code == 0, again.output
     assert "run-broken.wandb: left out, wandb found no run in it" in again.stderr
+    assert f"{begun}: wandb leet inspect: skipped corrupt data" in again.stderr
     page = Page((tmp_path / "out" / "compare.html").read_text(encoding="utf-8"))
-    assert page.row("status") == ["failed at curate", "succeeded (≠)"]
+    assert page.row("status") == ["running at curate", "succeeded (≠)"]
     assert page.legend == ["w3: nothing trained", "w1: train_sft (sft, 6 steps)"]
     assert re.search(
         "no run 'w9' in .*copied; known, newest first: w3, w2, w1",
