@@ -182,7 +182,10 @@ def read_records(database_url: str, run_ids: Sequence[str]) -> list[RunRecord]:
             "SELECT run_id, name, status, station, started_at, recipe FROM runs WHERE run_id = ANY(%s)",
             (list(run_ids),),
         ).fetchall()
-    found = {row[0]: RunRecord(*(*row, read_reports(database_url, row[0]))) for row in rows}
+    found = {}
+    for run_id, name, status, station, started_at, recipe in rows:
+        reports = read_reports(database_url, run_id)
+        found[run_id] = RunRecord(run_id, name, status, station, started_at, recipe, reports)
     return [found[run_id] for run_id in run_ids if run_id in found]
 
 
