@@ -29,7 +29,7 @@ from benchmarks.curation_rules import STEPS
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS, QUICK_ROWS = 1_000_000, 100_000
-COMPARED, QUICK_COMPARED = 20_000, 2_000
+COMPARED, QUICK_COMPARED = 20_000, 5_000
 LEAST_ROWS = 10_000  # a tenth of them is the recipe's smallest window
 CORES = 2
 SAMPLE_S = 0.2
@@ -68,7 +68,7 @@ class Run:
 
 
 def measure(quick: bool, rows: int | None = None, keep: Path | None = None) -> list[Goal]:
-    """Both measurements; `--quick`: 100,000 rows, and 2,000 for the comparison."""
+    """Both measurements; `--quick`: 100,000 rows, and 5,000 for the comparison."""
     rows = rows or (QUICK_ROWS if quick else ROWS)
     if rows < LEAST_ROWS:
         sys.exit(f"--rows {rows}: a tenth of them must make a window, so take {LEAST_ROWS} or more")
