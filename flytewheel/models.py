@@ -1,16 +1,20 @@
 """Loads base models and tokenizers for every station that needs one: `pocket`, a folder, or a hub id, by the same path.
 
+A hub model is fetched at one commit into the hub's cache, and loaded from there as a folder. Every folder is looked at
+(`weights`) before it is loaded, so what was looked at is what is loaded, and code that came with a model is never run.
 torch and transformers are imported inside the functions only.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flytewheel import weights
 from flytewheel.errors import BaseModelError
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import digest, file_digest
@@ -27,8 +31,9 @@ _CONTENT = (
     "tokenizer_config.json",
     "chat_template.jinja",
     "*.safetensors",
-    "*.bin",
 )
+# What a tokenizer and a configuration may consist of; weights are fetched by name.
+_TEXTS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +90,49 @@ def base_digest(spec: BaseModelSpec) -> str:
     if folder.is_dir():
         files = sorted({path for pattern in _CONTENT for path in folder.glob(pattern)})
         return digest({path.name: {"size": path.stat().st_size, "sha256": file_digest(path)} for path in files})
-    from transformers.utils.hub import cached_file, extract_commit_hash
+    return _fetch(spec).name
 
-    commit = extract_commit_hash(_load(spec, cached_file, filename="config.json"), None)
-    return commit or f"{spec.model}@{spec.revision or 'main'}"
+
+def warn_unpinned(spec: BaseModelSpec) -> str | None:
+    """One line about a hub model whose revision may move: the commit that is used now, and how to stay with it.
+
+    Raises:
+        BaseModelError: no such model, or no access to the hub.
+    """
+    if Path(locate_base(spec)).is_dir() or is_commit(spec.revision or ""):
+        return None
+    commit = base_digest(spec)
+    moves = f"revision {spec.revision!r} may move" if spec.revision else "no revision is given"
+    return f"warning: base.model {spec.model!r}: {moves}; commit {commit} is used, pin it with base.revision: {commit}"
+
+
+def is_commit(text: str) -> bool:
+    """Whether `text` is a whole commit hash of the hub, 40 digits; a folder's digest has 64."""
+    return bool(re.fullmatch(r"[0-9a-f]{40}", text))
+
+
+def open_base(spec: BaseModelSpec, *, with_weights: bool) -> Path:
+    """The folder to load the base from, after a look at every file that loading could read (`weights.check_base`).
+
+    Raises:
+        BaseModelError: no such model, no access to the hub, or a file that must not be loaded.
+    """
+    where = Path(locate_base(spec))
+    folder = where if where.is_dir() else _fetch(spec, with_weights=with_weights)
+    weights.check_base(folder, weights=with_weights)
+    return folder
 
 
 def load_tokenizer(spec: BaseModelSpec) -> PreTrainedTokenizerBase:
     """Loads the tokenizer of the base model; it must bring a chat template. A missing pad token becomes the end token.
 
     Raises:
-        BaseModelError: no such model, no access to the hub, or no chat template.
+        BaseModelError: no such model, no access to the hub, a file that must not be loaded, or no chat template.
     """
+    folder = open_base(spec, with_weights=False)
     from transformers import AutoTokenizer
 
-    tokenizer: Any = _load(spec, AutoTokenizer.from_pretrained)
+    tokenizer: Any = _load(spec, lambda: AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False))
     if not tokenizer.chat_template:
         raise BaseModelError(f"base.model {spec.model!r} has no chat template: take an instruct model")
     if tokenizer.pad_token is None:
@@ -111,15 +144,30 @@ def load_model(spec: BaseModelSpec, *, dtype: str | None = None, device: str = "
     """Loads the base model's weights in `dtype` (default: the recipe's, else that of the found device) onto `device`.
 
     Raises:
-        BaseModelError: no such model, or no access to the hub.
+        BaseModelError: no such model, no access to the hub, or a file that must not be loaded.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     name = dtype or (spec.dtype if spec.dtype != "auto" else find_device().dtype)
     attention = {} if spec.attention == "auto" else {"attn_implementation": spec.attention}
-    model: Any = _load(spec, AutoModelForCausalLM.from_pretrained, dtype=getattr(torch, name), **attention)
-    return model.to(device)
+    return load_weights(spec, dtype=getattr(torch, name), **attention).to(device)
+
+
+def load_weights(spec: BaseModelSpec, **options: Any) -> Any:
+    """Loads the base model with `options` of transformers' `from_pretrained`: from safetensors, and without its code.
+
+    Raises:
+        BaseModelError: no such model, no access to the hub, or a file that must not be loaded.
+    """
+    folder = open_base(spec, with_weights=True)
+    from transformers import AutoModelForCausalLM
+
+    return _load(
+        spec,
+        lambda: AutoModelForCausalLM.from_pretrained(
+            str(folder), trust_remote_code=False, use_safetensors=True, **options
+        ),
+    )
 
 
 def load_adapted(
@@ -127,19 +175,52 @@ def load_adapted(
 ) -> PreTrainedModel:
     """Loads the base model with a LoRA adapter on top (none: the bare base), ready for inference."""
     model: Any = load_model(spec, dtype=dtype, device=device)
-    if adapter is not None:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(adapter))
-    return model.eval()
+    return (model if adapter is None else attach_adapter(model, adapter)).eval()
 
 
-def _load(spec: BaseModelSpec, loader: Any, **options: Any) -> Any:
+def attach_adapter(model: Any, adapter: Path, *, name: str = "default", trainable: bool = False) -> Any:
+    """Puts a LoRA adapter on a base model, or on a model that has adapters already, after a look at its files.
+
+    Returns:
+        The PEFT model.
+
+    Raises:
+        BaseModelError: a file that must not be loaded, or no LoRA adapter.
+        RuntimeError, ValueError: PEFT finds that it does not fit the model.
+    """
+    weights.check_adapter(adapter)
+    from peft import PeftModel
+
+    if isinstance(model, PeftModel):
+        model.load_adapter(str(adapter), adapter_name=name, is_trainable=trainable, use_safetensors=True)
+        return model
+    return PeftModel.from_pretrained(
+        model, str(adapter), adapter_name=name, is_trainable=trainable, use_safetensors=True
+    )
+
+
+def _fetch(spec: BaseModelSpec, *, with_weights: bool = False) -> Path:
+    """Fetches a hub model into the hub's cache; the folder's name is the commit."""
+    from huggingface_hub import snapshot_download
+
+    def fetch(revision: str | None, names: Sequence[str]) -> Path:
+        return Path(
+            snapshot_download(spec.model, revision=revision, allow_patterns=list(names), ignore_patterns=["*/*"])
+        )
+
+    folder: Path = _load(spec, lambda: fetch(spec.revision, _TEXTS))
+    if with_weights:
+        shards = weights.list_shards(folder)
+        _load(spec, lambda: fetch(folder.name, shards))
+    return folder
+
+
+def _load(spec: BaseModelSpec, load: Callable[[], Any]) -> Any:
     where = locate_base(spec)
     if not Path(where).is_dir() and where.startswith((".", "/", "~")):
         raise BaseModelError(f"base.model {spec.model!r}: no such folder")
     try:
-        return loader(where, revision=spec.revision, **options)
+        return load()
     except (OSError, ValueError, KeyError) as error:
         cause = " ".join(str(error).split())[:200]
         offline = (

@@ -7,10 +7,15 @@ Every key is known, every value typed, nothing is coerced, but for what YAML can
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 
+_REFUSED = {
+    "trust_remote_code": "never: a recipe cannot let code that came with a model run here; take a model that "
+    "transformers has a class for"
+}
 _SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
@@ -34,11 +39,27 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-def list_faults(error: ValidationError) -> list[str]:
-    """Each fault of a pydantic error as `path: what was expected, what came`."""
+def list_refused(data: object, path: str = "") -> dict[str, str]:
+    """Keys that are refused wherever they stand, by path, with the reason."""
+    if isinstance(data, list | tuple):
+        data = dict(enumerate(data))
+    if not isinstance(data, Mapping):
+        return {}
+    found: dict[str, str] = {}
+    for key, value in data.items():
+        here = f"{path}.{key}" if path else str(key)
+        reason = _REFUSED.get(str(key).strip().lower().replace("-", "_"))
+        found |= {here: f"{here}: {reason}"} if reason else list_refused(value, here)
+    return found
+
+
+def list_faults(error: ValidationError, refused: Collection[str] = ()) -> list[str]:
+    """Each fault of a pydantic error as `path: what was expected, what came`, but for those at the paths `refused`."""
     faults = []
     for fault in error.errors():
         path = ".".join(str(part) for part in fault["loc"]) or "recipe"
+        if path in refused:
+            continue
         if fault["type"] == "extra_forbidden":
             faults.append(f"{path}: unknown key")
         elif fault["type"] == "missing":

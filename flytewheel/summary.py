@@ -100,12 +100,13 @@ def _trained(station: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
     resumed = f", resumed at step {report['resumed_from_step']}" if report.get("resumed_from_step") else ""
     found = report.get("redacted_rows", 0)
     redacted = f", personal data taken out of {found:,} rows" if found else ""
+    base = f", base {report['base'][:12]}" if report.get("base") else ""
     reason = f" ({report['reason']})" if report.get("reason") else ""
     return [
         (
             station,
             f"{report['method']}{reason}: {report['rows']:,} rows, {report['steps']:,} steps, {', '.join(losses)}, "
-            f"{report['device']}{resumed}{redacted}",
+            f"{report['device']}{base}{resumed}{redacted}",
         )
     ]
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from flytewheel import weights
 from flytewheel.models import load_tokenizer, locate_base
 from flytewheel.pieces import PieceCounts
 from flytewheel.recipe import BaseModelSpec
@@ -130,6 +131,7 @@ class TokenCounter:
         if self._tokenizer is None:
             file = Path(locate_base(self._spec)) / "tokenizer.json"
             if file.is_file():  # without transformers, whose import takes seconds
+                weights.check_file(file)
                 from tokenizers import Tokenizer
 
                 self._tokenizer = Tokenizer.from_file(str(file))

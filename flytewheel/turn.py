@@ -80,6 +80,9 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
     check_method(recipe.rlhf)
     check_adapter(recipe.training)
     models.load_tokenizer(recipe.base)
+    unpinned = models.warn_unpinned(recipe.base)
+    if unpinned is not None:
+        print(unpinned, flush=True)
     locate_cases(recipe.curation)
     logs = locate_logs(recipe.feedback)
     store = open_store(services)

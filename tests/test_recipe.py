@@ -92,6 +92,27 @@ def test_a_guardrail_has_one_margin_that_means_something(tmp_path: Path, guardra
         load_recipe(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("base: {model: pocket, trust_remote_code: true}", "base.trust_remote_code"),
+        ("base: {model: pocket, trust-remote-code: false}", "base.trust-remote-code"),
+        ("trust_remote_code: true\nbase: {model: pocket}", "trust_remote_code"),
+        (
+            "base: {model: pocket}\ntraining: {loading: [{Trust_Remote_Code: 1}]}",
+            "training.loading.0.Trust_Remote_Code",
+        ),
+    ],
+)
+def test_no_recipe_reaches_the_code_of_a_model(text: str, path: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(f"name: demo\n{text}\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(tmp_path / "r.yaml")
+    reason = f"{path}: never: a recipe cannot let code that came with a model run here"
+    assert [fault.startswith(reason) for fault in caught.value.faults].count(True) == 1
+    assert f"{path}: unknown key" not in str(caught.value)
+
+
 def test_a_missing_file_is_said() -> None:
     with pytest.raises(RecipeError, match=r"nowhere.yaml: cannot be read \(No such file"):
         load_recipe("nowhere.yaml")

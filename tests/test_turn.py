@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from flytewheel import runs, turn
 from flytewheel.dataset import DatasetCard, digest_content, list_files, part_file, write_card, write_rows
 from flytewheel.errors import BaseModelError, DatasetError, FeedbackError, RecipeError
 from flytewheel.local.services import Services
+from flytewheel.models import POCKET
 from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message, SftRow
 from registry.store import ObjectStore
@@ -68,6 +70,22 @@ def test_a_turn_opens_when_there_is_enough_and_goes_on_with_its_window(here: Ser
     assert len((opened.window / "interactions.jsonl").read_text().splitlines()) == 3
     again = open_turn(here, given)
     assert (again.run_id, again.message.split()[2]) == (opened.run_id, "resumes:")
+
+
+def test_a_hub_model_without_a_commit_is_said_with_the_one_that_is_used(
+    here: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commit = "5f7ef6c9d1a5c6a8ea1a2c0a3b2f0c9b0a7d4e11"
+    cached = tmp_path / "hub" / "models--someone--small"
+    shutil.copytree(POCKET, cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    for revision, moves in ((None, "no revision is given"), ("main", "revision 'main' may move"), (commit, "")):
+        open_turn(here, recipe(base={"model": "someone/small", "revision": revision}))
+        said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+        line = f"warning: base.model 'someone/small': {moves}; commit {commit} is used, pin it with base.revision: "
+        assert said == ([line + commit] if moves else [])
 
 
 def test_a_frozen_run_replays_what_it_replayed_before(

@@ -114,19 +114,12 @@ def _check_adapter(adapter: Path | None) -> None:
 
 def _attach(model: Any, adapters: Mapping[str, Path]) -> Any:
     """Loads adapters side by side on one base. PEFT only warns when weights are missing; here that is an error."""
-    if not adapters:
-        return model
-    from peft import PeftModel
-
-    adapted: Any = None
+    adapted = model
     for name, path in adapters.items():
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", message="Found missing adapter keys")
-                if adapted is None:
-                    adapted = PeftModel.from_pretrained(model, str(path), adapter_name=name)
-                else:
-                    adapted.load_adapter(str(path), adapter_name=name)
+                adapted = models.attach_adapter(adapted, path, name=name)
         except (RuntimeError, ValueError, UserWarning) as error:
             cause = " ".join(str(error).split())[:200]
             raise EvaluationError(

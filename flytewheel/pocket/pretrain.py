@@ -211,8 +211,10 @@ def measure(folder: Path, *, seed: int, documents: int = 200, questions: int = 4
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(str(folder))
-    model: Any = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        str(folder), trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+    ).eval()
     losses, weights = [], []
     right = general = taught = 0
     with torch.inference_mode():

@@ -22,7 +22,7 @@ from flytewheel.recipe.curation import CurationSpec as CurationSpec
 from flytewheel.recipe.curation import EndpointSpec as EndpointSpec
 from flytewheel.recipe.curation import NamesSpec as NamesSpec
 from flytewheel.recipe.curation import QualityWeights as QualityWeights
-from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults
+from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults, list_refused
 
 Quantization = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
 Metric = Literal["perplexity", "preference_accuracy", "regression_pass_rate", "rouge_l", "bleu", "degenerate_share"]
@@ -32,7 +32,7 @@ class BaseModelSpec(Section):
     """The model that adapters are trained on."""
 
     model: str = Field(min_length=1, description="`pocket` (bundled), a hub id, or a folder")
-    revision: str | None = None
+    revision: str | None = Field(default=None, description="of a hub id: a commit of 40 digits; else it may move")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     max_length: int = Field(default=1024, ge=16, description="tokens of prompt and completion together")
@@ -301,10 +301,14 @@ class Recipe(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _say_every_fault_in_one_line(cls, data: Any, handler: Any) -> Self:
+        refused = list_refused(data)
         try:
-            return handler(data)  # type: ignore[no-any-return]
+            recipe: Self = handler(data)
         except ValidationError as error:
-            raise RecipeError("recipe", list_faults(error)) from None
+            raise RecipeError("recipe", [*refused.values(), *list_faults(error, refused)]) from None
+        if refused:
+            raise RecipeError("recipe", [*refused.values()])
+        return recipe
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from flytewheel.dataset import Dataset, digest_content
 from flytewheel.errors import BaseModelError, DatasetError, RecipeError
-from flytewheel.models import Device, base_digest, find_device, load_tokenizer, locate_base
+from flytewheel.models import Device, attach_adapter, base_digest, find_device, load_tokenizer, locate_base
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.arguments import (
@@ -29,7 +29,7 @@ from flytewheel.training.arguments import (
 from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpoints, publish_folder
 from flytewheel.training.fit import ADAPTER_FILES, Plan, digest_adapter, fit, summarise
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
-from flytewheel.training.report import TrainingReport, write_report
+from flytewheel.training.report import TrainingReport, read_report, write_report
 from flytewheel.training.rows import Rows, preference_rows, thin, unpaired_rows
 
 if TYPE_CHECKING:
@@ -136,12 +136,15 @@ def align(
         summarise(report, tracker)
         return report
     rows = _look_again(choice, data, redact)
+    learnt_on = base_digest(base)
+    if sft_adapter is not None:
+        _check_same_base(sft_adapter, base, learnt_on)
     manifest = Manifest(
         station="align",
         data=digest_content(dataset),
         recipe={
             "base": base.model_dump(mode="json"),
-            "base_digest": base_digest(base),
+            "base_digest": learnt_on,
             "training": training.model_dump(mode="json"),
             "rlhf": rlhf.model_dump(mode="json"),
             **rows.name(),
@@ -157,7 +160,7 @@ def align(
         else:
             with quiet_libraries():
                 plan = _plan(choice, data, rows, sft_adapter, folder.folder, base, training, rlhf, seed, device)
-                report = fit(plan, folder, tracker=tracker, progress=progress)
+                report = fit(plan, folder, base_digest=learnt_on, tracker=tracker, progress=progress)
         folder.publish(out)
     return report
 
@@ -179,10 +182,26 @@ def _hand_on(sft_adapter: Path | None, out: Path, choice: Choice, device: Device
         resumed_from_step=0,
         truncated_rows=0,
         adapter_digest=digest_adapter(sft_adapter),
+        base=_read_base(sft_adapter),
     )
     publish_folder(sft_adapter, out)
     write_report(out / "report.json", report)
     return report
+
+
+def _read_base(adapter: Path) -> str:
+    """The content of the base that an adapter was trained on; empty where no report lies beside it."""
+    path = adapter / "report.json"
+    return read_report(path).base if path.is_file() else ""
+
+
+def _check_same_base(adapter: Path, base: BaseModelSpec, found: str) -> None:
+    trained_on = _read_base(adapter)
+    if trained_on not in ("", found):
+        raise BaseModelError(
+            f"{adapter}: was trained on the base {trained_on[:12]}, base.model {base.model!r} is {found[:12]} now; "
+            "pin base.revision, or train SFT again"
+        )
 
 
 def _plan(
@@ -294,10 +313,8 @@ def _add_lengths(table: Any) -> Any:
 
 
 def _load_sft_adapter(model: Any, adapter: Path, base: BaseModelSpec) -> Any:
-    from peft import PeftModel
-
     try:
-        adapted = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+        adapted = attach_adapter(model, adapter, trainable=True)
     except (ValueError, RuntimeError) as error:
         cause = " ".join(str(error).split())[:200]
         raise BaseModelError(f"{adapter}: does not fit base.model {base.model!r} ({cause}); train SFT again") from None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.errors import RecipeError
-from flytewheel.models import Device, load_model, locate_base
+from flytewheel.models import Device, load_model, load_weights
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 
 MAX_VALIDATION_ROWS = 256
@@ -52,13 +52,12 @@ def load_trainable(base: BaseModelSpec, training: TrainingSpec, device: Device) 
     if training.adapter != "qlora":
         return load_model(base, device=device.kind)
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
     quantization: Any = BitsAndBytesConfig
     compute = getattr(torch, device.dtype)
-    return AutoModelForCausalLM.from_pretrained(
-        locate_base(base),
-        revision=base.revision,
+    return load_weights(
+        base,
         dtype=compute,
         device_map={"": 0},
         quantization_config=quantization(

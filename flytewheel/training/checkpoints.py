@@ -3,8 +3,9 @@
 The directory is `<root>/<station>-<data digest>-<recipe digest>`, twelve digits of each. "Is it the same training?" is
 decided by these digests alone: the rows, the slice of the recipe that trains, the seed and the adapter started from.
 `manifest.json` is written first and holds them in full; a directory whose manifest says otherwise (another code
-version, a changed file) is refused, never mixed into. A checkpoint counts once its marker is written, after everything
-else: one torn by a kill is removed, and the newest complete one is gone on from. A finished training leaves `finished/`
+version, a changed file) is refused, never mixed into. A checkpoint counts once its seal is written (`seal`), after
+everything else: one torn by a kill is removed, and the newest complete one is gone on from, once its files are found to
+be those that were written. A finished training leaves `finished/`
 (adapter and report), moved into place by one rename, and a repeated call returns it at once.
 
 Departs from transformers' own resuming, which takes the checkpoint with the highest number, complete or not, of
@@ -26,9 +27,9 @@ from typing import Any
 from flytewheel.errors import CheckpointError
 from flytewheel.records import canonical_json, digest, to_jsonable
 from flytewheel.training.report import TrainingReport, read_report, write_report
+from flytewheel.training.seal import SEAL, check_seal, write_seal
 
 CODE_VERSION = "1"
-MARKER = "complete"
 _DIGITS = 12
 
 
@@ -57,23 +58,30 @@ class Checkpoints:
 
     def complete(self) -> list[Path]:
         """The complete checkpoints, oldest first."""
-        found = [path for path in self.folder.glob("checkpoint-*") if (path / MARKER).is_file()]
+        found = [path for path in self.folder.glob("checkpoint-*") if (path / SEAL).is_file()]
         return sorted(found, key=_step)
 
     def newest(self) -> Path | None:
-        """The checkpoint to go on from; torn ones are removed on the way, None when there is none."""
+        """The checkpoint to go on from; torn ones are removed on the way, None when there is none.
+
+        Raises:
+            CheckpointError: its files are not those that training wrote.
+        """
         for path in self.folder.glob("checkpoint-*"):
-            if not (path / MARKER).is_file():
+            if not (path / SEAL).is_file():
                 shutil.rmtree(path)
         complete = self.complete()
-        return complete[-1] if complete else None
+        if not complete:
+            return None
+        check_seal(complete[-1])
+        return complete[-1]
 
     def mark(self, step: int, keep: int) -> None:
         """Declares `checkpoint-<step>` complete, then removes all but the `keep` newest complete ones.
 
         In this order (the trainer's own limit removes first): at every moment one complete checkpoint is left.
         """
-        (self.folder / f"checkpoint-{step}" / MARKER).write_text(f"{step}\n", encoding="utf-8")
+        write_seal(self.folder / f"checkpoint-{step}", step)
         for path in self.complete()[:-keep]:
             shutil.rmtree(path)
 

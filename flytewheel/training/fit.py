@@ -9,6 +9,7 @@ same bytes as one that was not, with the same number of threads.
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import time
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytewheel.errors import TrainingError
-from flytewheel.models import Device
+from flytewheel.errors import CheckpointError, TrainingError
+from flytewheel.models import Device, is_commit
 from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
@@ -47,11 +48,24 @@ class Plan:
 
 
 def fit(
-    plan: Plan, checkpoints: Checkpoints, *, tracker: Tracker | None = None, progress: ProgressCallback | None = None
+    plan: Plan,
+    checkpoints: Checkpoints,
+    *,
+    base_digest: str,
+    tracker: Tracker | None = None,
+    progress: ProgressCallback | None = None,
 ) -> TrainingReport:
     """Trains `plan` to its end in `checkpoints`, leaves the adapter in its `finished/`, and returns the report.
 
+    Args:
+        plan: What is trained and why.
+        checkpoints: Where an earlier attempt may have left off.
+        base_digest: Content of the base model, for the record (`models.base_digest`).
+        tracker: Gets the curves.
+        progress: Gets the steps done.
+
     Raises:
+        CheckpointError: a checkpoint is not what training wrote.
         TrainingError: weights are not finite at the end; nothing is published.
     """
     started = time.monotonic()
@@ -71,13 +85,19 @@ def fit(
             trainer.model.load_adapter(str(newest), "default", is_trainable=True)
             trainer.state = state
         else:
-            trainer.train(resume_from_checkpoint=str(newest))
+            try:
+                trainer.train(resume_from_checkpoint=str(newest))
+            except pickle.UnpicklingError as error:  # torch builds tensors from a pickle and refuses everything else
+                cause = " ".join(str(error).split())[:120]
+                raise CheckpointError(
+                    f"{newest}: cannot be resumed from ({cause}); remove it to train afresh"
+                ) from None
     _check_finite(trainer.model, plan.method, int(trainer.state.global_step))
     if trainer.eval_dataset is not None and not _evaluated_at(trainer.state):
         trainer.evaluate()
 
     staged = checkpoints.folder / "finished.partial"
-    adapter_digest = _save_adapter(trainer, plan.base, staged)
+    adapter_digest = _save_adapter(trainer, plan.base, base_digest, staged)
     curve = _read_curve(trainer.state.log_history)
     losses = [point["loss"] for point in curve if "loss" in point]
     evaluations = [point["eval_loss"] for point in curve if "eval_loss" in point]
@@ -96,6 +116,7 @@ def fit(
         truncated_rows=plan.truncated_rows,
         adapter_digest=adapter_digest,
         redacted_rows=plan.redacted_rows,
+        base=base_digest,
     )
     checkpoints.finish(staged, report)
     summarise(report, tracker)
@@ -107,7 +128,7 @@ def summarise(report: TrainingReport, tracker: Tracker | None) -> None:
     if tracker is not None:
         names = (
             "method", "reason", "rows", "steps", "first_loss", "last_loss", "eval_loss", "seconds", "resumed_from_step",
-            "truncated_rows", "redacted_rows",
+            "truncated_rows", "redacted_rows", "base",
         )  # fmt: skip
         tracker.summary({name: getattr(report, name) for name in names})
 
@@ -123,7 +144,7 @@ def name_base(base: BaseModelSpec) -> str:
     return folder.name if folder.is_absolute() or base.model.startswith(".") else base.model
 
 
-def _save_adapter(trainer: Any, base: BaseModelSpec, folder: Path) -> str:
+def _save_adapter(trainer: Any, base: BaseModelSpec, base_digest: str, folder: Path) -> str:
     if folder.exists():
         shutil.rmtree(folder)
     raw = folder.with_suffix(".raw")
@@ -131,7 +152,7 @@ def _save_adapter(trainer: Any, base: BaseModelSpec, folder: Path) -> str:
     trainer.model.save_pretrained(str(raw), selected_adapters=["default"], save_embedding_layers=False)
     config = json.loads((raw / "adapter_config.json").read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = name_base(base)
-    config["revision"] = base.revision
+    config["revision"] = base_digest if is_commit(base_digest) else base.revision
     if isinstance(config["target_modules"], list):
         config["target_modules"].sort()  # a set in memory: its order is salted
     folder.mkdir()

@@ -22,7 +22,8 @@ class TrainingReport:
     steps, in nats a token for SFT; `curve` holds one mapping a logged step with `step` and what was measured. `seconds`
     is the wall time of the attempt that finished, `resumed_from_step` the step that it began at (0: from the start).
     In `redacted_rows` personal data was found that curation had left. `reason` says in words why this method, or why
-    none. `adapter_digest` covers the published adapter's files; `None`: there is no adapter.
+    none. `adapter_digest` covers the published adapter's files; `None`: there is no adapter. `base` is the content of
+    the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known.
     """
 
     method: Method
@@ -39,6 +40,7 @@ class TrainingReport:
     truncated_rows: int
     adapter_digest: str | None
     redacted_rows: int = 0
+    base: str = ""
 
 
 def write_report(path: Path, report: TrainingReport) -> None:

@@ -70,12 +70,13 @@ def train_sft(
     check_adapter(training, device)
     data = Dataset(dataset)
     rows = look_again(data.sft("train"), thin(data.sft("validation"), MAX_VALIDATION_ROWS), data.card, redact)
+    learnt_on = base_digest(base)
     manifest = Manifest(
         station="sft",
         data=digest_content(dataset),
         recipe={
             "base": base.model_dump(mode="json"),
-            "base_digest": base_digest(base),
+            "base_digest": learnt_on,
             "training": training.model_dump(mode="json"),
             **rows.name(),
         },
@@ -88,7 +89,7 @@ def train_sft(
         else:
             with quiet_libraries():
                 plan = _plan(data, rows, folder.folder, base, training, seed, device)
-                report = fit(plan, folder, tracker=tracker, progress=progress)
+                report = fit(plan, folder, base_digest=learnt_on, tracker=tracker, progress=progress)
         folder.publish(out)
     return report
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from flytewheel.progress import quiet_libraries
 from flytewheel.training.align import align, check_method, choose_method, make_preference_trainer
 from flytewheel.training.report import TrainingReport, read_report
 from flytewheel.training.rows import preference_rows
+from tests.tiny_model import build_tiny_model
 from tests.training.teaching import base_spec, rlhf_spec, training_spec, write_teaching_data
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -163,6 +165,18 @@ def test_nothing_to_learn_hands_the_sft_adapter_on(
         align(teaching_data, None, tmp_path / "none", rlhf=off, **options)
 
 
+def test_an_adapter_of_other_weights_under_the_same_name_is_refused(
+    base_model: Path, teaching_data: Path, sft_adapter: Path, tmp_path: Path
+) -> None:
+    other = build_tiny_model(tmp_path / base_model.name, seed=1)
+    with pytest.raises(BaseModelError, match=r"was trained on the base \w{12}, base\.model .* is \w{12} now; pin"):
+        align(
+            teaching_data, sft_adapter, tmp_path / "out", base=base_spec(other), training=training_spec(),
+            rlhf=rlhf_spec(), seed=3, checkpoints=tmp_path / "checkpoints",
+        )  # fmt: skip
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_without_sft_the_reference_is_the_base(base_model: Path, teaching_data: Path, tmp_path: Path) -> None:
     report = align(
         teaching_data, None, tmp_path / "out", base=base_spec(base_model), training=training_spec(),
@@ -193,8 +207,10 @@ def test_an_adapter_of_another_base_is_refused(sft_adapter: Path, teaching_data:
     from tests.tiny_model import build_tiny_model
 
     wider = build_tiny_model(tmp_path / "wider", hidden=96)
+    unsigned = Path(shutil.copytree(sft_adapter, tmp_path / "unsigned"))
+    (unsigned / "report.json").unlink()  # which names the base
     with pytest.raises(BaseModelError, match=r"does not fit base\.model"):
         align(
-            teaching_data, sft_adapter, tmp_path / "out", base=base_spec(wider), training=training_spec(),
+            teaching_data, unsigned, tmp_path / "out", base=base_spec(wider), training=training_spec(),
             rlhf=rlhf_spec(), seed=1, checkpoints=tmp_path / "checkpoints",
         )  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 from flytewheel.errors import CheckpointError
 from flytewheel.training.checkpoints import Checkpoints, Manifest, open_checkpoints, publish_folder
 from flytewheel.training.report import TrainingReport, read_report
+from flytewheel.training.seal import write_seal
 
 MANIFEST = Manifest(station="sft", data="a" * 64, recipe={"training": {"lora_rank": 16}}, seed=7)
 REPORT = TrainingReport(
@@ -20,7 +21,7 @@ def _checkpoint(folder: Path, step: int, *, complete: bool = True) -> Path:
     path = folder / f"checkpoint-{step}"
     path.mkdir()
     if complete:
-        (path / "complete").touch()
+        write_seal(path, step)
     return path
 
 

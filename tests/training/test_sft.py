@@ -16,6 +16,7 @@ from flytewheel.dataset import Dataset
 from flytewheel.errors import BaseModelError, DatasetError, RecipeError, TrainingError
 from flytewheel.models import find_device, load_adapted, load_tokenizer
 from flytewheel.progress import quiet_libraries
+from flytewheel.recipe import BaseModelSpec
 from flytewheel.training.report import read_report
 from flytewheel.training.rows import sft_rows
 from flytewheel.training.sft import make_sft_trainer, train_sft
@@ -70,6 +71,28 @@ def test_the_adapter_config_names_the_base_not_a_path(sft_adapter: Path, base_mo
     assert config["base_model_name_or_path"] == base_model.name
     assert str(base_model.parent) not in text
     assert config["target_modules"] == sorted(config["target_modules"])
+
+
+def test_the_commit_of_a_hub_model_is_recorded(
+    base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache as the hub's client lays it out; the tests have no network."""
+    commit = "5f7ef6c9d1a5c6a8ea1a2c0a3b2f0c9b0a7d4e11"
+    cached = tmp_path / "hub" / "models--someone--small"
+    shutil.copytree(base_model, cached / "snapshots" / commit)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    base = BaseModelSpec(model="someone/small", max_length=128)
+    report = train_sft(
+        write_teaching_data(tmp_path / "data", rows=8), tmp_path / "out", base=base,
+        training=training_spec(max_steps=1), seed=1, checkpoints=tmp_path / "checkpoints",
+    )  # fmt: skip
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    (manifest,) = tmp_path.glob("checkpoints/*/manifest.json")
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["base"] == report.base == commit
+    assert json.loads(manifest.read_text())["recipe"]["base_digest"] == commit
+    assert (config["base_model_name_or_path"], config["revision"]) == ("someone/small", commit)
 
 
 def test_a_finished_training_is_returned_at_once(base_model: Path, tmp_path: Path) -> None:
