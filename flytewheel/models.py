@@ -185,10 +185,15 @@ def attach_adapter(model: Any, adapter: Path, *, name: str = "default", trainabl
         The PEFT model.
 
     Raises:
-        BaseModelError: a file that must not be loaded, or no LoRA adapter.
+        BaseModelError: a file that must not be loaded, no LoRA adapter, or one of another commit of a hub model.
         RuntimeError, ValueError: PEFT finds that it does not fit the model.
     """
-    weights.check_adapter(adapter)
+    trained_on, loaded = weights.check_adapter(adapter).get("revision"), Path(model.config.name_or_path).name
+    if is_commit(str(trained_on)) and is_commit(loaded) and trained_on != loaded:
+        raise BaseModelError(
+            f"{adapter}: was trained on commit {trained_on}, base.model is {loaded} now; "
+            f"pin base.revision: {trained_on}"
+        )
     from peft import PeftModel
 
     if isinstance(model, PeftModel):

@@ -83,8 +83,11 @@ def check_base(folder: Path, *, weights: bool = True) -> None:
             _check_code(folder / name)
 
 
-def check_adapter(folder: Path) -> None:
+def check_adapter(folder: Path) -> dict[str, Any]:
     """Looks at every file of a LoRA adapter's folder that loading could read.
+
+    Returns:
+        Its `adapter_config.json`.
 
     Raises:
         BaseModelError: a pickle, a file that is not what its name says, no safetensors, or no LoRA adapter.
@@ -93,9 +96,11 @@ def check_adapter(folder: Path) -> None:
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
             raise BaseModelError(f"{folder}: expected a LoRA adapter, {name} is missing; train it again")
-    kind = _read_object(folder / "adapter_config.json").get("peft_type")
-    if kind != "LORA":  # others name further adapters to load
+    config = _read_object(folder / "adapter_config.json")
+    if config.get("peft_type") != "LORA":  # others name further adapters to load
+        kind = config.get("peft_type")
         raise BaseModelError(f"{folder / 'adapter_config.json'}: expected peft_type 'LORA', got {kind!r}")
+    return config
 
 
 def check_file(path: Path, next_step: str = "get it from its source again") -> None:

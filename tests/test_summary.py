@@ -16,7 +16,7 @@ from flytewheel.summary import summarise
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TRAINED = {
     "method": "sft", "reason": "9 rows", "rows": 9, "steps": 4, "first_loss": 2.0, "last_loss": 1.0, "eval_loss": None,
-    "device": "cpu", "resumed_from_step": 3,
+    "device": "cpu", "resumed_from_step": 3, "base": "5f7ef6c9d1a5c6a8ea1a2c0a3b2f0c9b0a7d4e11",
 }  # fmt: skip
 
 
@@ -52,7 +52,10 @@ def test_trained_stations_say_losses_and_where_they_went_on(here: Services, run:
     record(here, run, "train_sft", TRAINED)
     record(here, run, "align", {"method": "skipped", "reason": "3 of 500 pairs"})
     facts = summarise(here, run.run_id).facts()
-    assert facts["train_sft"] == "sft (9 rows): 9 rows, 4 steps, loss 2.000 → 1.000, cpu, resumed at step 3"
+    assert (
+        facts["train_sft"]
+        == "sft (9 rows): 9 rows, 4 steps, loss 2.000 → 1.000, cpu, base 5f7ef6c9d1a5, resumed at step 3"
+    )
     assert facts["align"] == "skipped: 3 of 500 pairs"
     assert facts["time"].startswith("train_sft 0 s, align 0 s")
 

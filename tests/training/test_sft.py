@@ -93,6 +93,15 @@ def test_the_commit_of_a_hub_model_is_recorded(
     assert json.loads((tmp_path / "out" / "report.json").read_text())["base"] == report.base == commit
     assert json.loads(manifest.read_text())["recipe"]["base_digest"] == commit
     assert (config["base_model_name_or_path"], config["revision"]) == ("someone/small", commit)
+    with quiet_libraries():
+        assert load_adapted(base, tmp_path / "out").name_or_path.endswith(commit)
+    moved = commit[::-1]
+    (cached / "snapshots" / commit).rename(cached / "snapshots" / moved)
+    (cached / "refs" / "main").write_text(moved)
+    with pytest.raises(
+        BaseModelError, match=f"trained on commit {commit}, base.model is {moved} now; pin base.revision"
+    ):
+        load_adapted(base, tmp_path / "out")
 
 
 def test_a_finished_training_is_returned_at_once(base_model: Path, tmp_path: Path) -> None:
