@@ -16,6 +16,7 @@ import click
 
 from flytewheel import __version__
 from flytewheel.dataset_commands import datasets
+from flytewheel.doctor_commands import doctor
 from flytewheel.errors import FlytewheelError
 from flytewheel.feedback_commands import feedback
 from flytewheel.rollout_commands import rollout
@@ -221,6 +222,7 @@ def experiments_list(json_: bool) -> None:
 
 
 main.add_command(datasets)
+main.add_command(doctor)
 main.add_command(feedback)
 main.add_command(rollout)
 main.add_command(runs)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytewheel import weights
 from flytewheel.errors import BaseModelError
+from flytewheel.profiles import Device as Device
+from flytewheel.profiles import find_device as find_device
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import digest, file_digest
 
@@ -34,38 +35,6 @@ _CONTENT = (
 )
 # What a tokenizer and a configuration may consist of; weights are fetched by name.
 _TEXTS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """The accelerator in use: `kind` is cuda, mps or cpu; `dtype` is the one that trains and evaluates there."""
-
-    kind: str
-    name: str
-    dtype: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} ({self.name}, {self.dtype})"
-
-
-def find_device() -> Device:
-    """Finds the device: cuda, then mps, then cpu.
-
-    bf16 on CUDA that has it (fp16 otherwise), bf16 on MPS from macOS 14 (fp32 before; never fp16), fp32 on CPU, where
-    bf16 autocast was measured 9 times slower.
-    """
-    import platform
-
-    import torch
-
-    if torch.cuda.is_available():
-        dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-        return Device("cuda", torch.cuda.get_device_name(0), dtype)
-    if torch.backends.mps.is_available():
-        major = int((platform.mac_ver()[0] or "0").split(".")[0])
-        return Device("mps", platform.machine(), "bfloat16" if major >= 14 else "float32")
-    threads = torch.get_num_threads()
-    return Device("cpu", "1 thread" if threads == 1 else f"{threads} threads", "float32")
 
 
 def locate_base(spec: BaseModelSpec) -> str:

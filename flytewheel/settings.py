@@ -71,7 +71,10 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         given["database_url"] = environ["DATABASE_URL"]
     for key in ("database_url", "s3_url", "router_url"):
         if key in given:
-            parts = urlsplit(given[key])
+            try:
+                parts = urlsplit(given[key])
+            except ValueError:  # such as half a pair of brackets
+                parts = urlsplit("")
             if not parts.scheme or not (parts.hostname or parts.scheme.startswith("postgres")):
                 raise SettingsError(f"{PREFIX}{key.upper()}={given[key]!r}: expected scheme://host[:port]")
     if "s3_url" in given:

@@ -99,15 +99,20 @@ class ObjectStore:
     def __repr__(self) -> str:
         return f"ObjectStore({self.url}/{self.bucket})"
 
+    def has_bucket(self) -> bool:
+        """Whether the bucket is there; raises as `ensure_bucket` does."""
+        with self._spoken("open"):
+            return bool(self._first.bucket_exists(self.bucket))
+
     def ensure_bucket(self) -> None:
         """Creates the bucket unless it is there.
 
         Raises:
             StoreError: the store is away, refuses the keys, or the bucket's name is not allowed.
         """
+        if self.has_bucket():
+            return
         with self._spoken("open"):
-            if self._first.bucket_exists(self.bucket):
-                return
             try:
                 self._first.make_bucket(self.bucket)
             except S3Error as error:

@@ -415,6 +415,65 @@ def test_status_tells_the_configured_from_our_own(routed: Machine) -> None:
     assert found == {"PostgreSQL": "configured", "object store": "configured", "router": "running"}
 
 
+def test_doctor_looks_at_this_machine_and_changes_nothing(tmp_path: Path) -> None:
+    """The real command in a process of its own: every part is said, a turn could run, within seconds."""
+    home = tmp_path / "home"
+    command = [sys.executable, "-m", "flytewheel.cli", "doctor", "--recipe", str(DEMO)]
+    environ = {**os.environ, "FLYTEWHEEL_HOME": str(home)}
+    began = time.monotonic()
+    done = subprocess.run(
+        command, env=environ, cwd=DEMO.parent.parent, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.monotonic() - began < 30  # about 5 s alone; the tests share their cores
+    lines = done.stdout.splitlines()
+    rows = {line.split()[0] for line in lines if line}
+    assert rows >= {
+        "Python", "system", "cores", "memory", "disk", "torch", "cpu", "xllamacpp", "llama-cpp-python", "bitsandbytes",
+        "flash-attn", "tracking", "PostgreSQL", "router", "base", "training", "profile", "dtype", "attention",
+        "packing", "workers", "pinned_memory",
+    }  # fmt: skip
+    assert lines[-1] == "ready: a turn can be run"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_says_what_is_missing_to_programs_too(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "home", {})
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("name: mine\nbase: {model: ./none}\ntraining: {adapter: full}\n")
+    result = machine.call("doctor", "--recipe", recipe, "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert found["ready"] is False
+    assert [each["what"].split(":")[0] for each in found["findings"] if each["level"] == "missing"] == [
+        "base.model './none'",
+        "training.adapter",
+    ]
+    assert found["device"]["profile"]["dtype"]["reason"]
+    assert machine.call("doctor", "--recipe", recipe).stdout.endswith("not ready: see what is missing above\n")
+    recipe.write_text("name: mine\nbase: {modell: pocket}\n")
+    assert "base.modell: unknown key" in one_line(machine.call("doctor", "--recipe", recipe), 2)
+    assert not machine.home.exists()
+
+
+def test_doctor_says_the_rest_where_torch_is_broken(tmp_path: Path) -> None:
+    """A torch that cannot find its libraries, as a child of this test finds it before the real one."""
+    broken = tmp_path / "path" / "torch"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise OSError('libcudart.so.13: cannot open shared object file')")
+    command = [sys.executable, "-m", "flytewheel.cli", "doctor", "--recipe", str(DEMO)]
+    environ = {**os.environ, "FLYTEWHEEL_HOME": str(tmp_path / "home"), "PYTHONPATH": str(broken.parent)}
+    done = subprocess.run(
+        command, env=environ, cwd=DEMO.parent.parent, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("missing: torch")]
+    assert "cannot be loaded (OSError: libcudart.so.13: cannot open" in line
+    assert line.endswith("; pip install torch==2.13.0")
+    assert "PostgreSQL        stopped" in done.stdout
+    assert "profile" not in done.stdout
+
+
 def test_help_answers_at_once() -> None:
     command = [str(Path(sys.executable).with_name("flytewheel")), "--help"]
     before = os.times()

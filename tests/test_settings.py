@@ -33,6 +33,7 @@ def test_database_url_is_read_when_ours_is_not_set() -> None:
         ({"FLYTEWHEEL_S3_ULR": "http://x"}, "unknown setting FLYTEWHEEL_S3_ULR: known are .*FLYTEWHEEL_S3_URL"),
         ({"FLYTEWHEEL_S3_URL": "store:9000"}, "expected scheme://host"),
         ({"FLYTEWHEEL_ROUTER_URL": "http://"}, "expected scheme://host"),
+        ({"FLYTEWHEEL_DATABASE_URL": "postgres://[bad"}, "expected scheme://host"),
     ],
 )
 def test_a_wrong_setting_is_one_line(environ: dict[str, str], cause: str) -> None:

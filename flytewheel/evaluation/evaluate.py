@@ -74,7 +74,7 @@ def evaluate(
     with quiet_libraries():
         tokenizer = models.load_tokenizer(base)
         device = models.find_device()
-        model: Any = models.load_model(base, dtype="float32" if device.kind == "cpu" else None, device=device.kind)
+        model: Any = models.load_model(base, dtype=device.profile.evaluation_dtype.value, device=device.kind)
         adapters = {"candidate": candidate, "champion": champion}
         model = _attach(model, {name: path for name, path in adapters.items() if path is not None}).eval()
     questions = gather_questions(data, cases, tokenizer, model, base, evaluation, seed)

@@ -22,6 +22,7 @@ from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.arguments import (
     MAX_VALIDATION_ROWS,
     check_adapter,
+    check_base,
     load_trainable,
     lora_config,
     preference_arguments,
@@ -120,11 +121,12 @@ def align(
         BaseModelError: base or adapter cannot be loaded.
         CheckpointError: the checkpoint directory belongs to another training.
         DatasetError: there is no data set, or there is nothing to learn and no adapter to hand on.
-        RecipeError: method or adapter cannot be trained on this device.
+        RecipeError: method or adapter cannot be trained on this device, or the base's dtype or attention is not for it.
     """
     device = find_device()
     check_method(rlhf)
     check_adapter(training, device)
+    check_base(base, device)
     if sft_adapter is not None and not all((sft_adapter / name).is_file() for name in ADAPTER_FILES):
         raise BaseModelError(f"{sft_adapter}: expected an adapter ({' and '.join(ADAPTER_FILES)}); train SFT again")
     data = Dataset(dataset)

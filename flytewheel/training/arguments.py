@@ -1,13 +1,8 @@
-"""From recipe and device to the arguments of a TRL trainer: one table of device profiles, and nothing else asks.
-
-| | precision | batches |
-|---|---|---|
-| cuda | bf16 autocast, fp16 where the card has no bf16 | packed (bfd) in SFT; pinned memory |
-| mps | weights in the device's dtype, no autocast flag; never fp16 | grouped by length, no workers |
-| cpu | fp32: bf16 autocast was measured 9 times slower | grouped by length: 3.3-3.7 times the tokens a second |
+"""From recipe and device to the arguments of a TRL trainer. What depends on the device is read from its profile
+(`flytewheel.profiles`, one table); nothing here asks which device it is.
 
 Gradient checkpointing starts at 1 G parameters, everywhere. All that TRL would set by itself (bf16, checkpointing) is
-set here explicitly. The CUDA and MPS profiles are read from the documentation, the CPU one is tested.
+set here explicitly.
 """
 
 from __future__ import annotations
@@ -22,7 +17,7 @@ from flytewheel.models import Device, load_model, load_weights
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 
 MAX_VALIDATION_ROWS = 256
-_CHECKPOINTING_FROM = 1_000_000_000  # parameters; below, activations are small beside the time that recomputing takes
+CHECKPOINTING_FROM = 1_000_000_000  # parameters; below, activations are small beside the time that recomputing takes
 _MAX_LOGGING_STEPS = 10
 _LOGGED_POINTS = 50
 
@@ -39,12 +34,32 @@ def check_adapter(training: TrainingSpec, device: Device | None = None) -> None:
         )
     if training.adapter != "qlora" or device is None:
         return
-    if device.kind != "cuda":
+    if not device.profile.qlora.value:
         raise RecipeError("recipe", [f"training.adapter: 'qlora' needs a CUDA device, found {device}; take 'lora'"])
     if importlib.util.find_spec("bitsandbytes") is None:
         raise RecipeError(
             "recipe", ["training.adapter: 'qlora' needs the package bitsandbytes; install it, or take 'lora'"]
         )
+
+
+def check_base(base: BaseModelSpec, device: Device) -> None:
+    """Refuses what a recipe asks of the base model and `device` does not do well, before anything is loaded.
+
+    Raises:
+        RecipeError: `base.dtype` or `base.attention` is not among the profile's, or flash-attn is not installed.
+    """
+    faults = []
+    for field, asked, offered in (
+        ("dtype", base.dtype, device.profile.dtypes),
+        ("attention", base.attention, device.profile.attentions),
+    ):
+        if asked != "auto" and asked not in offered.value:
+            others = " or ".join(repr(value) for value in ("auto", *offered.value) if value != asked)
+            faults.append(f"base.{field}: {asked!r} is not for {device}: {offered.reason}; take {others}")
+    if not faults and base.attention == "flash_attention_2" and importlib.util.find_spec("flash_attn") is None:
+        faults.append("base.attention: 'flash_attention_2' needs the package flash-attn; install it, or take 'sdpa'")
+    if faults:
+        raise RecipeError("recipe", faults)
 
 
 def load_trainable(base: BaseModelSpec, training: TrainingSpec, device: Device) -> Any:
@@ -56,6 +71,7 @@ def load_trainable(base: BaseModelSpec, training: TrainingSpec, device: Device) 
 
     quantization: Any = BitsAndBytesConfig
     compute = getattr(torch, device.dtype)
+    attention = {} if base.attention == "auto" else {"attn_implementation": base.attention}
     return load_weights(
         base,
         dtype=compute,
@@ -63,6 +79,7 @@ def load_trainable(base: BaseModelSpec, training: TrainingSpec, device: Device) 
         quantization_config=quantization(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
         ),
+        **attention,
     )
 
 
@@ -92,7 +109,7 @@ def sft_arguments(
     folder: Path,
 ) -> dict[str, Any]:
     """Keyword arguments of `trl.SFTConfig` for `rows` tokenised rows."""
-    packed = device.kind == "cuda"
+    packed = device.profile.packing.value
     arguments = _arguments(
         training, training, device=device, parameters=parameters, rows=rows, validate=validate, seed=seed, folder=folder
     )
@@ -103,7 +120,7 @@ def sft_arguments(
         "packing_strategy": "bfd",
         "eval_packing": False,
         "dataset_kwargs": None if packed else {"skip_prepare_dataset": True},
-        "train_sampling_strategy": "random" if packed else "group_by_length",
+        "train_sampling_strategy": device.profile.sampling.value,
     }
 
 
@@ -138,7 +155,7 @@ def preference_arguments(
         **arguments,
         "loss_type": list(rlhf.loss),
         "remove_unused_columns": False,  # `length` has to reach the sampler; the collator picks what it needs
-        "train_sampling_strategy": "random" if device.kind == "cuda" else "group_by_length",
+        "train_sampling_strategy": device.profile.sampling.value,
     }
 
 
@@ -167,12 +184,12 @@ def _arguments(
         "weight_decay": training.weight_decay,
         "lr_scheduler_type": training.lr_scheduler,
         "max_grad_norm": training.max_grad_norm,
-        "bf16": device.kind == "cuda" and device.dtype == "bfloat16",
-        "fp16": device.kind == "cuda" and device.dtype == "float16",
+        "bf16": device.profile.autocast.value == "bfloat16",
+        "fp16": device.profile.autocast.value == "float16",
         "use_cpu": device.kind == "cpu",
-        "activation_checkpointing": parameters >= _CHECKPOINTING_FROM,
-        "dataloader_num_workers": 0,
-        "dataloader_pin_memory": device.kind == "cuda",
+        "activation_checkpointing": parameters >= CHECKPOINTING_FROM,
+        "dataloader_num_workers": device.profile.workers.value,
+        "dataloader_pin_memory": device.profile.pinned_memory.value,
         "logging_steps": max(1, min(_MAX_LOGGING_STEPS, steps // _LOGGED_POINTS)),
         "logging_first_step": True,
         "eval_strategy": "epoch" if validate else "no",

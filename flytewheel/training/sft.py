@@ -18,6 +18,7 @@ from flytewheel.records import SftRow
 from flytewheel.training.arguments import (
     MAX_VALIDATION_ROWS,
     check_adapter,
+    check_base,
     load_trainable,
     lora_config,
     sft_arguments,
@@ -64,10 +65,11 @@ def train_sft(
         BaseModelError: the base cannot be loaded.
         CheckpointError: the checkpoint directory belongs to another training.
         DatasetError: there is no data set, or none of its rows can be trained on.
-        RecipeError: the adapter cannot be trained on this device.
+        RecipeError: the adapter, or the dtype or attention of the base, is not for this device.
     """
     device = find_device()
     check_adapter(training, device)
+    check_base(base, device)
     data = Dataset(dataset)
     rows = look_again(data.sft("train"), thin(data.sft("validation"), MAX_VALIDATION_ROWS), data.card, redact)
     learnt_on = base_digest(base)

@@ -5,14 +5,19 @@ from typing import Any
 
 import pytest
 
-from flytewheel.models import Device
-from flytewheel.training.arguments import preference_arguments, sft_arguments
+from flytewheel.errors import RecipeError
+from flytewheel.profiles import PROFILES, Device, find_device
+from flytewheel.training.align import align
+from flytewheel.training.arguments import check_adapter, check_base, preference_arguments, sft_arguments
+from flytewheel.training.sft import train_sft
 from tests.training.teaching import base_spec, rlhf_spec, training_spec
 
-CUDA = Device("cuda", "H100", "bfloat16")
-OLD_CUDA = Device("cuda", "T4", "float16")
-MPS = Device("mps", "arm64", "bfloat16")
-CPU = Device("cpu", "2 threads", "float32")
+CUDA = Device("H100", PROFILES["cuda-bf16"])
+OLD_CUDA = Device("T4", PROFILES["cuda-fp16"])
+MPS = Device("arm64", PROFILES["mps"])
+OLD_MPS = Device("arm64", PROFILES["mps-fp32"])
+BF16_CPU = Device("2 threads", PROFILES["cpu-bf16"])
+CPU = Device("2 threads", PROFILES["cpu"])
 
 
 def _sft(device: Device, *, parameters: int = 10**6, **fields: Any) -> dict[str, Any]:
@@ -28,7 +33,9 @@ def _sft(device: Device, *, parameters: int = 10**6, **fields: Any) -> dict[str,
         (CUDA, True, False, False, True, "random"),
         (OLD_CUDA, False, True, False, True, "random"),
         (MPS, False, False, False, False, "group_by_length"),
+        (OLD_MPS, False, False, False, False, "group_by_length"),
         (CPU, False, False, True, False, "group_by_length"),
+        (BF16_CPU, False, False, True, False, "group_by_length"),
     ],
 )
 def test_each_device_has_its_profile(
@@ -38,10 +45,54 @@ def test_each_device_has_its_profile(
     assert (arguments["bf16"], arguments["fp16"], arguments["use_cpu"]) == (bf16, fp16, use_cpu)
     assert (arguments["packing"], arguments["train_sampling_strategy"]) == (packing, sampling)
     assert arguments["dataloader_num_workers"] == 0
+    assert arguments["dataloader_pin_memory"] is (device.kind == "cuda")
     assert arguments["report_to"] == "none"
     assert arguments["push_to_hub"] is False
     assert arguments["activation_checkpointing"] is False
     assert _sft(device, parameters=8 * 10**9)["activation_checkpointing"] is True
+
+
+@pytest.mark.parametrize(
+    ("device", "fields", "refused"),
+    [
+        (MPS, {"dtype": "float16"}, "base.dtype: 'float16' is not for mps .*never float16.*take 'auto' or 'float32'"),
+        (CPU, {"dtype": "bfloat16"}, "base.dtype: 'bfloat16' is not for cpu .*without bf16 instructions"),
+        (OLD_CUDA, {"dtype": "bfloat16"}, "base.dtype: .*only emulates bf16; take 'auto' or 'float32' or 'float16'"),
+        (BF16_CPU, {"dtype": "bfloat16"}, None),
+        (CUDA, {"dtype": "float16", "attention": "eager"}, None),
+        (CPU, {"dtype": "float32", "attention": "sdpa"}, None),
+        (CPU, {"attention": "flash_attention_2"}, "base.attention: .*CUDA only; take 'auto' or 'sdpa' or 'eager'"),
+        (MPS, {"attention": "flash_attention_2", "dtype": "float16"}, "base.dtype: .*base.attention: "),
+    ],
+)
+def test_what_a_device_does_badly_is_refused_by_name(
+    device: Device, fields: dict[str, Any], refused: str | None
+) -> None:
+    base = base_spec(Path("/models/base"), **fields)
+    if refused is None:
+        check_base(base, device)
+    else:
+        with pytest.raises(RecipeError, match=refused):
+            check_base(base, device)
+
+
+def test_a_training_refuses_it_before_anything_is_loaded(tmp_path: Path) -> None:
+    """There is neither a model nor a data set."""
+    if "float16" in find_device().profile.dtypes.value:
+        pytest.skip("this device trains in float16")
+    base = base_spec(tmp_path / "none", dtype="float16")
+    options: dict[str, Any] = {"base": base, "training": training_spec(), "seed": 1, "checkpoints": tmp_path}
+    with pytest.raises(RecipeError, match=r"base\.dtype"):
+        train_sft(tmp_path / "data", tmp_path / "out", **options)
+    with pytest.raises(RecipeError, match=r"base\.dtype"):
+        align(tmp_path / "data", None, tmp_path / "out", rlhf=rlhf_spec(), **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_qlora_wants_cuda() -> None:
+    for device in (CPU, MPS):
+        with pytest.raises(RecipeError, match=r"'qlora' needs a CUDA device, found .*; take 'lora'"):
+            check_adapter(training_spec(adapter="qlora"), device)
 
 
 def test_the_recipe_decides_steps_and_checkpoints() -> None:
