@@ -94,3 +94,14 @@ def test_chunks_change_nothing(tmp_path: Path, table: Table, monkeypatch: pytest
     assert build(table, tmp_path, "sft", drafts) == whole
     monkeypatch.setattr("flytewheel.curation.materialise.SLICE", 3)
     assert build(table, tmp_path, "sft", drafts) == whole
+
+
+def test_each_row_has_its_own_text_whatever_columns_its_neighbours_take(tmp_path: Path, table: Table) -> None:
+    columns = ("other", "correction", "response", "correction", "other", "response")
+    drafts = [make_draft(n, texts=((n, column),), id=f"{n}") for n, column in enumerate(columns)]
+    said = {"other": "another way", "correction": "the right way"}
+    rows = build(table, tmp_path, "sft", drafts)
+    assert [row.id for row in rows] == [str(n) for n in range(6)]
+    for n, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        assert row.completion == said.get(column, row.completion)
+        assert (f"host {n}" in row.completion) == (column == "response")
