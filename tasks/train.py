@@ -14,12 +14,14 @@ from flytekit.types.directory import FlyteDirectory
 
 from flytewheel import decks
 from flytewheel.curation.pii import redact_conversations
+from flytewheel.local.services import Services
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.records import to_jsonable
-from flytewheel.runs import run_station
+from flytewheel.runs import Station, run_station
 from flytewheel.training import align as alignment
 from flytewheel.training import sft
 from flytewheel.training.checkpoints import CODE_VERSION
+from flytewheel.training.workplace import Workplace
 from images import trainer
 from tasks import DECK, LARGE, LONG, SECRETS
 from tasks.folders import HashedDirectory, new_folder
@@ -52,10 +54,8 @@ def train_sft(
             base=base,
             training=training,
             seed=seed,
-            checkpoints=services.home / "checkpoints",
+            at=_workplace(services, station),
             redact=redact_conversations,
-            tracker=station.tracker,
-            progress=station.progress,
         )
         station.report = to_jsonable(report)
         Deck("training", station.show(decks.describe("train_sft", station.report)))
@@ -83,11 +83,13 @@ def align(
             training=training,
             rlhf=rlhf,
             seed=seed,
-            checkpoints=services.home / "checkpoints",
+            at=_workplace(services, station),
             redact=redact_conversations,
-            tracker=station.tracker,
-            progress=station.progress,
         )
         station.report = to_jsonable(report)
         Deck("training", station.show(decks.describe("align", station.report)))
         return FlyteDirectory(str(out))
+
+
+def _workplace(services: Services, station: Station) -> Workplace:
+    return Workplace(services.home / "checkpoints", tracker=station.tracker, progress=station.progress)

@@ -14,6 +14,7 @@ from flytewheel.errors import BaseModelError
 from flytewheel.models import base_digest, find_device, load_tokenizer, locate_base, token_counter
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.training.sft import train_sft
+from flytewheel.training.workplace import Workplace
 from tests.tiny_model import build_tiny_model
 from tests.training.teaching import base_spec, training_spec, write_teaching_data
 
@@ -46,7 +47,7 @@ def test_other_weights_under_the_same_name_are_trained_afresh(tmp_path: Path) ->
         found.append(
             train_sft(
                 data, tmp_path / f"out-{len(found)}", base=base, training=training_spec(max_steps=1), seed=1,
-                checkpoints=tmp_path / "checkpoints",
+                at=Workplace(tmp_path / "checkpoints"),
             )
         )  # fmt: skip
     assert len(list(tmp_path.glob("checkpoints/sft-*/finished"))) == 2

@@ -12,29 +12,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from flytewheel.dataset import Dataset, digest_content
 from flytewheel.errors import BaseModelError, DatasetError, RecipeError
-from flytewheel.models import Device, attach_adapter, base_digest, find_device, load_tokenizer, locate_base
-from flytewheel.progress import ProgressCallback, quiet_libraries
+from flytewheel.models import Device, base_digest, find_device, load_tokenizer
+from flytewheel.progress import quiet_libraries
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.arguments import (
     MAX_VALIDATION_ROWS,
     check_adapter,
     check_base,
-    load_trainable,
-    lora_config,
-    preference_arguments,
 )
 from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpoints, publish_folder
 from flytewheel.training.fit import ADAPTER_FILES, Plan, digest_adapter, fit, summarise
+from flytewheel.training.preference import make_preference_trainer
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport, read_report, write_report
 from flytewheel.training.rows import Rows, preference_rows, thin, unpaired_rows
-
-if TYPE_CHECKING:
-    from flytewheel.tracking import Tracker
+from flytewheel.training.workplace import Workplace
 
 __all__ = ["CODE_VERSION", "align", "check_method", "choose_method"]
 
@@ -96,10 +92,8 @@ def align(
     training: TrainingSpec,
     rlhf: RlhfSpec,
     seed: int,
-    checkpoints: Path,
+    at: Workplace,
     redact: RedactTexts | None = None,
-    tracker: Tracker | None = None,
-    progress: ProgressCallback | None = None,
 ) -> TrainingReport:
     """Aligns an adapter to the preferences in a data set.
 
@@ -112,10 +106,8 @@ def align(
         training: Shape of a fresh adapter, weight decay, schedule.
         rlhf: How.
         seed: Decides a fresh adapter's weights and the order of rows.
-        checkpoints: Root of all checkpoint directories, as for `train_sft`.
+        at: Where the training is at work.
         redact: Looks at the rows once more (`redaction`).
-        tracker: Gets the curves.
-        progress: Gets the steps done.
 
     Raises:
         BaseModelError: base or adapter cannot be loaded.
@@ -135,7 +127,7 @@ def align(
     choice = choose_method(rlhf, len(pairs), liked, len(thumbs) - liked)
     if choice.method == "skipped":
         report = _hand_on(sft_adapter, out, choice, device)
-        summarise(report, tracker)
+        summarise(report, at.tracker)
         return report
     rows = _look_again(choice, data, redact)
     learnt_on = base_digest(base)
@@ -154,15 +146,15 @@ def align(
         seed=seed,
         start=digest_adapter(sft_adapter) if sft_adapter is not None else None,
     )
-    with open_checkpoints(checkpoints, manifest) as folder:
+    with open_checkpoints(at.checkpoints, manifest) as folder:
         finished = folder.finished()
         if finished is not None:
             report = finished
-            summarise(report, tracker)
+            summarise(report, at.tracker)
         else:
             with quiet_libraries():
                 plan = _plan(choice, data, rows, sft_adapter, folder.folder, base, training, rlhf, seed, device)
-                report = fit(plan, folder, base_digest=learnt_on, tracker=tracker, progress=progress)
+                report = fit(plan, folder, at, base_digest=learnt_on)
         folder.publish(out)
     return report
 
@@ -257,78 +249,3 @@ def _rows(choice: Choice, rows: Sequence[Any], tokenizer: Any, max_length: int, 
     if choice.method == "kto":
         return unpaired_rows(rows, tokenizer, max_length, seed)
     return preference_rows(rows, tokenizer, max_length)
-
-
-def make_preference_trainer(
-    method: str,
-    train: Rows,
-    validation: Rows,
-    tokenizer: Any,
-    callbacks: list[Any],
-    sft_adapter: Path | None,
-    *,
-    base: BaseModelSpec,
-    training: TrainingSpec,
-    rlhf: RlhfSpec,
-    seed: int,
-    device: Device,
-    folder: Path,
-) -> Any:
-    """Builds TRL's DPO or KTO trainer, its model loaded with the SFT adapter trainable and a frozen copy of it."""
-    from trl.trainer.dpo_config import DPOConfig
-    from trl.trainer.dpo_trainer import DPOTrainer
-    from trl.trainer.kto_config import KTOConfig
-    from trl.trainer.kto_trainer import KTOTrainer
-
-    model = load_trainable(base, training, device)
-    arguments = preference_arguments(
-        base, training, rlhf, kto=method == "kto", device=device, parameters=model.num_parameters(), rows=train.count,
-        validate=validation.table is not None, seed=seed, folder=folder,
-    )  # fmt: skip
-    fresh: dict[str, Any] = {"peft_config": lora_config(training)}
-    if sft_adapter is not None:
-        model = _load_sft_adapter(model, sft_adapter, base)
-        fresh = {}
-    common: dict[str, Any] = {
-        "model": model,
-        "ref_model": None,
-        "train_dataset": train.table,
-        "eval_dataset": validation.table,
-        "processing_class": tokenizer,
-        "callbacks": callbacks,
-        **fresh,
-    }
-    if method == "kto":
-        return KTOTrainer(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
-    trainer = DPOTrainer(args=DPOConfig(**arguments), **common)
-    # The sampler that groups by length wants a column of lengths: its own guess knows `input_ids` only.
-    trainer.train_dataset = _add_lengths(trainer.train_dataset)
-    trainer.eval_dataset = _add_lengths(trainer.eval_dataset)
-    return trainer
-
-
-def _add_lengths(table: Any) -> Any:
-    if table is None:
-        return None
-    sides = zip(table["prompt_ids"], table["chosen_ids"], table["rejected_ids"], strict=True)
-    return table.add_column("length", [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides])
-
-
-def _load_sft_adapter(model: Any, adapter: Path, base: BaseModelSpec) -> Any:
-    try:
-        adapted = attach_adapter(model, adapter, trainable=True)
-    except (ValueError, RuntimeError) as error:
-        cause = " ".join(str(error).split())[:200]
-        raise BaseModelError(f"{adapter}: does not fit base.model {base.model!r} ({cause}); train SFT again") from None
-    # Published adapters name their base in the recipe's words; PEFT reads a config under this name at each checkpoint.
-    adapted.peft_config["default"].base_model_name_or_path = locate_base(base)
-    return adapted
-
-
-def _weigh_labels(train: Rows) -> dict[str, Any]:
-    """Weights that make both labels count the same: lambda_D n_D = lambda_U n_U, the lower end of KTO's equation 8."""
-    liked = sum(train.table["label"])
-    disliked = train.count - liked
-    if liked >= disliked:
-        return {"undesirable_weight": liked / max(disliked, 1), "desirable_weight": 1.0}
-    return {"desirable_weight": disliked / max(liked, 1), "undesirable_weight": 1.0}

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 from flytewheel.errors import CheckpointError, TrainingError
 from flytewheel.models import Device, is_commit
-from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
 from flytewheel.training.checkpoints import Checkpoints
 from flytewheel.training.report import Method, TrainingReport
+from flytewheel.training.watcher import measured, watch
+from flytewheel.training.workplace import Workplace
 
 if TYPE_CHECKING:
     from flytewheel.tracking import Tracker
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-_NOT_CURVES = ("total_flos", "train_", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +47,21 @@ class Plan:
     make_trainer: Callable[[list[Any]], Any]
 
 
-def fit(
-    plan: Plan,
-    checkpoints: Checkpoints,
-    *,
-    base_digest: str,
-    tracker: Tracker | None = None,
-    progress: ProgressCallback | None = None,
-) -> TrainingReport:
+def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str) -> TrainingReport:
     """Trains `plan` to its end in `checkpoints`, leaves the adapter in its `finished/`, and returns the report.
 
     Args:
         plan: What is trained and why.
         checkpoints: Where an earlier attempt may have left off.
+        at: Who is told.
         base_digest: Content of the base model, for the record (`models.base_digest`).
-        tracker: Gets the curves.
-        progress: Gets the steps done.
 
     Raises:
         CheckpointError: a checkpoint is not what training wrote.
         TrainingError: weights are not finite at the end; nothing is published.
     """
     started = time.monotonic()
-    trainer = plan.make_trainer([_watcher(plan, checkpoints, tracker, progress)])
+    trainer = plan.make_trainer([watch(plan.method, plan.keep_checkpoints, checkpoints, at)])
     from transformers.trainer_callback import PrinterCallback, TrainerState
 
     trainer.remove_callback(PrinterCallback)
@@ -119,7 +111,7 @@ def fit(
         base=base_digest,
     )
     checkpoints.finish(staged, report)
-    summarise(report, tracker)
+    summarise(report, at.tracker)
     return report
 
 
@@ -178,40 +170,5 @@ def _evaluated_at(state: Any) -> bool:
 
 
 def _read_curve(history: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
-    curve = [_measured(entry) for entry in history]
+    curve = [measured(entry) for entry in history]
     return tuple(point for point in curve if set(point) - {"step", "epoch"})
-
-
-def _measured(entry: dict[str, Any]) -> dict[str, float]:
-    return {
-        key: value
-        for key, value in entry.items()
-        if isinstance(value, int | float) and value == value and not key.startswith(_NOT_CURVES)
-    }
-
-
-def _watcher(plan: Plan, checkpoints: Checkpoints, tracker: Tracker | None, progress: ProgressCallback | None) -> Any:
-    from transformers import TrainerCallback
-
-    class Watcher(TrainerCallback):  # type: ignore[misc,unused-ignore]
-        """Marks checkpoints, shows progress, passes curves on."""
-
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            checkpoints.mark(state.global_step, plan.keep_checkpoints)
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._tell(state)
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._tell(state)
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-            point = _measured(logs or {})
-            if tracker is not None and point:
-                tracker.log(point, step=state.global_step)
-
-        def _tell(self, state: Any) -> None:
-            if progress is not None:
-                progress(plan.method, state.global_step, state.max_steps)
-
-    return Watcher()

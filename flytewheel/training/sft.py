@@ -7,12 +7,12 @@ TRL's SFTTrainer with loss on the completion only. Defaults are the reference de
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flytewheel.dataset import Dataset, digest_content
 from flytewheel.errors import DatasetError
 from flytewheel.models import Device, base_digest, find_device, load_tokenizer
-from flytewheel.progress import ProgressCallback, quiet_libraries
+from flytewheel.progress import quiet_libraries
 from flytewheel.recipe import BaseModelSpec, TrainingSpec
 from flytewheel.records import SftRow
 from flytewheel.training.arguments import (
@@ -28,9 +28,7 @@ from flytewheel.training.fit import Plan, fit, summarise
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.rows import Rows, sft_rows, thin
-
-if TYPE_CHECKING:
-    from flytewheel.tracking import Tracker
+from flytewheel.training.workplace import Workplace
 
 __all__ = ["CODE_VERSION", "train_sft"]
 
@@ -42,10 +40,8 @@ def train_sft(
     base: BaseModelSpec,
     training: TrainingSpec,
     seed: int,
-    checkpoints: Path,
+    at: Workplace,
     redact: RedactTexts | None = None,
-    tracker: Tracker | None = None,
-    progress: ProgressCallback | None = None,
 ) -> TrainingReport:
     """Trains an adapter on the SFT rows of a data set.
 
@@ -55,11 +51,8 @@ def train_sft(
         base: The model to adapt.
         training: How.
         seed: Decides the adapter's first weights, dropout and the order of rows.
-        checkpoints: Root of all checkpoint directories; an interrupted training of the same inputs goes on, a finished
-            one is returned at once.
+        at: Where the training is at work.
         redact: Looks at the rows once more (`redaction`).
-        tracker: Gets the curves.
-        progress: Gets the steps done.
 
     Raises:
         BaseModelError: the base cannot be loaded.
@@ -84,14 +77,14 @@ def train_sft(
         },
         seed=seed,
     )
-    with open_checkpoints(checkpoints, manifest) as folder:
+    with open_checkpoints(at.checkpoints, manifest) as folder:
         report = folder.finished()
         if report is not None:
-            summarise(report, tracker)
+            summarise(report, at.tracker)
         else:
             with quiet_libraries():
                 plan = _plan(data, rows, folder.folder, base, training, seed, device)
-                report = fit(plan, folder, base_digest=learnt_on, tracker=tracker, progress=progress)
+                report = fit(plan, folder, at, base_digest=learnt_on)
         folder.publish(out)
     return report
 

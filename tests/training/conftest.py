@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flytewheel.training.sft import train_sft
+from flytewheel.training.workplace import Workplace
 from tests.tiny_model import build_tiny_model
 from tests.training.teaching import base_spec, training_spec, write_teaching_data
 
@@ -27,6 +28,6 @@ def sft_adapter(base_model: Path, teaching_data: Path, tmp_path_factory: pytest.
     root = tmp_path_factory.mktemp("sft")
     train_sft(
         teaching_data, root / "out", base=base_spec(base_model), training=training_spec(), seed=3,
-        checkpoints=root / "checkpoints",
+        at=Workplace(root / "checkpoints"),
     )  # fmt: skip
     return root / "out"

@@ -14,6 +14,7 @@ from flytewheel.progress import quiet_libraries
 from flytewheel.training.align import align, check_method, choose_method, make_preference_trainer
 from flytewheel.training.report import TrainingReport, read_report
 from flytewheel.training.rows import preference_rows
+from flytewheel.training.workplace import Workplace
 from tests.tiny_model import build_tiny_model
 from tests.training.teaching import base_spec, rlhf_spec, training_spec, write_teaching_data
 
@@ -96,7 +97,7 @@ def test_dpo_prefers_what_people_preferred(
 
     report = align(
         teaching_data, sft_adapter, tmp_path / "out", base=base_spec(base_model), training=training_spec(),
-        rlhf=rlhf_spec(loss=("sigmoid", "sft")), seed=3, checkpoints=tmp_path / "checkpoints",
+        rlhf=rlhf_spec(loss=("sigmoid", "sft")), seed=3, at=Workplace(tmp_path / "checkpoints"),
     )  # fmt: skip
     margins = _values(report, "rewards/margins")
     assert (report.method, report.rows, report.steps) == ("dpo", 32, 8)
@@ -128,9 +129,9 @@ def test_an_interrupted_alignment_goes_on_to_the_same_bytes(
         "base": base_spec(base_model), "training": training_spec(), "rlhf": rlhf_spec(), "seed": 3,
     }  # fmt: skip
     with pytest.raises(KeyboardInterrupt):
-        align(teaching_data, sft_adapter, tmp_path / "out", checkpoints=tmp_path / "c", progress=power_cut, **options)
-    resumed = align(teaching_data, sft_adapter, tmp_path / "out", checkpoints=tmp_path / "c", **options)
-    straight = align(teaching_data, sft_adapter, tmp_path / "straight", checkpoints=tmp_path / "d", **options)
+        align(teaching_data, sft_adapter, tmp_path / "out", at=Workplace(tmp_path / "c", progress=power_cut), **options)
+    resumed = align(teaching_data, sft_adapter, tmp_path / "out", at=Workplace(tmp_path / "c"), **options)
+    straight = align(teaching_data, sft_adapter, tmp_path / "straight", at=Workplace(tmp_path / "d"), **options)
     assert (resumed.resumed_from_step, straight.resumed_from_step) == (3, 0)
     assert _adapter_bytes(tmp_path / "out") == _adapter_bytes(tmp_path / "straight")
     assert _values(resumed, "rewards/margins") == _values(straight, "rewards/margins")
@@ -141,7 +142,7 @@ def test_too_few_pairs_fall_back_to_thumbs(
 ) -> None:
     report = align(
         teaching_data, sft_adapter, tmp_path / "out", base=base_spec(base_model), training=training_spec(),
-        rlhf=rlhf_spec(min_preference_pairs=33), seed=3, checkpoints=tmp_path / "checkpoints",
+        rlhf=rlhf_spec(min_preference_pairs=33), seed=3, at=Workplace(tmp_path / "checkpoints"),
     )  # fmt: skip
     assert report.method == "kto"
     assert report.reason == "32 of 33 pairs, 32 of 10 unpaired: kto as rlhf.fallback says"
@@ -153,7 +154,7 @@ def test_nothing_to_learn_hands_the_sft_adapter_on(
     base_model: Path, teaching_data: Path, sft_adapter: Path, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {
-        "base": base_spec(base_model), "training": training_spec(), "seed": 3, "checkpoints": tmp_path / "c",
+        "base": base_spec(base_model), "training": training_spec(), "seed": 3, "at": Workplace(tmp_path / "c"),
     }  # fmt: skip
     off = rlhf_spec(enable=False)
     report = align(teaching_data, sft_adapter, tmp_path / "out", rlhf=off, **options)
@@ -172,7 +173,7 @@ def test_an_adapter_of_other_weights_under_the_same_name_is_refused(
     with pytest.raises(BaseModelError, match=r"was trained on the base \w{12}, base\.model .* is \w{12} now; pin"):
         align(
             teaching_data, sft_adapter, tmp_path / "out", base=base_spec(other), training=training_spec(),
-            rlhf=rlhf_spec(), seed=3, checkpoints=tmp_path / "checkpoints",
+            rlhf=rlhf_spec(), seed=3, at=Workplace(tmp_path / "checkpoints"),
         )  # fmt: skip
     assert not (tmp_path / "checkpoints").exists()
 
@@ -180,7 +181,7 @@ def test_an_adapter_of_other_weights_under_the_same_name_is_refused(
 def test_without_sft_the_reference_is_the_base(base_model: Path, teaching_data: Path, tmp_path: Path) -> None:
     report = align(
         teaching_data, None, tmp_path / "out", base=base_spec(base_model), training=training_spec(),
-        rlhf=rlhf_spec(max_steps=3), seed=3, checkpoints=tmp_path / "checkpoints",
+        rlhf=rlhf_spec(max_steps=3), seed=3, at=Workplace(tmp_path / "checkpoints"),
     )  # fmt: skip
     assert report.steps == 3
     assert _values(report, "rewards/margins")[0] == 0
@@ -189,7 +190,7 @@ def test_without_sft_the_reference_is_the_base(base_model: Path, teaching_data: 
 
 def test_wrong_inputs_are_refused_in_one_line(base_model: Path, sft_adapter: Path, tmp_path: Path) -> None:
     data = write_teaching_data(tmp_path / "data", rows=4)
-    options: dict[str, Any] = {"training": training_spec(), "seed": 1, "checkpoints": tmp_path / "checkpoints"}
+    options: dict[str, Any] = {"training": training_spec(), "seed": 1, "at": Workplace(tmp_path / "checkpoints")}
     base = base_spec(base_model)
     for method in ("orpo", "grpo"):
         with pytest.raises(RecipeError, match=f"rlhf.method: '{method}' cannot be trained; take 'dpo' or 'kto'"):
@@ -212,5 +213,5 @@ def test_an_adapter_of_another_base_is_refused(sft_adapter: Path, teaching_data:
     with pytest.raises(BaseModelError, match=r"does not fit base\.model"):
         align(
             teaching_data, unsigned, tmp_path / "out", base=base_spec(wider), training=training_spec(),
-            rlhf=rlhf_spec(), seed=1, checkpoints=tmp_path / "checkpoints",
+            rlhf=rlhf_spec(), seed=1, at=Workplace(tmp_path / "checkpoints"),
         )  # fmt: skip

@@ -10,6 +10,7 @@ from flytewheel.profiles import PROFILES, Device, find_device
 from flytewheel.training.align import align
 from flytewheel.training.arguments import check_adapter, check_base, preference_arguments, sft_arguments
 from flytewheel.training.sft import train_sft
+from flytewheel.training.workplace import Workplace
 from tests.training.teaching import base_spec, rlhf_spec, training_spec
 
 CUDA = Device("H100", PROFILES["cuda-bf16"])
@@ -81,7 +82,7 @@ def test_a_training_refuses_it_before_anything_is_loaded(tmp_path: Path) -> None
     if "float16" in find_device().profile.dtypes.value:
         pytest.skip("this device trains in float16")
     base = base_spec(tmp_path / "none", dtype="float16")
-    options: dict[str, Any] = {"base": base, "training": training_spec(), "seed": 1, "checkpoints": tmp_path}
+    options: dict[str, Any] = {"base": base, "training": training_spec(), "seed": 1, "at": Workplace(tmp_path)}
     with pytest.raises(RecipeError, match=r"base\.dtype"):
         train_sft(tmp_path / "data", tmp_path / "out", **options)
     with pytest.raises(RecipeError, match=r"base\.dtype"):

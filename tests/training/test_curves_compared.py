@@ -15,6 +15,7 @@ from flytewheel.cli import main
 from flytewheel.recipe import Recipe
 from flytewheel.records import to_jsonable
 from flytewheel.training.sft import train_sft
+from flytewheel.training.workplace import Workplace
 from tests.training.teaching import base_spec, training_spec
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -34,7 +35,7 @@ def test_reports_and_offline_files_tell_the_same(
         with runs.run_station(database_url, home, run.run_id, "train_sft") as station:
             report = train_sft(
                 teaching_data, tmp_path / f"out{rate}", base=base, training=training, seed=1,
-                checkpoints=home / "checkpoints", tracker=station.tracker,
+                at=Workplace(home / "checkpoints", tracker=station.tracker),
             )  # fmt: skip
             station.report = to_jsonable(report)
         runs.finish_run(database_url, run.run_id)

@@ -15,6 +15,7 @@ from flytewheel.training.redaction import look_again
 from flytewheel.training.report import read_report
 from flytewheel.training.rows import sft_rows
 from flytewheel.training.sft import train_sft
+from flytewheel.training.workplace import Workplace
 from tests.training.teaching import base_spec, training_spec, write_teaching_data
 
 CARD = DatasetCard("d", "c", ("s",), 1, 1, (), {}, {}, {})
@@ -66,13 +67,13 @@ def test_a_training_never_sees_it_and_says_so(base_model: Path, tmp_path: Path) 
     """Somebody edits a frozen data set by hand; the training is another one, on clean rows."""
     data = write_teaching_data(tmp_path / "data", rows=8, pairs=0, unpaired=0)
     options = {"base": base_spec(base_model), "training": training_spec(epochs=1.0), "seed": 1}
-    first = train_sft(data, tmp_path / "a", checkpoints=tmp_path / "c", redact=redact_conversations, **options)
+    first = train_sft(data, tmp_path / "a", at=Workplace(tmp_path / "c"), redact=redact_conversations, **options)
     assert first.redacted_rows == 0
     rows = Dataset(data).sft("train")
     rows[3] = replace(rows[3], completion="restart it and mail ann.lee@example.com now")
     write_rows(part_file(data, "sft", "train"), "sft", rows)
-    blind = train_sft(data, tmp_path / "b", checkpoints=tmp_path / "c", **options)
-    seeing = train_sft(data, tmp_path / "d", checkpoints=tmp_path / "c", redact=redact_conversations, **options)
+    blind = train_sft(data, tmp_path / "b", at=Workplace(tmp_path / "c"), **options)
+    seeing = train_sft(data, tmp_path / "d", at=Workplace(tmp_path / "c"), redact=redact_conversations, **options)
     assert (blind.redacted_rows, seeing.redacted_rows) == (0, 1)
     assert blind.adapter_digest != seeing.adapter_digest
     assert read_report(tmp_path / "d" / "report.json").redacted_rows == 1

@@ -13,6 +13,7 @@ import pytest
 from flytewheel.errors import CheckpointError
 from flytewheel.training.seal import SEAL, check_seal, write_seal
 from flytewheel.training.sft import train_sft
+from flytewheel.training.workplace import Workplace
 from tests.hostile import WRAPPINGS
 from tests.training.teaching import base_spec, training_spec
 
@@ -68,8 +69,8 @@ def stopped(base_model: Path, teaching_data: Path, tmp_path_factory: pytest.Temp
 
 def _train(base: Path, data: Path, root: Path, **options: Any) -> Any:
     return train_sft(
-        data, root / "out", base=base_spec(base), training=training_spec(), seed=5, checkpoints=root / "checkpoints",
-        **options,
+        data, root / "out", base=base_spec(base), training=training_spec(), seed=5,
+        at=Workplace(root / "checkpoints", **options),
     )  # fmt: skip
 
 

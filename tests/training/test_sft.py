@@ -20,6 +20,7 @@ from flytewheel.recipe import BaseModelSpec
 from flytewheel.training.report import read_report
 from flytewheel.training.rows import sft_rows
 from flytewheel.training.sft import make_sft_trainer, train_sft
+from flytewheel.training.workplace import Workplace
 from tests.tiny_model import build_tiny_model
 from tests.training.teaching import base_spec, training_spec, write_teaching_data
 
@@ -86,7 +87,7 @@ def test_the_commit_of_a_hub_model_is_recorded(
     base = BaseModelSpec(model="someone/small", max_length=128)
     report = train_sft(
         write_teaching_data(tmp_path / "data", rows=8), tmp_path / "out", base=base,
-        training=training_spec(max_steps=1), seed=1, checkpoints=tmp_path / "checkpoints",
+        training=training_spec(max_steps=1), seed=1, at=Workplace(tmp_path / "checkpoints"),
     )  # fmt: skip
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     (manifest,) = tmp_path.glob("checkpoints/*/manifest.json")
@@ -109,7 +110,7 @@ def test_a_finished_training_is_returned_at_once(base_model: Path, tmp_path: Pat
     steps: list[int] = []
     options: dict[str, Any] = {
         "base": base_spec(base_model), "training": training_spec(max_steps=2), "seed": 1,
-        "checkpoints": tmp_path / "checkpoints", "progress": lambda what, done, total: steps.append(done),
+        "at": Workplace(tmp_path / "checkpoints", progress=lambda what, done, total: steps.append(done)),
     }  # fmt: skip
     first = train_sft(data, tmp_path / "one", **options)
     assert steps == [0, 1, 2]
@@ -126,7 +127,7 @@ def test_a_training_that_diverges_publishes_nothing(base_model: Path, tmp_path: 
     with pytest.raises(TrainingError, match=r"^sft diverged: \d+ of \d+ trained tensors are not finite after 4 steps"):
         train_sft(
             data, tmp_path / "out", base=base_spec(base_model), training=training_spec(max_steps=4, learning_rate=1e38),
-            seed=1, checkpoints=tmp_path / "checkpoints",
+            seed=1, at=Workplace(tmp_path / "checkpoints"),
         )  # fmt: skip
     assert not (tmp_path / "out").exists()
     assert not list((tmp_path / "checkpoints").rglob("finished"))
@@ -160,10 +161,10 @@ def test_a_killed_training_goes_on_to_the_same_bytes(base_model: Path, teaching_
     options: dict[str, Any] = {"base": base_spec(base_model), "training": spec, "seed": 5}
     steps: list[int] = []
     resumed = train_sft(
-        teaching_data, tmp_path / "out", checkpoints=tmp_path / "checkpoints",
-        progress=lambda what, done, total: steps.append(done), **options,
+        teaching_data, tmp_path / "out", **options,
+        at=Workplace(tmp_path / "checkpoints", progress=lambda what, done, total: steps.append(done)),
     )  # fmt: skip
-    straight = train_sft(teaching_data, tmp_path / "straight", checkpoints=tmp_path / "fresh", **options)
+    straight = train_sft(teaching_data, tmp_path / "straight", at=Workplace(tmp_path / "fresh"), **options)
     assert 10 <= resumed.resumed_from_step < 96
     assert steps == list(range(resumed.resumed_from_step, 97))
     assert straight.resumed_from_step == 0
@@ -174,8 +175,8 @@ def test_a_killed_training_goes_on_to_the_same_bytes(base_model: Path, teaching_
     # Killed between the last step and the publishing: nothing is trained again.
     shutil.rmtree(folder / "finished")
     last = train_sft(
-        teaching_data, tmp_path / "last", checkpoints=tmp_path / "checkpoints",
-        progress=lambda what, done, total: pytest.fail("trained again"), **options,
+        teaching_data, tmp_path / "last", **options,
+        at=Workplace(tmp_path / "checkpoints", progress=lambda what, done, total: pytest.fail("trained again")),
     )  # fmt: skip
     assert last.resumed_from_step == 96
     assert _adapter_bytes(tmp_path / "last") == _adapter_bytes(tmp_path / "straight")
@@ -185,7 +186,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(base_model: Path, teaching_
 
 def test_wrong_inputs_are_refused_in_one_line(base_model: Path, tmp_path: Path) -> None:
     data = write_teaching_data(tmp_path / "data", rows=4)
-    options: dict[str, Any] = {"seed": 1, "checkpoints": tmp_path / "checkpoints"}
+    options: dict[str, Any] = {"seed": 1, "at": Workplace(tmp_path / "checkpoints")}
     with pytest.raises(RecipeError, match=r"training\.adapter: 'full'.*take 'lora'"):
         train_sft(data, tmp_path / "out", base=base_spec(base_model), training=training_spec(adapter="full"), **options)
     with pytest.raises(RecipeError, match=r"training\.adapter: 'qlora' needs a CUDA device, found cpu"):

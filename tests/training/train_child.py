@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from flytewheel.training.sft import train_sft
+from flytewheel.training.workplace import Workplace
 from tests.training.teaching import base_spec, training_spec
 
 
@@ -17,7 +18,7 @@ def main(model: str, dataset: str, root: str, threads: str) -> None:
     torch.set_num_threads(int(threads))
     train_sft(
         Path(dataset), Path(root) / "out", base=base_spec(Path(model)), training=training_spec(epochs=8.0), seed=5,
-        checkpoints=Path(root) / "checkpoints",
+        at=Workplace(Path(root) / "checkpoints"),
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from flytewheel.models import base_digest
 from flytewheel.recipe import load_recipe
 from flytewheel.records import FeedbackEvent, FeedbackType, Interaction
 from flytewheel.settings import Settings
+from flytewheel.training.workplace import Workplace
 from flytewheel.turn import fetch_dataset
 from registry.manifest import Version
 from tests.workflows.holding_proxy import HoldingProxy
@@ -159,7 +160,7 @@ def test_the_resumed_adapter_is_that_of_an_uninterrupted_training(passed: Ended,
         base=recipe.base,
         training=recipe.training,
         seed=recipe.seed,
-        checkpoints=tmp_path / "checkpoints",
+        at=Workplace(tmp_path / "checkpoints"),
     )
     assert straight.resumed_from_step == 0
     assert straight.adapter_digest == reports["train_sft"]["adapter_digest"]
