@@ -1,8 +1,8 @@
 """How each kind of device trains, and why: one table, `PROFILES`, a row for each kind, a reason beside each choice.
 
 `choose_device` is a pure function from facts to a row; `read_facts` asks torch and the system. The trainers' arguments
-and the evaluation are read from the row, and `flytewheel doctor` prints it. The CPU rows were measured (docs/log.md),
-the CUDA and MPS rows are read from the libraries' documentation and source.
+and the evaluation are read from the row, and `flytewheel doctor` prints it. The CPU rows and the figures in the CUDA
+rows (an H100) were measured (docs/log.md); the rest is read from the libraries' documentation and source.
 
 Departs from torch in one thing: `torch.cuda.is_bf16_supported()` counts cards that emulate bf16 (before compute
 capability 8.0, such as a T4); here these are cards without.
@@ -47,6 +47,8 @@ class Profile:
         autocast: the trainer's flag; `None` is no autocast.
         attention: what transformers takes where the recipe says `auto` and the architecture has it, else eager.
         attentions: what a recipe's `base.attention` may name.
+        flat: whether training leaves padding out and attends by lengths, where the model and its dtype can.
+        compiled: whether layers are compiled in a training that is long enough.
         packing: whether rows share a sequence in SFT.
         sampling: order of rows in SFT and DPO, in transformers' words.
         workers: processes that load batches.
@@ -63,6 +65,8 @@ class Profile:
     autocast: Choice[str | None]
     attention: Choice[str]
     attentions: Choice[tuple[str, ...]]
+    flat: Choice[bool]
+    compiled: Choice[bool]
     packing: Choice[bool]
     sampling: Choice[str]
     workers: Choice[int]
@@ -93,6 +97,8 @@ _CUDA = Profile(
     attentions=Choice(
         ("sdpa", "eager", "flash_attention_2"), "flash attention is by recipe, with the package flash-attn"
     ),
+    flat=Choice(True, "torch's flash kernel by lengths needs no mask over all pairs: 354 instead of 595 ms a step"),
+    compiled=Choice(True, "from 200 micro-batches on: 237 instead of 320 ms a step, for 22 s once; needs a C compiler"),
     packing=Choice(
         True, "rows are packed (best fit decreasing), each attends to itself only: next to no padding is computed"
     ),
@@ -111,6 +117,8 @@ _CPU = Profile(
     autocast=Choice(None, "there is nothing to cast to"),
     attention=_SDPA,
     attentions=_NO_FLASH,
+    flat=Choice(False, "the kernel by lengths is for CUDA only"),
+    compiled=Choice(False, "compiling did not pay on a CPU"),
     packing=Choice(
         False, "grouping gave 3.3-3.7 times the useful tokens a second of full padding, packing 2.2-2.9 times"
     ),
@@ -128,6 +136,7 @@ _MPS = replace(
     dtypes=Choice(("float32", "bfloat16"), "never float16 on MPS: its small range needs loss scaling"),
     evaluation_dtype=_AS_TRAINED,
     autocast=Choice(None, "the weights are in their dtype already; never an fp16 or bf16 trainer flag on MPS"),
+    compiled=Choice(False, "torch's compiler for Metal is a prototype"),
     packing=Choice(
         False, "grouping by length needs no mask over a packed sequence, and no flash kernel skips one on MPS"
     ),
@@ -148,6 +157,7 @@ PROFILES: Mapping[str, Profile] = {
             dtypes=Choice(("float32", "float16"), "the card only emulates bf16"),
             autocast=Choice("float16", "the adapter stays in float32, losses are scaled; the card only emulates bf16"),
             attentions=Choice(("sdpa", "eager"), "flash attention needs Ampere or later"),
+            flat=Choice(False, "the kernel by lengths needs Ampere or later"),
         ),
         _MPS,
         replace(

@@ -6,6 +6,7 @@ TRL's SFTTrainer with loss on the completion only. Defaults are the reference de
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from flytewheel.models import Device, base_digest, find_device, load_tokenizer
 from flytewheel.progress import quiet_libraries
 from flytewheel.recipe import BaseModelSpec, TrainingSpec
 from flytewheel.records import SftRow
+from flytewheel.training.acceleration import accelerate
 from flytewheel.training.arguments import (
     MAX_VALIDATION_ROWS,
     check_adapter,
@@ -137,17 +139,18 @@ def make_sft_trainer(
     seed: int,
     device: Device,
     folder: Path,
+    load: Callable[..., Any] = load_trainable,
 ) -> Any:
-    """Builds the TRL trainer of tokenised rows, its model loaded and wrapped with a fresh adapter."""
+    """Builds the TRL trainer of tokenised rows, its model loaded (by `load`) and wrapped with a fresh adapter."""
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    model = load_trainable(base, training, device)
+    model = load(base, training, device)
     arguments = sft_arguments(
         base, training, device=device, parameters=model.num_parameters(), rows=train.count,
         validate=validation.table is not None, seed=seed, folder=folder,
     )  # fmt: skip
-    return SFTTrainer(
+    trainer = SFTTrainer(
         model=model,
         args=SFTConfig(**arguments),
         train_dataset=train.table,
@@ -156,3 +159,5 @@ def make_sft_trainer(
         peft_config=lora_config(training),
         callbacks=callbacks,
     )
+    accelerate(trainer, device, tokens=arguments["per_device_train_batch_size"] * base.max_length)
+    return trainer
