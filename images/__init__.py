@@ -23,6 +23,7 @@ PINNED = {line.split("==")[0].lower().replace("_", "-"): line for line in CONSTR
 CORE = (
     *(
         "flytekit",
+        "flytekitplugins-kfpytorch",
         "pydantic",
         "PyYAML",
         "numpy",

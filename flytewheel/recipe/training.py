@@ -42,6 +42,15 @@ class TrainingSpec(Section):
         default="epoch", description="`epoch`, or a number of steps"
     )
     keep_checkpoints: AtLeastOne = 3
+    nodes: AtLeastOne = Field(default=1, description="machines that train together; from 2 on a cluster only")
+    gpus_per_node: AtLeastOne = Field(
+        default=1, description="processes a machine, each with a GPU of its own (without any: on the CPU)"
+    )
+
+    @property
+    def processes(self) -> int:
+        """That train together; they share the rows of each step."""
+        return self.nodes * self.gpus_per_node
 
 
 class RlhfSpec(Section):
