@@ -1,9 +1,9 @@
 """Alignment to preferences, from the SFT adapter on: DPO on pairs, KTO on single thumbs, or nothing, said in words.
 
 DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306. The reference is the SFT
-policy: TRL clones the adapter into a frozen one named `ref` beside the trained one (the bare base when there was no
-SFT), never a second copy of the base. `rlhf.loss` may add `sft` to DPO's loss: on a small model sigmoid alone wrecked
-generation. Weeks with too few pairs are ordinary: `rlhf.fallback` decides, and the SFT adapter is handed on unchanged
+policy (the bare base when there was no SFT); its log-probabilities are kept by content (`reference`), so there is no
+second copy of the base and none of the adapter. `rlhf.loss` may add `sft` to DPO's loss: on a small model sigmoid
+alone wrecked generation. Weeks with too few pairs are ordinary: `rlhf.fallback` decides, and the SFT adapter is handed on unchanged
 where nothing can be learnt.
 """
 
@@ -28,6 +28,8 @@ from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpo
 from flytewheel.training.fit import ADAPTER_FILES, Plan, digest_adapter, fit, summarise
 from flytewheel.training.preference import make_preference_trainer
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
+from flytewheel.training.reference import reference_key
+from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.report import TrainingReport, read_report, write_report
 from flytewheel.training.rows import Rows, preference_rows, thin, unpaired_rows
 from flytewheel.training.workplace import Workplace
@@ -153,7 +155,7 @@ def align(
             summarise(report, at.tracker)
         else:
             with quiet_libraries():
-                plan = _plan(choice, data, rows, sft_adapter, folder.folder, base, training, rlhf, seed, device)
+                plan = _plan(choice, data, rows, sft_adapter, folder.folder, base, training, rlhf, device, manifest, at)
                 report = fit(plan, folder, at, base_digest=learnt_on)
         folder.publish(out)
     return report
@@ -207,9 +209,11 @@ def _plan(
     base: BaseModelSpec,
     training: TrainingSpec,
     rlhf: RlhfSpec,
-    seed: int,
     device: Device,
+    manifest: Manifest,
+    at: Workplace,
 ) -> Plan:
+    seed = manifest.seed
     tokenizer = load_tokenizer(base)
     train, validation = (_rows(choice, own, tokenizer, base.max_length, seed) for own in (rows.train, rows.validation))
     if train.table is None:
@@ -218,10 +222,15 @@ def _plan(
             f"all {train.truncated} are longer; raise base.max_length"
         )
 
+    key = reference_key(
+        base, training, tokenizer, device, base_digest=manifest.recipe["base_digest"], start=manifest.start
+    )
+
     def make_trainer(callbacks: list[Any]) -> Any:
         return make_preference_trainer(
             choice.method, train, validation, tokenizer, callbacks, sft_adapter,
             base=base, training=training, rlhf=rlhf, seed=seed, device=device, folder=folder,
+            reference=ReferenceStore(at.reference, key), progress=at.progress,
         )  # fmt: skip
 
     return Plan(

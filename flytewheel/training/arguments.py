@@ -141,7 +141,12 @@ def preference_arguments(
     arguments = _arguments(
         rlhf, training, device=device, parameters=parameters, rows=rows, validate=validate, seed=seed, folder=folder
     )
-    arguments |= {"max_length": base.max_length, "beta": rlhf.beta, "disable_dropout": True}
+    arguments |= {
+        "max_length": base.max_length,
+        "beta": rlhf.beta,
+        "disable_dropout": True,
+        "precompute_ref_log_probs": True,  # by `preference.with_reference`
+    }
     if kto:
         # The KL term comes from neighbours in a batch: rows stay in order, and a batch has at least two.
         batch = max(2, rlhf.batch_size)

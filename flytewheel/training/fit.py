@@ -22,6 +22,7 @@ from flytewheel.models import Device, is_commit
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
 from flytewheel.training.checkpoints import Checkpoints
+from flytewheel.training.reference import count_reference
 from flytewheel.training.report import Method, TrainingReport
 from flytewheel.training.watcher import measured, watch
 from flytewheel.training.workplace import Workplace
@@ -109,6 +110,7 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
         adapter_digest=adapter_digest,
         redacted_rows=plan.redacted_rows,
         base=base_digest,
+        **count_reference(trainer),
     )
     checkpoints.finish(staged, report)
     summarise(report, at.tracker)
@@ -120,7 +122,7 @@ def summarise(report: TrainingReport, tracker: Tracker | None) -> None:
     if tracker is not None:
         names = (
             "method", "reason", "rows", "steps", "first_loss", "last_loss", "eval_loss", "seconds", "resumed_from_step",
-            "truncated_rows", "redacted_rows", "base",
+            "truncated_rows", "redacted_rows", "base", "reference_answers", "reference_computed",
         )  # fmt: skip
         tracker.summary({name: getattr(report, name) for name in names})
 

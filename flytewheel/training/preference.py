@@ -1,18 +1,32 @@
-"""TRL's trainers of preferences, with the SFT adapter trainable and a frozen copy of it as the reference.
+"""TRL's trainers of preferences, the SFT adapter trainable, the reference's log-probabilities given as columns.
 
 DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306.
+
+TRL clones a given adapter into a frozen one named `ref` and, with `precompute_ref_log_probs`, keeps what it computes in
+the data set's cache, by a fingerprint of the whole table. Here that one method is ours (`reference`): rows are known
+one by one, across tables and runs, and the clone is removed before the optimiser exists. KTO's mismatched answers,
+of which its KL term is made, are a column of the table as well (each batch's answers, turned by one): they are cached
+like all others, but only the same rows in the same order and batches meet them again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from flytewheel.errors import BaseModelError
 from flytewheel.models import Device, attach_adapter, locate_base
+from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.arguments import load_trainable, lora_config, preference_arguments
+from flytewheel.training.reference import ReferenceUse, add_reference, column_answers, reference_logps
+from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.rows import Rows
+
+# What TRL's losses read, and the column of token ids that each is the reference's log-probability of.
+_DPO_COLUMNS = {"ref_chosen_logps": "chosen_ids", "ref_rejected_logps": "rejected_ids"}
+_KTO_COLUMNS = {"ref_logps": "completion_ids", "ref_KL_logps": "KL_completion_ids"}
 
 
 def make_preference_trainer(
@@ -29,8 +43,13 @@ def make_preference_trainer(
     seed: int,
     device: Device,
     folder: Path,
+    reference: ReferenceStore,
+    progress: ProgressCallback | None = None,
 ) -> Any:
-    """Builds TRL's DPO or KTO trainer, its model loaded with the SFT adapter trainable and a frozen copy of it."""
+    """Builds TRL's DPO or KTO trainer, its model loaded with the SFT adapter trainable.
+
+    Its `reference_use` says how many of the reference's log-probabilities were in `reference` already.
+    """
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
     from trl.trainer.kto_config import KTOConfig
@@ -55,12 +74,50 @@ def make_preference_trainer(
         **fresh,
     }
     if method == "kto":
-        return KTOTrainer(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
-    trainer = DPOTrainer(args=DPOConfig(**arguments), **common)
+        unpaired = with_reference(KTOTrainer, _KTO_COLUMNS, reference, progress)
+        return unpaired(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
+    trainer = with_reference(DPOTrainer, _DPO_COLUMNS, reference, progress)(args=DPOConfig(**arguments), **common)
     # The sampler that groups by length wants a column of lengths: its own guess knows `input_ids` only.
     trainer.train_dataset = _add_lengths(trainer.train_dataset)
     trainer.eval_dataset = _add_lengths(trainer.eval_dataset)
     return trainer
+
+
+def with_reference(
+    trainer_class: Any, columns: Mapping[str, str], store: ReferenceStore, progress: ProgressCallback | None = None
+) -> Any:
+    """Derives a trainer that takes the reference's log-probabilities from `store`.
+
+    Args:
+        trainer_class: TRL's, whose `_precompute_ref_logps` adds columns to a tokenised table.
+        columns: By column to add, the column of token ids that it is about.
+        store: Where values are looked up, and kept once computed.
+        progress: Is told of `reference`.
+    """
+
+    class WithReference(trainer_class):  # type: ignore[misc,unused-ignore]
+        """As TRL's, without a frozen copy of the adapter and without forward passes of the reference in its steps."""
+
+        reference_use = ReferenceUse()
+
+        def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+            from accelerate.utils import gather_object
+
+            if "ref" in getattr(self.model, "peft_config", {}):
+                self.model.delete_adapter("ref")
+            answers = {column: column_answers(dataset, ids, self.args.max_length) for column, ids in columns.items()}
+            processes = self.accelerator.num_processes
+            values, use = reference_logps(
+                self.model, [answer for own in answers.values() for answer in own], store,
+                autocast=self.accelerator.autocast, progress=progress,
+                share=(self.accelerator.process_index, processes),
+            )  # fmt: skip
+            if processes > 1:
+                values = {answer: logp for part in gather_object([values]) for answer, logp in part.items()}
+            self.reference_use = self.reference_use + use
+            return add_reference(dataset, values, answers)
+
+    return WithReference
 
 
 def _add_lengths(table: Any) -> Any:

@@ -23,7 +23,9 @@ class TrainingReport:
     is the wall time of the attempt that finished, `resumed_from_step` the step that it began at (0: from the start).
     In `redacted_rows` personal data was found that curation had left. `reason` says in words why this method, or why
     none. `adapter_digest` covers the published adapter's files; `None`: there is no adapter. `base` is the content of
-    the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known.
+    the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known. Of the
+    `reference_answers` whose log-probability under the reference policy was needed, `reference_computed` were not in
+    the cache yet, and `reference_discarded` broken files of it were thrown away.
     """
 
     method: Method
@@ -41,6 +43,9 @@ class TrainingReport:
     adapter_digest: str | None
     redacted_rows: int = 0
     base: str = ""
+    reference_answers: int = 0
+    reference_computed: int = 0
+    reference_discarded: int = 0
 
 
 def write_report(path: Path, report: TrainingReport) -> None:

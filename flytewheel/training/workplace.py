@@ -21,8 +21,10 @@ class Workplace:
             one is returned at once.
         tracker: gets the curves.
         progress: gets the steps done.
+        reference: keeps the reference policy's log-probabilities for later trainings; `None`: they are not kept.
     """
 
     checkpoints: Path
     tracker: Tracker | None = None
     progress: ProgressCallback | None = None
+    reference: Path | None = None
