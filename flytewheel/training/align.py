@@ -234,6 +234,7 @@ def _plan(
         redacted_rows=rows.changed,
         keep_checkpoints=rlhf.keep_checkpoints,
         make_trainer=make_trainer,
+        truncated_tokens=train.lost_tokens,
     )
 
 

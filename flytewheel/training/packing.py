@@ -18,7 +18,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flytewheel.recipe import TrainingSpec
+from flytewheel.recipe import RlhfSpec, TrainingSpec
 from flytewheel.training.batches import Batch
 
 
@@ -83,14 +83,14 @@ def pack_rows(lengths: Sequence[int], max_length: int, *, seed: int) -> list[Bat
     return [tuple(sequence) for sequence in sequences]
 
 
-def pace_unpacked(training: TrainingSpec) -> Pace:
+def pace_unpacked(spec: TrainingSpec | RlhfSpec) -> Pace:
     """The recipe's own pace: a sequence is a row."""
     return Pace(
-        batch_size=training.batch_size,
-        gradient_accumulation=training.gradient_accumulation,
-        learning_rate=training.learning_rate,
-        max_steps=training.max_steps,
-        rows_per_step=float(training.batch_size * training.gradient_accumulation),
+        batch_size=spec.batch_size,
+        gradient_accumulation=spec.gradient_accumulation,
+        learning_rate=spec.learning_rate,
+        max_steps=spec.max_steps,
+        rows_per_step=float(spec.batch_size * spec.gradient_accumulation),
     )
 
 
@@ -116,9 +116,10 @@ def pace_packed(training: TrainingSpec, *, rows: int, sequences: int) -> Pace:
     ratio = taken / asked
     rate = training.learning_rate * math.sqrt(ratio)
     steps = None if training.max_steps is None else max(1, round(training.max_steps / ratio))
+    recipe = f"{training.batch_size} x {training.gradient_accumulation} rows"
     told = (
-        f"packed {rows} rows into {sequences} sequences, {per_sequence:.3g} each; a step takes {batch} x "
-        f"{accumulation} sequences, {taken:.3g} rows where the recipe says {training.batch_size} x {training.gradient_accumulation}; "
+        f"packed {rows} rows into {sequences} sequences, {per_sequence:.3g} each; a step takes "
+        f"{batch} x {accumulation} sequences, {taken:.3g} rows (the recipe says {recipe}); "
         f"learning rate {training.learning_rate:.3g} -> {rate:.3g}"
     )
     if steps != training.max_steps:

@@ -12,6 +12,7 @@ from flytewheel.errors import BaseModelError
 from flytewheel.models import Device, attach_adapter, locate_base
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.arguments import load_trainable, lora_config, preference_arguments
+from flytewheel.training.grouping import group_batches
 from flytewheel.training.rows import Rows
 
 
@@ -56,18 +57,15 @@ def make_preference_trainer(
     }
     if method == "kto":
         return KTOTrainer(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
-    trainer = DPOTrainer(args=DPOConfig(**arguments), **common)
-    # The sampler that groups by length wants a column of lengths: its own guess knows `input_ids` only.
-    trainer.train_dataset = _add_lengths(trainer.train_dataset)
-    trainer.eval_dataset = _add_lengths(trainer.eval_dataset)
+    trainer = group_batches(DPOTrainer)(args=DPOConfig(**arguments), **common)
+    trainer.train_lengths = _count_tokens(trainer.train_dataset)
     return trainer
 
 
-def _add_lengths(table: Any) -> Any:
-    if table is None:
-        return None
+def _count_tokens(table: Any) -> list[int]:
+    """Tokens of each pair's longer side: both are padded to it."""
     sides = zip(table["prompt_ids"], table["chosen_ids"], table["rejected_ids"], strict=True)
-    return table.add_column("length", [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides])
+    return [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides]
 
 
 def _load_sft_adapter(model: Any, adapter: Path, base: BaseModelSpec) -> Any:

@@ -24,6 +24,9 @@ class TrainingReport:
     In `redacted_rows` personal data was found that curation had left. `reason` says in words why this method, or why
     none. `adapter_digest` covers the published adapter's files; `None`: there is no adapter. `base` is the content of
     the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known.
+
+    `truncated_tokens` were lost with `truncated_rows`. `batches` are the figures of one epoch (`batches.BatchFigures`);
+    `None`: not known. `batching` says in words what packing changed of the recipe; empty: nothing.
     """
 
     method: Method
@@ -41,6 +44,9 @@ class TrainingReport:
     adapter_digest: str | None
     redacted_rows: int = 0
     base: str = ""
+    truncated_tokens: int = 0
+    batches: dict[str, int] | None = None
+    batching: str = ""
 
 
 def write_report(path: Path, report: TrainingReport) -> None:
