@@ -102,7 +102,7 @@ _CUDA = Profile(
     packing=Choice(
         True, "rows are packed (best fit decreasing), each attends to itself only: next to no padding is computed"
     ),
-    sampling=Choice("random", "packed SFT leaves nothing to group; pairs are taken as they come"),
+    sampling=Choice("group_by_length", "pairs of one batch are about equally long; packed sequences are so anyway"),
     workers=_NO_WORKERS,
     pinned_memory=Choice(True, "copies to the card overlap with its work"),
     qlora=Choice(True, "bitsandbytes has 4-bit kernels for CUDA"),

@@ -34,6 +34,10 @@ class TrainingSpec(Section):
     max_steps: AtLeastOne | None = Field(default=None, description="stops earlier than `epochs` when set")
     batch_size: AtLeastOne = 4
     gradient_accumulation: AtLeastOne = 4
+    packing: Literal["auto"] | bool = Field(
+        default="auto",
+        description="several rows in one sequence; `auto`: on CUDA, where grouping by length leaves more padding",
+    )
     warmup_ratio: Share = 0.1
     weight_decay: Annotated[Number, Field(ge=0)] = 0.01
     lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "cosine"

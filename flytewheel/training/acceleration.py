@@ -29,26 +29,31 @@ _HELD_SHARE = 0.85  # of the memory that is free before the first step; the rest
 _HEAD_BYTES = 2 << 30  # TRL's fused head works in tiles
 
 
-def accelerate(trainer: Any, device: Device, *, tokens: int) -> None:
+def accelerate(trainer: Any, device: Device, *, tokens: int) -> bool:
     """Makes `trainer` compute as its device does best. Call it before training.
 
     Args:
         trainer: TRL's, on a PEFT model or a bare one.
         device: what it trains on.
         tokens: of its largest micro-batch.
+
+    Returns:
+        Whether rows are told apart by their lengths: batches need no padding then (`sequences.collate_flat`).
     """
     if device.kind != "cuda":
-        return
+        return False
     peft = hasattr(trainer.model, "get_base_model")
     base = trainer.model.get_base_model() if peft else trainer.model
     if trainer.args.bf16 or trainer.args.fp16:
         for module in trainer.model.modules():
             if hasattr(module, "cast_input_dtype_enabled"):
                 module.cast_input_dtype_enabled = False
-    if device.profile.flat.value and base.config._attn_implementation == "sdpa" and offers_varlen(base):
+    flat = device.profile.flat.value and base.config._attn_implementation == "sdpa" and offers_varlen(base)
+    if flat:
         take_varlen(base)
         flatten_forward(base)
     trainer.add_callback(_first_step(trainer, base, tokens, compiled=device.profile.compiled.value))
+    return flat
 
 
 def count_recomputed(layers: int, layer_bytes: float, input_bytes: float, free_bytes: float) -> int:

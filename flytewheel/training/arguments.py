@@ -15,6 +15,7 @@ from typing import Any
 from flytewheel.errors import RecipeError
 from flytewheel.models import Device, load_model, load_weights
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
+from flytewheel.training.packing import Pace, pace_unpacked
 
 MAX_VALIDATION_ROWS = 256
 CHECKPOINTING_FROM = 1_000_000_000  # parameters; below, activations are small beside the time that recomputing takes
@@ -101,25 +102,25 @@ def sft_arguments(
     base: BaseModelSpec,
     training: TrainingSpec,
     *,
+    pace: Pace,
     device: Device,
     parameters: int,
-    rows: int,
+    sequences: int,
     validate: bool,
     seed: int,
     folder: Path,
 ) -> dict[str, Any]:
-    """Keyword arguments of `trl.SFTConfig` for `rows` tokenised rows."""
-    packed = device.profile.packing.value
+    """Keyword arguments of `trl.SFTConfig` for `sequences` sequences of tokenised rows, taken at `pace`."""
     arguments = _arguments(
-        training, training, device=device, parameters=parameters, rows=rows, validate=validate, seed=seed, folder=folder
-    )
+        training, training, pace, device=device, parameters=parameters, rows=sequences, validate=validate, seed=seed,
+        folder=folder,
+    )  # fmt: skip
     return {
         **arguments,
         "max_length": base.max_length,
-        "packing": packed,
-        "packing_strategy": "bfd",
-        "eval_packing": False,
-        "dataset_kwargs": None if packed else {"skip_prepare_dataset": True},
+        "packing": False,  # rows are packed before (`packing`), and told apart by `sequences.collate`
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "remove_unused_columns": False,  # the collator picks what it needs
         "train_sampling_strategy": device.profile.sampling.value,
     }
 
@@ -139,7 +140,15 @@ def preference_arguments(
 ) -> dict[str, Any]:
     """Keyword arguments of `trl.DPOConfig`, or of `trl.KTOConfig`, for `rows` rows."""
     arguments = _arguments(
-        rlhf, training, device=device, parameters=parameters, rows=rows, validate=validate, seed=seed, folder=folder
+        rlhf,
+        training,
+        pace_unpacked(rlhf),
+        device=device,
+        parameters=parameters,
+        rows=rows,
+        validate=validate,
+        seed=seed,
+        folder=folder,
     )
     arguments |= {
         "max_length": base.max_length,
@@ -159,7 +168,6 @@ def preference_arguments(
     return {
         **arguments,
         "loss_type": list(rlhf.loss),
-        "remove_unused_columns": False,  # `length` has to reach the sampler; the collator picks what it needs
         "train_sampling_strategy": device.profile.sampling.value,
     }
 
@@ -167,6 +175,7 @@ def preference_arguments(
 def _arguments(
     spec: TrainingSpec | RlhfSpec,
     training: TrainingSpec,
+    pace: Pace,
     *,
     device: Device,
     parameters: int,
@@ -175,16 +184,17 @@ def _arguments(
     seed: int,
     folder: Path,
 ) -> dict[str, Any]:
-    steps = spec.max_steps or math.ceil(rows / (spec.batch_size * spec.gradient_accumulation)) * math.ceil(spec.epochs)
+    per_epoch = math.ceil(math.ceil(rows / pace.batch_size) / pace.gradient_accumulation)
+    steps = pace.max_steps or per_epoch * math.ceil(spec.epochs)
     every = spec.checkpoint_every
     return {
         "output_dir": str(folder),
-        "learning_rate": spec.learning_rate,
+        "learning_rate": pace.learning_rate,
         "num_train_epochs": spec.epochs,
-        "max_steps": spec.max_steps or -1,
-        "per_device_train_batch_size": spec.batch_size,
+        "max_steps": pace.max_steps or -1,
+        "per_device_train_batch_size": pace.batch_size,
         "per_device_eval_batch_size": spec.batch_size,
-        "gradient_accumulation_steps": spec.gradient_accumulation,
+        "gradient_accumulation_steps": pace.gradient_accumulation,
         "warmup_steps": min(spec.warmup_ratio, 0.999),  # below 1 it is a share of all steps
         "weight_decay": training.weight_decay,
         "lr_scheduler_type": training.lr_scheduler,

@@ -13,7 +13,7 @@ import pickle
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from flytewheel.errors import CheckpointError, TrainingError
 from flytewheel.models import Device, is_commit
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
+from flytewheel.training.batches import BatchFigures
 from flytewheel.training.checkpoints import Checkpoints
 from flytewheel.training.reference import count_reference
 from flytewheel.training.report import Method, TrainingReport
@@ -46,6 +47,9 @@ class Plan:
     redacted_rows: int
     keep_checkpoints: int
     make_trainer: Callable[[list[Any]], Any]
+    truncated_tokens: int = 0
+    figures: BatchFigures | None = None
+    batching: str = ""
 
 
 def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str) -> TrainingReport:
@@ -111,6 +115,9 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
         redacted_rows=plan.redacted_rows,
         base=base_digest,
         **count_reference(trainer),
+        truncated_tokens=plan.truncated_tokens,
+        batches=None if plan.figures is None else asdict(plan.figures),
+        batching=plan.batching,
     )
     checkpoints.finish(staged, report)
     summarise(report, at.tracker)
@@ -122,7 +129,7 @@ def summarise(report: TrainingReport, tracker: Tracker | None) -> None:
     if tracker is not None:
         names = (
             "method", "reason", "rows", "steps", "first_loss", "last_loss", "eval_loss", "seconds", "resumed_from_step",
-            "truncated_rows", "redacted_rows", "base", "reference_answers", "reference_computed",
+            "truncated_rows", "truncated_tokens", "redacted_rows", "base", "reference_answers", "reference_computed",
         )  # fmt: skip
         tracker.summary({name: getattr(report, name) for name in names})
 

@@ -11,7 +11,7 @@ like all others, but only the same rows in the same order and batches meet them 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from flytewheel.errors import BaseModelError
 from flytewheel.models import Device, attach_adapter, locate_base
 from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
+from flytewheel.training.acceleration import accelerate
 from flytewheel.training.arguments import load_trainable, lora_config, preference_arguments
+from flytewheel.training.grouping import group_batches
 from flytewheel.training.reference import ReferenceUse, add_reference, column_answers, reference_logps
 from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.rows import Rows
@@ -45,8 +47,9 @@ def make_preference_trainer(
     folder: Path,
     reference: ReferenceStore,
     progress: ProgressCallback | None = None,
+    load: Callable[..., Any] = load_trainable,
 ) -> Any:
-    """Builds TRL's DPO or KTO trainer, its model loaded with the SFT adapter trainable.
+    """Builds TRL's DPO or KTO trainer, its model loaded (by `load`) with the SFT adapter trainable.
 
     Its `reference_use` says how many of the reference's log-probabilities were in `reference` already.
     """
@@ -55,7 +58,7 @@ def make_preference_trainer(
     from trl.trainer.kto_config import KTOConfig
     from trl.trainer.kto_trainer import KTOTrainer
 
-    model = load_trainable(base, training, device)
+    model = load(base, training, device)
     arguments = preference_arguments(
         base, training, rlhf, kto=method == "kto", device=device, parameters=model.num_parameters(), rows=train.count,
         validate=validation.table is not None, seed=seed, folder=folder,
@@ -76,10 +79,11 @@ def make_preference_trainer(
     if method == "kto":
         unpaired = with_reference(KTOTrainer, _KTO_COLUMNS, reference, progress)
         return unpaired(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
-    trainer = with_reference(DPOTrainer, _DPO_COLUMNS, reference, progress)(args=DPOConfig(**arguments), **common)
-    # The sampler that groups by length wants a column of lengths: its own guess knows `input_ids` only.
-    trainer.train_dataset = _add_lengths(trainer.train_dataset)
-    trainer.eval_dataset = _add_lengths(trainer.eval_dataset)
+    grouped = with_reference(group_batches(DPOTrainer), _DPO_COLUMNS, reference, progress)
+    trainer = grouped(args=DPOConfig(**arguments), **common)
+    trainer.train_lengths = _count_tokens(trainer.train_dataset)
+    trainer.eval_lengths = None if validation.table is None else _count_tokens(trainer.eval_dataset)
+    accelerate(trainer, device, tokens=2 * arguments["per_device_train_batch_size"] * max(trainer.train_lengths))
     return trainer
 
 
@@ -120,11 +124,10 @@ def with_reference(
     return WithReference
 
 
-def _add_lengths(table: Any) -> Any:
-    if table is None:
-        return None
+def _count_tokens(table: Any) -> list[int]:
+    """Tokens of each pair's longer side: both are padded to it."""
     sides = zip(table["prompt_ids"], table["chosen_ids"], table["rejected_ids"], strict=True)
-    return table.add_column("length", [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides])
+    return [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides]
 
 
 def _load_sft_adapter(model: Any, adapter: Path, base: BaseModelSpec) -> Any:

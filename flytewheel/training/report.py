@@ -26,6 +26,9 @@ class TrainingReport:
     the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known. Of the
     `reference_answers` whose log-probability under the reference policy was needed, `reference_computed` were not in
     the cache yet, and `reference_discarded` broken files of it were thrown away.
+
+    `truncated_tokens` were lost with `truncated_rows`. `batches` are the figures of one epoch (`batches.BatchFigures`);
+    `None`: not known. `batching` says in words what packing changed of the recipe; empty: nothing.
     """
 
     method: Method
@@ -46,6 +49,9 @@ class TrainingReport:
     reference_answers: int = 0
     reference_computed: int = 0
     reference_discarded: int = 0
+    truncated_tokens: int = 0
+    batches: dict[str, int] | None = None
+    batching: str = ""
 
 
 def write_report(path: Path, report: TrainingReport) -> None:

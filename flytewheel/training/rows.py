@@ -24,11 +24,16 @@ IGNORED = -100  # label of a token without loss, as torch's cross-entropy has it
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A table for a trainer (`datasets.Dataset`; None: no row is left) and how many rows did not fit."""
+    """A table for a trainer (`datasets.Dataset`; None: no row is left), how many rows did not fit, and what they lost.
+
+    `lost_tokens` are those cut off in SFT, with all of the rows that were left out; in preferences those of the pairs
+    and answers that were dropped, each pair by its longer side.
+    """
 
     table: Any
     count: int
     truncated: int
+    lost_tokens: int = 0
 
 
 def encode(
@@ -57,15 +62,19 @@ def sft_rows(rows: Sequence[SftRow], tokenizer: PreTrainedTokenizerBase, max_len
     A row longer than `max_length` tokens loses its end; one whose prompt alone fills it is left out. Both are counted.
     """
     records = []
-    truncated = 0
+    truncated = lost = 0
     for row in rows:
         prompt, completion = encode(tokenizer, row.prompt, row.completion)
+        whole = len(prompt) + len(completion)
         ids = [*prompt, *completion][:max_length]
-        truncated += len(prompt) + len(completion) > max_length
+        truncated += whole > max_length
         if len(ids) > len(prompt):
             labels = [IGNORED] * len(prompt) + ids[len(prompt) :]
             records.append({"input_ids": ids, "labels": labels, "length": len(ids)})
-    return _table(records, truncated)
+            lost += whole - len(ids)
+        else:
+            lost += whole
+    return _table(records, truncated, lost)
 
 
 def preference_rows(rows: Sequence[Preference], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Rows:
@@ -75,9 +84,12 @@ def preference_rows(rows: Sequence[Preference], tokenizer: PreTrainedTokenizerBa
     where it was cut.
     """
     records = []
+    lost = 0
     for row in rows:
         length = max(_count(tokenizer, row.prompt, answer) for answer in (row.chosen, row.rejected))
-        if length <= max_length:
+        if length > max_length:
+            lost += length
+        else:
             records.append(
                 {
                     "prompt": [message.model_dump() for message in row.prompt],
@@ -85,7 +97,7 @@ def preference_rows(rows: Sequence[Preference], tokenizer: PreTrainedTokenizerBa
                     "rejected": [{"role": "assistant", "content": row.rejected}],
                 }
             )
-    return _table(records, len(rows) - len(records))
+    return _table(records, len(rows) - len(records), lost)
 
 
 def unpaired_rows(rows: Sequence[Unpaired], tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int) -> Rows:
@@ -94,17 +106,19 @@ def unpaired_rows(rows: Sequence[Unpaired], tokenizer: PreTrainedTokenizerBase, 
     KTO reads its rows in the order given (the KL term pairs neighbours), so the shuffle has to happen here. Rows longer
     than `max_length` tokens are dropped and counted.
     """
+    lengths = [_count(tokenizer, row.prompt, row.completion) for row in rows]
     records = [
         {
             "prompt": [message.model_dump() for message in row.prompt],
             "completion": [{"role": "assistant", "content": row.completion}],
             "label": row.label,
         }
-        for row in rows
-        if _count(tokenizer, row.prompt, row.completion) <= max_length
+        for row, length in zip(rows, lengths, strict=True)
+        if length <= max_length
     ]
     random.Random(seed).shuffle(records)
-    return _table(records, len(rows) - len(records))
+    lost = sum(length for length in lengths if length > max_length)
+    return _table(records, len(rows) - len(records), lost)
 
 
 def thin(rows: Sequence[Any], limit: int) -> Sequence[Any]:
@@ -124,7 +138,7 @@ def _render(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> list
     return list(tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, **options)["input_ids"])
 
 
-def _table(records: list[dict[str, Any]], truncated: int) -> Rows:
+def _table(records: list[dict[str, Any]], truncated: int, lost_tokens: int) -> Rows:
     from datasets import Dataset
 
-    return Rows(Dataset.from_list(records) if records else None, len(records), truncated)
+    return Rows(Dataset.from_list(records) if records else None, len(records), truncated, lost_tokens)

@@ -26,10 +26,13 @@ from flytewheel.training.arguments import (
     sft_arguments,
 )
 from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpoints
+from flytewheel.training.completion import make_completion_trainer
+from flytewheel.training.feed import Feed, feed_rows
 from flytewheel.training.fit import Plan, fit, summarise
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.rows import Rows, sft_rows, thin
+from flytewheel.training.sequences import Sequences, collate_flat
 from flytewheel.training.workplace import Workplace
 
 __all__ = ["CODE_VERSION", "train_sft"]
@@ -109,9 +112,11 @@ def _plan(
             f"({train.truncated} too long); collect more feedback, or raise base.max_length"
         )
 
+    feed = feed_rows(train, base, training, seed=seed, device=device)
+
     def make_trainer(callbacks: list[Any]) -> Any:
         return make_sft_trainer(
-            train, validation, tokenizer, callbacks,
+            train, validation, tokenizer, callbacks, feed,
             base=base, training=training, seed=seed, device=device, folder=folder,
         )  # fmt: skip
 
@@ -125,6 +130,9 @@ def _plan(
         redacted_rows=rows.changed,
         keep_checkpoints=training.keep_checkpoints,
         make_trainer=make_trainer,
+        truncated_tokens=train.lost_tokens,
+        figures=feed.figures,
+        batching=feed.pace.told,
     )
 
 
@@ -133,6 +141,7 @@ def make_sft_trainer(
     validation: Rows,
     tokenizer: Any,
     callbacks: list[Any],
+    feed: Feed,
     *,
     base: BaseModelSpec,
     training: TrainingSpec,
@@ -141,16 +150,22 @@ def make_sft_trainer(
     folder: Path,
     load: Callable[..., Any] = load_trainable,
 ) -> Any:
-    """Builds the TRL trainer of tokenised rows, its model loaded (by `load`) and wrapped with a fresh adapter."""
+    """Builds the trainer of `feed`, its model loaded (by `load`) and wrapped with a fresh adapter.
+
+    Raises:
+        RecipeError: rows are packed, and the model mixes packed rows.
+    """
     from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import SFTTrainer
 
     model = load(base, training, device)
     arguments = sft_arguments(
-        base, training, device=device, parameters=model.num_parameters(), rows=train.count,
-        validate=validation.table is not None, seed=seed, folder=folder,
+        base, training, pace=feed.pace, device=device, parameters=model.num_parameters(),
+        sequences=len(feed.sequences), validate=validation.table is not None, seed=seed, folder=folder,
     )  # fmt: skip
-    trainer = SFTTrainer(
+    trainer = make_completion_trainer(
+        feed.sequences,
+        None if validation.table is None else Sequences(validation.table),
+        pad_id=tokenizer.pad_token_id,
         model=model,
         args=SFTConfig(**arguments),
         train_dataset=train.table,
@@ -159,5 +174,6 @@ def make_sft_trainer(
         peft_config=lora_config(training),
         callbacks=callbacks,
     )
-    accelerate(trainer, device, tokens=arguments["per_device_train_batch_size"] * base.max_length)
+    if accelerate(trainer, device, tokens=feed.pace.batch_size * max(feed.sequences.lengths)):
+        trainer.data_collator = collate_flat
     return trainer

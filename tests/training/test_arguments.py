@@ -9,6 +9,7 @@ from flytewheel.errors import RecipeError
 from flytewheel.profiles import PROFILES, Device, find_device
 from flytewheel.training.align import align
 from flytewheel.training.arguments import check_adapter, check_base, preference_arguments, sft_arguments
+from flytewheel.training.packing import pace_packed, pace_unpacked
 from flytewheel.training.sft import train_sft
 from flytewheel.training.workplace import Workplace
 from tests.training.teaching import base_spec, rlhf_spec, training_spec
@@ -22,29 +23,28 @@ CPU = Device("2 threads", PROFILES["cpu"])
 
 
 def _sft(device: Device, *, parameters: int = 10**6, **fields: Any) -> dict[str, Any]:
+    training = training_spec(**fields)
     return sft_arguments(
-        base_spec(Path("/models/base")), training_spec(**fields), device=device, parameters=parameters, rows=100,
-        validate=True, seed=7, folder=Path("run"),
+        base_spec(Path("/models/base")), training, pace=pace_unpacked(training), device=device, parameters=parameters,
+        sequences=100, validate=True, seed=7, folder=Path("run"),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("device", "bf16", "fp16", "use_cpu", "packing", "sampling"),
+    ("device", "bf16", "fp16", "use_cpu"),
     [
-        (CUDA, True, False, False, True, "random"),
-        (OLD_CUDA, False, True, False, True, "random"),
-        (MPS, False, False, False, False, "group_by_length"),
-        (OLD_MPS, False, False, False, False, "group_by_length"),
-        (CPU, False, False, True, False, "group_by_length"),
-        (BF16_CPU, False, False, True, False, "group_by_length"),
+        (CUDA, True, False, False),
+        (OLD_CUDA, False, True, False),
+        (MPS, False, False, False),
+        (OLD_MPS, False, False, False),
+        (CPU, False, False, True),
+        (BF16_CPU, False, False, True),
     ],
 )
-def test_each_device_has_its_profile(
-    device: Device, bf16: bool, fp16: bool, use_cpu: bool, packing: bool, sampling: str
-) -> None:
+def test_each_device_has_its_profile(device: Device, bf16: bool, fp16: bool, use_cpu: bool) -> None:
     arguments = _sft(device)
     assert (arguments["bf16"], arguments["fp16"], arguments["use_cpu"]) == (bf16, fp16, use_cpu)
-    assert (arguments["packing"], arguments["train_sampling_strategy"]) == (packing, sampling)
+    assert (arguments["packing"], arguments["train_sampling_strategy"]) == (False, "group_by_length")
     assert arguments["dataloader_num_workers"] == 0
     assert arguments["dataloader_pin_memory"] is (device.kind == "cuda")
     assert arguments["report_to"] == "none"
@@ -106,6 +106,18 @@ def test_the_recipe_decides_steps_and_checkpoints() -> None:
     assert by_step["logging_steps"] == 2  # 120 // 50
     assert _sft(CPU, max_steps=10_000)["logging_steps"] == 10
     assert (by_step["seed"], by_step["data_seed"]) == (7, 7)
+
+
+def test_a_pace_goes_before_the_recipe() -> None:
+    training = training_spec(batch_size=4, gradient_accumulation=2, learning_rate=1e-4, max_steps=40)
+    pace = pace_packed(training, rows=64, sequences=2)
+    arguments = sft_arguments(
+        base_spec(Path("base")), training, pace=pace, device=CUDA, parameters=1, sequences=2, validate=True, seed=7,
+        folder=Path("run"),
+    )  # fmt: skip
+    assert (arguments["per_device_train_batch_size"], arguments["gradient_accumulation_steps"]) == (1, 1)
+    assert (arguments["learning_rate"], arguments["max_steps"]) == (pytest.approx(2e-4), 10)
+    assert arguments["per_device_eval_batch_size"] == 4
 
 
 def test_trl_takes_every_argument(tmp_path: Path) -> None:

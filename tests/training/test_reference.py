@@ -165,7 +165,8 @@ def _online(
     from trl.trainer.kto_trainer import KTOTrainer
 
     from flytewheel.training.arguments import lora_config
-    from flytewheel.training.preference import _add_lengths, _weigh_labels
+    from flytewheel.training.grouping import group_batches
+    from flytewheel.training.preference import _count_tokens, _weigh_labels
 
     base = base_spec(base_model)
     model: Any = load_model(base)
@@ -185,9 +186,9 @@ def _online(
         model.peft_config["default"].base_model_name_or_path = locate_base(base)
     if method == "kto":
         return KTOTrainer(model=model, args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
-    trainer = DPOTrainer(model=model, args=DPOConfig(**arguments), **common)
-    trainer.train_dataset = _add_lengths(trainer.train_dataset)
-    trainer.eval_dataset = _add_lengths(trainer.eval_dataset)
+    trainer = group_batches(DPOTrainer)(model=model, args=DPOConfig(**arguments), **common)
+    trainer.train_lengths = _count_tokens(trainer.train_dataset)
+    trainer.eval_lengths = _count_tokens(trainer.eval_dataset)
     return trainer
 
 

@@ -17,8 +17,9 @@ from flytewheel.errors import BaseModelError, DatasetError, RecipeError, Trainin
 from flytewheel.models import find_device, load_adapted, load_tokenizer
 from flytewheel.progress import quiet_libraries
 from flytewheel.recipe import BaseModelSpec
+from flytewheel.training.feed import feed_rows
 from flytewheel.training.report import read_report
-from flytewheel.training.rows import sft_rows
+from flytewheel.training.rows import IGNORED, sft_rows
 from flytewheel.training.sft import make_sft_trainer, train_sft
 from flytewheel.training.workplace import Workplace
 from tests.tiny_model import build_tiny_model
@@ -31,23 +32,27 @@ def _adapter_bytes(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in ADAPTER]
 
 
-def test_batches_carry_loss_on_completions_only(base_model: Path, teaching_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("packing", [False, True])
+def test_batches_carry_loss_on_completions_only(
+    packing: bool, base_model: Path, teaching_data: Path, tmp_path: Path
+) -> None:
     base = base_spec(base_model)
     tokenizer = load_tokenizer(base)
     rows = sft_rows(Dataset(teaching_data).sft("train"), tokenizer, base.max_length)
+    training, device = training_spec(packing=packing), find_device()
     with quiet_libraries():
         trainer = make_sft_trainer(
             rows, sft_rows([], tokenizer, base.max_length), tokenizer, [],
-            base=base, training=training_spec(), seed=1, device=find_device(), folder=tmp_path,
+            feed_rows(rows, base, training, seed=1, device=device),
+            base=base, training=training, seed=1, device=device, folder=tmp_path,
         )  # fmt: skip
-        seen = 0
+        answers = []
         for batch in trainer.get_train_dataloader():
-            for labels in batch["labels"]:
-                text = tokenizer.decode(labels[labels != -100])
-                assert text.startswith("restart")
-                assert text.endswith("now<|im_end|>")
-                seen += 1
-    assert seen == 48
+            assert ("position_ids" in batch) == packing
+            for ids, labels in zip(batch["input_ids"], batch["labels"], strict=True):
+                assert (ids[labels != IGNORED] == labels[labels != IGNORED]).all()
+                answers += tokenizer.decode(labels[labels != IGNORED]).split("<|im_end|>")[:-1]
+    assert sorted(answers) == sorted("restart " * (1 + n % 5) + "now" for n in range(48))
 
 
 def test_sft_lowers_the_loss_and_publishes_only_the_adapter(sft_adapter: Path, base_model: Path) -> None:
