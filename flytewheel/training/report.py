@@ -24,6 +24,10 @@ class TrainingReport:
     In `redacted_rows` personal data was found that curation had left. `reason` says in words why this method, or why
     none. `adapter_digest` covers the published adapter's files; `None`: there is no adapter. `base` is the content of
     the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known.
+
+    `micro_batch` rows went through the model at once, 0: not known. `stopped` says where the recipe's budget ended the
+    training before its last step, empty: it did not. `fitted` says what was done so that memory sufficed.
+    `total_seconds` is the wall time of all attempts.
     """
 
     method: Method
@@ -41,6 +45,10 @@ class TrainingReport:
     adapter_digest: str | None
     redacted_rows: int = 0
     base: str = ""
+    micro_batch: int = 0
+    stopped: str = ""
+    fitted: tuple[str, ...] = ()
+    total_seconds: float = 0.0
 
 
 def write_report(path: Path, report: TrainingReport) -> None:
@@ -56,6 +64,6 @@ def read_report(path: Path) -> TrainingReport:
     """
     try:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return TrainingReport(**{**raw, "curve": tuple(raw["curve"])})
+        return TrainingReport(**{**raw, "curve": tuple(raw["curve"]), "fitted": tuple(raw.get("fitted", ()))})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: expected a training report ({error}); train again") from None

@@ -13,8 +13,9 @@ from flytewheel.dataset import Dataset, digest_content
 from flytewheel.errors import DatasetError
 from flytewheel.models import Device, base_digest, find_device, load_tokenizer
 from flytewheel.progress import quiet_libraries
-from flytewheel.recipe import BaseModelSpec, TrainingSpec
+from flytewheel.recipe import BaseModelSpec, BudgetSpec, TrainingSpec
 from flytewheel.records import SftRow
+from flytewheel.training.allowance import Allowance
 from flytewheel.training.arguments import (
     MAX_VALIDATION_ROWS,
     check_adapter,
@@ -25,6 +26,8 @@ from flytewheel.training.arguments import (
 )
 from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpoints
 from flytewheel.training.fit import Plan, fit, summarise
+from flytewheel.training.memory import fit_memory
+from flytewheel.training.micro_batch import MicroBatch, of_spec
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.rows import Rows, sft_rows, thin
@@ -42,6 +45,7 @@ def train_sft(
     seed: int,
     at: Workplace,
     redact: RedactTexts | None = None,
+    budget: BudgetSpec | None = None,
 ) -> TrainingReport:
     """Trains an adapter on the SFT rows of a data set.
 
@@ -53,13 +57,16 @@ def train_sft(
         seed: Decides the adapter's first weights, dropout and the order of rows.
         at: Where the training is at work.
         redact: Looks at the rows once more (`redaction`).
+        budget: Time and memory that it may take.
 
     Raises:
         BaseModelError: the base cannot be loaded.
         CheckpointError: the checkpoint directory belongs to another training.
         DatasetError: there is no data set, or none of its rows can be trained on.
-        RecipeError: the adapter, or the dtype or attention of the base, is not for this device.
+        RecipeError: the adapter, or the dtype or attention of the base, is not for this device, or memory would not
+            suffice.
     """
+    budget = budget or BudgetSpec()
     device = find_device()
     check_adapter(training, device)
     check_base(base, device)
@@ -77,14 +84,15 @@ def train_sft(
         },
         seed=seed,
     )
+    allowance = Allowance(budget.hours)
     with open_checkpoints(at.checkpoints, manifest) as folder:
-        report = folder.finished()
+        report = allowance.settled(folder)
         if report is not None:
             summarise(report, at.tracker)
         else:
             with quiet_libraries():
-                plan = _plan(data, rows, folder.folder, base, training, seed, device)
-                report = fit(plan, folder, at, base_digest=learnt_on)
+                plan = _plan(data, rows, folder.folder, base, training, budget, seed, device)
+                report = fit(plan, folder, at, base_digest=learnt_on, allowance=allowance)
         folder.publish(out)
     return report
 
@@ -95,6 +103,7 @@ def _plan(
     folder: Path,
     base: BaseModelSpec,
     training: TrainingSpec,
+    budget: BudgetSpec,
     seed: int,
     device: Device,
 ) -> Plan:
@@ -107,10 +116,15 @@ def _plan(
             f"({train.truncated} too long); collect more feedback, or raise base.max_length"
         )
 
-    def make_trainer(callbacks: list[Any]) -> Any:
+    longest = max(train.table["length"])
+    batch, fitted = fit_memory(
+        budget, of_spec(training), "sft", base=base, training=training, longest=longest, rows=train.count, device=device
+    )
+
+    def make_trainer(callbacks: list[Any], batch: MicroBatch) -> Any:
         return make_sft_trainer(
             train, validation, tokenizer, callbacks,
-            base=base, training=training, seed=seed, device=device, folder=folder,
+            base=base, training=batch.apply(training), seed=seed, device=device, folder=folder,
         )  # fmt: skip
 
     return Plan(
@@ -122,7 +136,9 @@ def _plan(
         truncated_rows=train.truncated,
         redacted_rows=rows.changed,
         keep_checkpoints=training.keep_checkpoints,
+        batch=batch,
         make_trainer=make_trainer,
+        fitted=fitted,
     )
 
 
