@@ -30,7 +30,12 @@ def estimate_turn(base: BaseModel, recipe: Recipe, profile: Profile) -> Training
 
 def estimate_disk(base: BaseModel, recipe: Recipe) -> int | None:
     """Bytes that a first turn may write; `None` where the files do not tell the model's size."""
-    if base.parameters is None:
+    return estimate_disk_of(base.parameters, recipe)
+
+
+def estimate_disk_of(parameters: int | None, recipe: Recipe) -> int | None:
+    """Bytes that a first turn of a base with so many parameters may write."""
+    if parameters is None:
         return None
     bits = sum(_BITS[kind] for kind in {"F16", *recipe.export.quantizations})
-    return int(base.parameters * bits / 8 * _COPIES)
+    return int(parameters * bits / 8 * _COPIES)

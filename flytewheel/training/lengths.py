@@ -20,8 +20,10 @@ class RowLength:
     sequences: int
 
 
-def measure_rows(method: str, rows: Sequence[Any], tokenizer: Any, max_length: int) -> tuple[list[RowLength], int]:
-    """Lengths of the rows that are trained on, and how many do not fit into `max_length` (SFT cuts their end).
+def measure_rows(
+    method: str, rows: Sequence[Any], tokenizer: Any, max_length: int
+) -> tuple[list[RowLength | None], int]:
+    """Lengths of rows, `None` for one that is left out, and how many do not fit into `max_length` (SFT cuts their end).
 
     Args:
         method: `sft`, `dpo` or `kto`.
@@ -29,7 +31,7 @@ def measure_rows(method: str, rows: Sequence[Any], tokenizer: Any, max_length: i
         tokenizer: Of the base model.
         max_length: Tokens of a sequence at most.
     """
-    found, too_long = [], 0
+    found, too_long = list[RowLength | None](), 0
     for row in rows:
         answers = (row.chosen, row.rejected) if isinstance(row, Preference) else (row.completion,)
         pieces = [encode(tokenizer, row.prompt, answer) for answer in answers]
@@ -37,6 +39,7 @@ def measure_rows(method: str, rows: Sequence[Any], tokenizer: Any, max_length: i
         if max(sizes) > max_length:
             too_long += 1
             if method != "sft" or len(pieces[0][0]) >= max_length:
+                found.append(None)
                 continue
             sizes = [max_length]
         prompts = [len(prompt) for prompt, _ in pieces]
@@ -48,4 +51,4 @@ def measure_rows(method: str, rows: Sequence[Any], tokenizer: Any, max_length: i
 def longest_sequence(rows: Sequence[Any], tokenizer: Any, max_length: int) -> int:
     """Tokens of the longest sequence that is trained on; at most `max_length`."""
     lengths, _ = measure_rows("", rows, tokenizer, max_length)
-    return max((row.longest for row in lengths), default=max_length)
+    return max((row.longest for row in lengths if row is not None), default=max_length)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from flytewheel.recipe import RlhfSpec, TrainingSpec
 
-_Spec = TypeVar("_Spec", TrainingSpec, RlhfSpec)
+_Spec = TypeVar("_Spec", bound=TrainingSpec | RlhfSpec)
 # What the allocators of Metal and of the CPU write; CUDA's error has a class of its own.
 _EXHAUSTED = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 
