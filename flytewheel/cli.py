@@ -19,6 +19,7 @@ from flytewheel.dataset_commands import datasets
 from flytewheel.doctor_commands import doctor
 from flytewheel.errors import FlytewheelError
 from flytewheel.feedback_commands import feedback
+from flytewheel.plan_commands import plan
 from flytewheel.rollout_commands import rollout
 from flytewheel.run_commands import runs
 from flytewheel.terminal import as_json
@@ -224,6 +225,7 @@ def experiments_list(json_: bool) -> None:
 main.add_command(datasets)
 main.add_command(doctor)
 main.add_command(feedback)
+main.add_command(plan)
 main.add_command(rollout)
 main.add_command(runs)
 

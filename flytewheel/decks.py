@@ -64,7 +64,9 @@ def _dataset(report: Mapping[str, Any]) -> list[str]:
 def _training(report: Mapping[str, Any]) -> list[str]:
     curve = [(point["step"], point["loss"]) for point in report["curve"] if "loss" in point]
     facts = {key: value for key, value in report.items() if key != "curve"}
-    return [figures.line_chart(curve, x="step", y="loss"), *_plain(facts)]
+    said = [report["stopped"]] if report.get("stopped") else []
+    notes = [figures.paragraph(line) for line in (*said, *(report.get("fitted") or ()))]
+    return [*notes, figures.line_chart(curve, x="step", y="loss"), *_plain(facts)]
 
 
 def _evaluation(report: Mapping[str, Any]) -> list[str]:

@@ -102,13 +102,12 @@ def _trained(station: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
     redacted = f", personal data taken out of {found:,} rows" if found else ""
     base = f", base {report['base'][:12]}" if report.get("base") else ""
     reason = f" ({report['reason']})" if report.get("reason") else ""
-    return [
-        (
-            station,
-            f"{report['method']}{reason}: {report['rows']:,} rows, {report['steps']:,} steps, {', '.join(losses)}, "
-            f"{report['device']}{base}{resumed}{redacted}",
-        )
+    lines = [
+        f"{report['method']}{reason}: {report['rows']:,} rows, {report['steps']:,} steps, {', '.join(losses)}, "
+        f"{report['device']}{base}{resumed}{redacted}",
+        *filter(None, (report.get("stopped"), *(report.get("fitted") or ()))),
     ]
+    return [(station, "\n".join(lines))]
 
 
 def _nothing(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,7 +1,9 @@
 """The arrows from data set to adapter: supervised fine-tuning, then alignment to preferences.
 
 Both keep their checkpoints in the home of this machine, named by data and recipe: a task that is tried again, or a
-run that is started again after a kill, goes on from the newest complete one.
+run that is started again after a kill, goes on from the newest complete one. The budget is an input of both, so that a
+training that was stopped early is not taken from Flyte's cache where there is more time; SFT's adapter brings along how
+long it took.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from flytekit.types.directory import FlyteDirectory
 from flytewheel import decks
 from flytewheel.curation.pii import redact_conversations
 from flytewheel.local.services import Services
-from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
+from flytewheel.recipe import BaseModelSpec, BudgetSpec, RlhfSpec, TrainingSpec
 from flytewheel.records import to_jsonable
 from flytewheel.runs import Station, run_station
 from flytewheel.training import align as alignment
@@ -43,7 +45,12 @@ TRAINING: dict[str, Any] = {
 
 @task(**TRAINING)
 def train_sft(
-    run_id: str, dataset: HashedDirectory, base: BaseModelSpec, training: TrainingSpec, seed: int
+    run_id: str,
+    dataset: HashedDirectory,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    budget: BudgetSpec,
+    seed: int,
 ) -> HashedDirectory:
     services = connect()
     with run_station(services.database_url, services.home, run_id, "train_sft") as station:
@@ -56,6 +63,7 @@ def train_sft(
             seed=seed,
             at=_workplace(services, station),
             redact=redact_conversations,
+            budget=budget,
         )
         station.report = to_jsonable(report)
         Deck("training", station.show(decks.describe("train_sft", station.report)))
@@ -70,6 +78,7 @@ def align(
     base: BaseModelSpec,
     training: TrainingSpec,
     rlhf: RlhfSpec,
+    budget: BudgetSpec,
     seed: int,
 ) -> HashedDirectory:
     services = connect()
@@ -85,6 +94,7 @@ def align(
             seed=seed,
             at=_workplace(services, station),
             redact=redact_conversations,
+            budget=budget,
         )
         station.report = to_jsonable(report)
         Deck("training", station.show(decks.describe("align", station.report)))

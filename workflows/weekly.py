@@ -40,7 +40,14 @@ def learn(recipe: Recipe, run_id: str, window: FlyteDirectory, champion: str, re
         base=recipe.base,
         seed=recipe.seed,
     )
-    tuned = train_sft(run_id=run_id, dataset=dataset, base=recipe.base, training=recipe.training, seed=recipe.seed)
+    tuned = train_sft(
+        run_id=run_id,
+        dataset=dataset,
+        base=recipe.base,
+        training=recipe.training,
+        budget=recipe.budget,
+        seed=recipe.seed,
+    )
     candidate = align(
         run_id=run_id,
         dataset=dataset,
@@ -48,6 +55,7 @@ def learn(recipe: Recipe, run_id: str, window: FlyteDirectory, champion: str, re
         base=recipe.base,
         training=recipe.training,
         rlhf=recipe.rlhf,
+        budget=recipe.budget,
         seed=recipe.seed,
     )
     result = evaluate(

@@ -17,7 +17,7 @@ from flytewheel.doctor import services
 from flytewheel.doctor.base import BaseModel, examine_base
 from flytewheel.doctor.findings import Finding, doubtful, missing
 from flytewheel.doctor.machine import Machine, in_gib, judge_machine, read_machine
-from flytewheel.doctor.memory import TrainingMemory, estimate_disk, estimate_memory
+from flytewheel.doctor.needs import estimate_disk, estimate_turn
 from flytewheel.doctor.packages import (
     Package,
     Tracking,
@@ -33,6 +33,7 @@ from flytewheel.recipe import Recipe
 from flytewheel.settings import Settings
 from flytewheel.training.align import check_method
 from flytewheel.training.arguments import check_adapter, check_base
+from flytewheel.training.memory import TrainingMemory
 from flytewheel.turn import locate_cases, locate_logs
 
 _NVIDIA = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"))
@@ -87,7 +88,7 @@ def examine(settings: Settings, recipe: Recipe | None = None) -> Examination:
         findings += said
         disk = estimate_disk(base, recipe)
         if device is not None:
-            memory = estimate_memory(base, recipe, device.profile)
+            memory = estimate_turn(base, recipe, device.profile)
             findings += judge_recipe(recipe, device, facts, machine, memory, disk)
     return Examination(
         machine=machine,

@@ -23,6 +23,7 @@ from flytewheel.recipe.curation import EndpointSpec as EndpointSpec
 from flytewheel.recipe.curation import NamesSpec as NamesSpec
 from flytewheel.recipe.curation import QualityWeights as QualityWeights
 from flytewheel.recipe.training import BaseModelSpec as BaseModelSpec
+from flytewheel.recipe.training import BudgetSpec as BudgetSpec
 from flytewheel.recipe.training import RlhfSpec as RlhfSpec
 from flytewheel.recipe.training import TrainingSpec as TrainingSpec
 from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults, list_refused
@@ -229,6 +230,7 @@ class Recipe(Section):
     curation: CurationSpec = CurationSpec()
     training: TrainingSpec = TrainingSpec()
     rlhf: RlhfSpec = RlhfSpec()
+    budget: BudgetSpec = BudgetSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     gate: GateSpec = GateSpec()
     export: ExportSpec = ExportSpec()

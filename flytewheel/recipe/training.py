@@ -85,3 +85,17 @@ class RlhfSpec(Section):
         if isinstance(data, Mapping) and data.get("method") == "ppo":
             raise ValueError("method 'ppo' is not offered (TRL no longer ships it); take 'grpo', or 'dpo' for pairs")
         return data
+
+
+class BudgetSpec(Section):
+    """What the training of one turn may take; nothing is limited unless it is said. No part of what is learnt: a
+    training that was stopped early goes on when there is more.
+    """
+
+    hours: Positive | None = Field(
+        default=None, description="wall hours of SFT and alignment together; then training stops, its adapter is used"
+    )
+    memory_gb: Positive | None = Field(
+        default=None,
+        description="10⁹ bytes at the peak, of the card or else of the process: micro-batches are halved to fit",
+    )

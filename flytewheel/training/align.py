@@ -18,7 +18,8 @@ from flytewheel.dataset import Dataset, digest_content
 from flytewheel.errors import BaseModelError, DatasetError, RecipeError
 from flytewheel.models import Device, base_digest, find_device, load_tokenizer
 from flytewheel.progress import quiet_libraries
-from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
+from flytewheel.recipe import BaseModelSpec, BudgetSpec, RlhfSpec, TrainingSpec
+from flytewheel.training.allowance import Allowance
 from flytewheel.training.arguments import (
     MAX_VALIDATION_ROWS,
     check_adapter,
@@ -26,6 +27,9 @@ from flytewheel.training.arguments import (
 )
 from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpoints, publish_folder
 from flytewheel.training.fit import ADAPTER_FILES, Plan, digest_adapter, fit, summarise
+from flytewheel.training.lengths import longest_sequence
+from flytewheel.training.memory import fit_memory
+from flytewheel.training.micro_batch import MicroBatch, of_spec
 from flytewheel.training.preference import make_preference_trainer
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.reference import reference_key
@@ -96,6 +100,7 @@ def align(
     seed: int,
     at: Workplace,
     redact: RedactTexts | None = None,
+    budget: BudgetSpec | None = None,
 ) -> TrainingReport:
     """Aligns an adapter to the preferences in a data set.
 
@@ -110,13 +115,16 @@ def align(
         seed: Decides a fresh adapter's weights and the order of rows.
         at: Where the training is at work.
         redact: Looks at the rows once more (`redaction`).
+        budget: Time, of which SFT has taken its part, and memory that it may take.
 
     Raises:
         BaseModelError: base or adapter cannot be loaded.
         CheckpointError: the checkpoint directory belongs to another training.
         DatasetError: there is no data set, or there is nothing to learn and no adapter to hand on.
-        RecipeError: method or adapter cannot be trained on this device, or the base's dtype or attention is not for it.
+        RecipeError: method or adapter cannot be trained on this device, the base's dtype or attention is not for it, or
+            memory would not suffice.
     """
+    budget = budget or BudgetSpec()
     device = find_device()
     check_method(rlhf)
     check_adapter(training, device)
@@ -127,6 +135,9 @@ def align(
     pairs, thumbs = data.preferences("train"), data.unpaired("train")
     liked = sum(row.label for row in thumbs)
     choice = choose_method(rlhf, len(pairs), liked, len(thumbs) - liked)
+    allowance = Allowance(budget.hours, before_s=_read_seconds(sft_adapter))
+    if choice.method != "skipped" and sft_adapter is not None and allowance.is_spent(0.0):
+        choice = Choice("skipped", f"budget.hours {budget.hours:g} was taken by SFT: skipped")
     if choice.method == "skipped":
         report = _hand_on(sft_adapter, out, choice, device)
         summarise(report, at.tracker)
@@ -149,14 +160,16 @@ def align(
         start=digest_adapter(sft_adapter) if sft_adapter is not None else None,
     )
     with open_checkpoints(at.checkpoints, manifest) as folder:
-        finished = folder.finished()
+        finished = allowance.settled(folder)
         if finished is not None:
             report = finished
             summarise(report, at.tracker)
         else:
             with quiet_libraries():
-                plan = _plan(choice, data, rows, sft_adapter, folder.folder, base, training, rlhf, device, manifest, at)
-                report = fit(plan, folder, at, base_digest=learnt_on)
+                plan = _plan(
+                    choice, data, rows, sft_adapter, folder.folder, base, training, rlhf, budget, device, manifest, at
+                )
+                report = fit(plan, folder, at, base_digest=learnt_on, allowance=allowance)
         folder.publish(out)
     return report
 
@@ -191,6 +204,15 @@ def _read_base(adapter: Path) -> str:
     return read_report(path).base if path.is_file() else ""
 
 
+def _read_seconds(adapter: Path | None) -> float:
+    """What the training of an adapter took, over all its attempts; 0 where no report lies beside it."""
+    path = adapter / "report.json" if adapter is not None else None
+    if path is None or not path.is_file():
+        return 0.0
+    report = read_report(path)
+    return max(report.seconds, report.total_seconds)
+
+
 def _check_same_base(adapter: Path, base: BaseModelSpec, found: str) -> None:
     trained_on = _read_base(adapter)
     if trained_on not in ("", found):
@@ -209,6 +231,7 @@ def _plan(
     base: BaseModelSpec,
     training: TrainingSpec,
     rlhf: RlhfSpec,
+    budget: BudgetSpec,
     device: Device,
     manifest: Manifest,
     at: Workplace,
@@ -225,10 +248,15 @@ def _plan(
     key = reference_key(
         base, training, tokenizer, device, base_digest=manifest.recipe["base_digest"], start=manifest.start
     )
+    least = 2 if choice.method == "kto" else 1  # KTO's KL term comes from the neighbours in a batch
+    batch, fitted = fit_memory(
+        budget, of_spec(rlhf, least), choice.method, base=base, training=training, rows=train.count, device=device,
+        longest=longest_sequence(rows.train, tokenizer, base.max_length), least=least,
+    )  # fmt: skip
 
-    def make_trainer(callbacks: list[Any]) -> Any:
+    def make_trainer(callbacks: list[Any], batch: MicroBatch) -> Any:
         return make_preference_trainer(
-            choice.method, train, validation, tokenizer, callbacks, sft_adapter,
+            choice.method, train, validation, tokenizer, callbacks, sft_adapter, batch,
             base=base, training=training, rlhf=rlhf, seed=seed, device=device, folder=folder,
             reference=ReferenceStore(at.reference, key), progress=at.progress,
         )  # fmt: skip
@@ -242,8 +270,11 @@ def _plan(
         truncated_rows=train.truncated,
         redacted_rows=rows.changed,
         keep_checkpoints=rlhf.keep_checkpoints,
+        batch=batch,
         make_trainer=make_trainer,
         truncated_tokens=train.lost_tokens,
+        least=least,
+        fitted=fitted,
     )
 
 

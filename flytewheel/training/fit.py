@@ -4,6 +4,9 @@ The same for every trainer: look for a finished attempt, go on from the newest c
 and publish what others need: `adapter_config.json`, `adapter_model.safetensors`, `report.json`. Not the frozen
 reference, not the optimiser, and no path of this machine. On CPU a training that was killed and gone on with gives the
 same bytes as one that was not, with the same number of threads.
+
+Where memory runs out, training goes on from the newest checkpoint with half the rows at once and as many a step
+(`micro_batch`); where time runs out, it stops (`allowance`). Both are in the report, in words.
 """
 
 from __future__ import annotations
@@ -21,8 +24,11 @@ from flytewheel.errors import CheckpointError, TrainingError
 from flytewheel.models import Device, is_commit
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
+from flytewheel.training.allowance import Allowance, Clock, keep_time
 from flytewheel.training.batches import BatchFigures
 from flytewheel.training.checkpoints import Checkpoints
+from flytewheel.training.journal import Journal, read_journal
+from flytewheel.training.micro_batch import MicroBatch, free_memory, is_out_of_memory
 from flytewheel.training.reference import count_reference
 from flytewheel.training.report import Method, TrainingReport
 from flytewheel.training.watcher import measured, watch
@@ -36,7 +42,12 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is trained and why. `make_trainer` gets transformers callbacks and returns a TRL trainer on a PEFT model."""
+    """What is trained and why.
+
+    `make_trainer` gets transformers callbacks and a micro-batch, and returns a TRL trainer on a PEFT model. `batch` is
+    the micro-batch to begin with, `least` the fewest rows that one needs, `fitted` says in words why it is smaller than
+    the recipe's.
+    """
 
     method: Method
     reason: str
@@ -46,13 +57,27 @@ class Plan:
     truncated_rows: int
     redacted_rows: int
     keep_checkpoints: int
-    make_trainer: Callable[[list[Any]], Any]
+    batch: MicroBatch
+    make_trainer: Callable[[list[Any], MicroBatch], Any]
+    least: int = 1
+    fitted: tuple[str, ...] = ()
     truncated_tokens: int = 0
     figures: BatchFigures | None = None
     batching: str = ""
 
 
-def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str) -> TrainingReport:
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A trainer at its end: where it began, and why it stopped early (empty: it did not)."""
+
+    trainer: Any
+    resumed_from: int
+    stopped: str
+
+
+def fit(
+    plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str, allowance: Allowance | None = None
+) -> TrainingReport:
     """Trains `plan` to its end in `checkpoints`, leaves the adapter in its `finished/`, and returns the report.
 
     Args:
@@ -60,44 +85,55 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
         checkpoints: Where an earlier attempt may have left off.
         at: Who is told.
         base_digest: Content of the base model, for the record (`models.base_digest`).
+        allowance: How long it may take.
 
     Raises:
         CheckpointError: a checkpoint is not what training wrote.
-        TrainingError: weights are not finite at the end; nothing is published.
+        TrainingError: weights are not finite at the end, or memory does not suffice for the smallest micro-batch;
+            nothing is published.
     """
     started = time.monotonic()
-    trainer = plan.make_trainer([watch(plan.method, plan.keep_checkpoints, checkpoints, at)])
-    from transformers.trainer_callback import PrinterCallback, TrainerState
-
-    trainer.remove_callback(PrinterCallback)
-    newest = checkpoints.newest()
-    resumed_from = 0
-    if newest is None:
-        trainer.train()
-    else:
-        state = TrainerState.load_from_json(str(newest / "trainer_state.json"))
-        resumed_from = state.global_step
-        if state.global_step >= state.max_steps:
-            # Killed after the last step: going on "from" it would take one step more.
-            trainer.model.load_adapter(str(newest), "default", is_trainable=True)
-            trainer.state = state
-        else:
-            try:
-                trainer.train(resume_from_checkpoint=str(newest))
-            except pickle.UnpicklingError as error:  # torch builds tensors from a pickle and refuses everything else
-                cause = " ".join(str(error).split())[:120]
-                raise CheckpointError(
-                    f"{newest}: cannot be resumed from ({cause}); remove it to train afresh"
-                ) from None
+    allowance = allowance or Allowance()
+    clock = Clock(checkpoints.folder, read_journal(checkpoints.folder, checkpoints.newest()))
+    batch = plan.batch
+    if clock.journal.rows is not None:
+        batch = plan.batch.limit(clock.journal.rows, plan.least) or plan.batch
+    while True:
+        keeper, cause = keep_time(clock, allowance), ""
+        try:
+            attempt = _train(plan, batch, checkpoints, at, keeper, clock, allowance)
+            break
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            cause = " ".join(str(error).split())[:160]
+        # Only here, with the exception, are the frames gone that held the batch's tensors.
+        free_memory()
+        smaller = batch.halve(plan.least)
+        if smaller is None:
+            raise TrainingError(
+                f"{plan.method}: out of memory with a micro-batch of {batch.rows} already ({cause}); lower "
+                "base.max_length or training.lora_rank, take a smaller base, or training.adapter: qlora on CUDA"
+            )
+        newest = checkpoints.newest()
+        said = (
+            f"out of memory after step {keeper.step} with micro-batches of {batch.rows}: went on from "
+            f"{newest.name if newest else 'the start'} with {smaller}, {smaller.step_rows} rows a step as before"
+        )
+        batch = smaller
+        clock.journal = Journal(clock.seconds, batch.rows, (*clock.journal.said, said))
+        clock.write()
+        if at.progress is not None:
+            at.progress(f"{plan.method}: {said}", keeper.step, None)
+    trainer = attempt.trainer
     _check_finite(trainer.model, plan.method, int(trainer.state.global_step))
-    if trainer.eval_dataset is not None and not _evaluated_at(trainer.state):
-        trainer.evaluate()
 
     staged = checkpoints.folder / "finished.partial"
     adapter_digest = _save_adapter(trainer, plan.base, base_digest, staged)
     curve = _read_curve(trainer.state.log_history)
     losses = [point["loss"] for point in curve if "loss" in point]
     evaluations = [point["eval_loss"] for point in curve if "eval_loss" in point]
+    clock.write()
     report = TrainingReport(
         method=plan.method,
         reason=plan.reason,
@@ -109,7 +145,7 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
         curve=curve,
         device=str(plan.device),
         seconds=round(time.monotonic() - started, 3),
-        resumed_from_step=resumed_from,
+        resumed_from_step=attempt.resumed_from,
         truncated_rows=plan.truncated_rows,
         adapter_digest=adapter_digest,
         redacted_rows=plan.redacted_rows,
@@ -118,10 +154,55 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
         truncated_tokens=plan.truncated_tokens,
         batches=None if plan.figures is None else asdict(plan.figures),
         batching=plan.batching,
+        micro_batch=batch.rows,
+        stopped=attempt.stopped,
+        fitted=(*plan.fitted, *clock.journal.said),
+        total_seconds=round(clock.seconds, 3),
     )
     checkpoints.finish(staged, report)
     summarise(report, at.tracker)
     return report
+
+
+def _train(
+    plan: Plan,
+    batch: MicroBatch,
+    checkpoints: Checkpoints,
+    at: Workplace,
+    keeper: Any,
+    clock: Clock,
+    allowance: Allowance,
+) -> _Attempt:
+    """One attempt, from the newest checkpoint to the end or to where time is over, and a last evaluation."""
+    from transformers.trainer_callback import PrinterCallback, TrainerState
+
+    callbacks = [keeper, watch(plan.method, plan.keep_checkpoints, checkpoints, at)]
+    trainer = plan.make_trainer(callbacks, batch)
+    trainer.remove_callback(PrinterCallback)
+    newest = checkpoints.newest()
+    resumed_from, stopped = 0, ""
+    if newest is None:
+        trainer.train()
+    else:
+        state = TrainerState.load_from_json(str(newest / "trainer_state.json"))
+        resumed_from = keeper.step = state.global_step
+        ended = state.global_step >= state.max_steps
+        if ended or allowance.is_spent(clock.seconds):
+            # Killed after the last step: going on "from" it would take one step more.
+            trainer.model.load_adapter(str(newest), "default", is_trainable=True)
+            trainer.state = state
+            stopped = "" if ended else allowance.describe(state.global_step, state.max_steps)
+        else:
+            try:
+                trainer.train(resume_from_checkpoint=str(newest))
+            except pickle.UnpicklingError as error:  # torch builds tensors from a pickle and refuses everything else
+                cause = " ".join(str(error).split())[:120]
+                raise CheckpointError(
+                    f"{newest}: cannot be resumed from ({cause}); remove it to train afresh"
+                ) from None
+    if trainer.eval_dataset is not None and not _evaluated_at(trainer.state):
+        trainer.evaluate()
+    return _Attempt(trainer, resumed_from, keeper.stopped or stopped)
 
 
 def summarise(report: TrainingReport, tracker: Tracker | None) -> None:
@@ -130,6 +211,7 @@ def summarise(report: TrainingReport, tracker: Tracker | None) -> None:
         names = (
             "method", "reason", "rows", "steps", "first_loss", "last_loss", "eval_loss", "seconds", "resumed_from_step",
             "truncated_rows", "truncated_tokens", "redacted_rows", "base", "reference_answers", "reference_computed",
+            "micro_batch", "stopped", "fitted",
         )  # fmt: skip
         tracker.summary({name: getattr(report, name) for name in names})
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flytewheel.recipe import RlhfSpec, TrainingSpec
 from flytewheel.training.batches import Batch
+from flytewheel.training.micro_batch import MicroBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,15 @@ class Pace:
     max_steps: int | None
     rows_per_step: float
     told: str = ""
+
+    @property
+    def micro_batch(self) -> MicroBatch:
+        """Sequences at once, and how many times before each step."""
+        return MicroBatch(self.batch_size, self.gradient_accumulation)
+
+    def with_batch(self, batch: MicroBatch) -> Pace:
+        """The same step in other micro-batches."""
+        return replace(self, batch_size=batch.rows, gradient_accumulation=batch.accumulation)
 
 
 def pack_rows(lengths: Sequence[int], max_length: int, *, seed: int) -> list[Batch]:

@@ -22,6 +22,7 @@ from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.acceleration import accelerate
 from flytewheel.training.arguments import load_trainable, lora_config, preference_arguments
 from flytewheel.training.grouping import group_batches
+from flytewheel.training.micro_batch import MicroBatch
 from flytewheel.training.reference import ReferenceUse, add_reference, column_answers, reference_logps
 from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.rows import Rows
@@ -38,6 +39,7 @@ def make_preference_trainer(
     tokenizer: Any,
     callbacks: list[Any],
     sft_adapter: Path | None,
+    batch: MicroBatch,
     *,
     base: BaseModelSpec,
     training: TrainingSpec,
@@ -60,8 +62,8 @@ def make_preference_trainer(
 
     model = load(base, training, device)
     arguments = preference_arguments(
-        base, training, rlhf, kto=method == "kto", device=device, parameters=model.num_parameters(), rows=train.count,
-        validate=validation.table is not None, seed=seed, folder=folder,
+        base, training, batch.apply(rlhf), kto=method == "kto", device=device, parameters=model.num_parameters(),
+        rows=train.count, validate=validation.table is not None, seed=seed, folder=folder,
     )  # fmt: skip
     fresh: dict[str, Any] = {"peft_config": lora_config(training)}
     if sft_adapter is not None:
@@ -81,6 +83,7 @@ def make_preference_trainer(
         return unpaired(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
     grouped = with_reference(group_batches(DPOTrainer), _DPO_COLUMNS, reference, progress)
     trainer = grouped(args=DPOConfig(**arguments), **common)
+    trainer.group_rows = rlhf.batch_size
     trainer.train_lengths = _count_tokens(trainer.train_dataset)
     trainer.eval_lengths = None if validation.table is None else _count_tokens(trainer.eval_dataset)
     accelerate(trainer, device, tokens=2 * arguments["per_device_train_batch_size"] * max(trainer.train_lengths))

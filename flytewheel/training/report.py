@@ -29,6 +29,10 @@ class TrainingReport:
 
     `truncated_tokens` were lost with `truncated_rows`. `batches` are the figures of one epoch (`batches.BatchFigures`);
     `None`: not known. `batching` says in words what packing changed of the recipe; empty: nothing.
+
+    `micro_batch` rows went through the model at once, 0: not known. `stopped` says where the recipe's budget ended the
+    training before its last step, empty: it did not. `fitted` says what was done so that memory sufficed.
+    `total_seconds` is the wall time of all attempts.
     """
 
     method: Method
@@ -52,6 +56,10 @@ class TrainingReport:
     truncated_tokens: int = 0
     batches: dict[str, int] | None = None
     batching: str = ""
+    micro_batch: int = 0
+    stopped: str = ""
+    fitted: tuple[str, ...] = ()
+    total_seconds: float = 0.0
 
 
 def write_report(path: Path, report: TrainingReport) -> None:
@@ -67,6 +75,6 @@ def read_report(path: Path) -> TrainingReport:
     """
     try:
         raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return TrainingReport(**{**raw, "curve": tuple(raw["curve"])})
+        return TrainingReport(**{**raw, "curve": tuple(raw["curve"]), "fitted": tuple(raw.get("fitted", ()))})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: expected a training report ({error}); train again") from None

@@ -14,9 +14,10 @@ from flytewheel.dataset import Dataset, digest_content
 from flytewheel.errors import DatasetError
 from flytewheel.models import Device, base_digest, find_device, load_tokenizer
 from flytewheel.progress import quiet_libraries
-from flytewheel.recipe import BaseModelSpec, TrainingSpec
+from flytewheel.recipe import BaseModelSpec, BudgetSpec, TrainingSpec
 from flytewheel.records import SftRow
 from flytewheel.training.acceleration import accelerate
+from flytewheel.training.allowance import Allowance
 from flytewheel.training.arguments import (
     MAX_VALIDATION_ROWS,
     check_adapter,
@@ -29,6 +30,8 @@ from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpo
 from flytewheel.training.completion import make_completion_trainer
 from flytewheel.training.feed import Feed, feed_rows
 from flytewheel.training.fit import Plan, fit, summarise
+from flytewheel.training.memory import fit_memory
+from flytewheel.training.micro_batch import MicroBatch
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.rows import Rows, sft_rows, thin
@@ -47,6 +50,7 @@ def train_sft(
     seed: int,
     at: Workplace,
     redact: RedactTexts | None = None,
+    budget: BudgetSpec | None = None,
 ) -> TrainingReport:
     """Trains an adapter on the SFT rows of a data set.
 
@@ -58,13 +62,16 @@ def train_sft(
         seed: Decides the adapter's first weights, dropout and the order of rows.
         at: Where the training is at work.
         redact: Looks at the rows once more (`redaction`).
+        budget: Time and memory that it may take.
 
     Raises:
         BaseModelError: the base cannot be loaded.
         CheckpointError: the checkpoint directory belongs to another training.
         DatasetError: there is no data set, or none of its rows can be trained on.
-        RecipeError: the adapter, or the dtype or attention of the base, is not for this device.
+        RecipeError: the adapter, or the dtype or attention of the base, is not for this device, or memory would not
+            suffice.
     """
+    budget = budget or BudgetSpec()
     device = find_device()
     check_adapter(training, device)
     check_base(base, device)
@@ -82,14 +89,15 @@ def train_sft(
         },
         seed=seed,
     )
+    allowance = Allowance(budget.hours)
     with open_checkpoints(at.checkpoints, manifest) as folder:
-        report = folder.finished()
+        report = allowance.settled(folder)
         if report is not None:
             summarise(report, at.tracker)
         else:
             with quiet_libraries():
-                plan = _plan(data, rows, folder.folder, base, training, seed, device)
-                report = fit(plan, folder, at, base_digest=learnt_on)
+                plan = _plan(data, rows, folder.folder, base, training, budget, seed, device)
+                report = fit(plan, folder, at, base_digest=learnt_on, allowance=allowance)
         folder.publish(out)
     return report
 
@@ -100,6 +108,7 @@ def _plan(
     folder: Path,
     base: BaseModelSpec,
     training: TrainingSpec,
+    budget: BudgetSpec,
     seed: int,
     device: Device,
 ) -> Plan:
@@ -113,10 +122,15 @@ def _plan(
         )
 
     feed = feed_rows(train, base, training, seed=seed, device=device)
+    longest = max(feed.sequences.lengths)
+    batch, fitted = fit_memory(
+        budget, feed.pace.micro_batch, "sft", base=base, training=training, longest=longest, rows=len(feed.sequences),
+        device=device,
+    )  # fmt: skip
 
-    def make_trainer(callbacks: list[Any]) -> Any:
+    def make_trainer(callbacks: list[Any], batch: MicroBatch) -> Any:
         return make_sft_trainer(
-            train, validation, tokenizer, callbacks, feed,
+            train, validation, tokenizer, callbacks, feed, batch,
             base=base, training=training, seed=seed, device=device, folder=folder,
         )  # fmt: skip
 
@@ -129,10 +143,12 @@ def _plan(
         truncated_rows=train.truncated,
         redacted_rows=rows.changed,
         keep_checkpoints=training.keep_checkpoints,
+        batch=batch,
         make_trainer=make_trainer,
         truncated_tokens=train.lost_tokens,
         figures=feed.figures,
         batching=feed.pace.told,
+        fitted=fitted,
     )
 
 
@@ -142,6 +158,7 @@ def make_sft_trainer(
     tokenizer: Any,
     callbacks: list[Any],
     feed: Feed,
+    batch: MicroBatch,
     *,
     base: BaseModelSpec,
     training: TrainingSpec,
@@ -159,7 +176,7 @@ def make_sft_trainer(
 
     model = load(base, training, device)
     arguments = sft_arguments(
-        base, training, pace=feed.pace, device=device, parameters=model.num_parameters(),
+        base, training, pace=feed.pace.with_batch(batch), device=device, parameters=model.num_parameters(),
         sequences=len(feed.sequences), validate=validation.table is not None, seed=seed, folder=folder,
     )  # fmt: skip
     trainer = make_completion_trainer(
@@ -174,6 +191,7 @@ def make_sft_trainer(
         peft_config=lora_config(training),
         callbacks=callbacks,
     )
-    if accelerate(trainer, device, tokens=feed.pace.batch_size * max(feed.sequences.lengths)):
+    trainer.group_rows = feed.pace.batch_size
+    if accelerate(trainer, device, tokens=batch.rows * max(feed.sequences.lengths)):
         trainer.data_collator = collate_flat
     return trainer

@@ -11,10 +11,10 @@ import pytest
 from flytewheel.doctor import examine
 from flytewheel.doctor.examine import Torch, judge_devices, judge_recipe
 from flytewheel.doctor.machine import GIB, Machine
-from flytewheel.doctor.memory import TrainingMemory
 from flytewheel.profiles import Card, Facts, choose_device, find_device
 from flytewheel.recipe import Recipe
 from flytewheel.settings import Settings
+from flytewheel.training.memory import TrainingMemory
 
 H100 = Card("NVIDIA H100", 80 * GIB, (9, 0), bf16=True)
 T4 = Card("Tesla T4", 16 * GIB, (7, 5), bf16=False)
@@ -86,7 +86,7 @@ def test_what_a_recipe_asks_of_the_wrong_machine_is_missing(
 
 def test_memory_is_that_of_the_device() -> None:
     """10 GiB at least, 20 at most: the machine has 8 free, a T4 16, an H100 80."""
-    memory = TrainingMemory(9 * GIB, 0, 5 * GIB, 5 * GIB, GIB, 4096)
+    memory = TrainingMemory(9 * GIB, 0, 0, 5 * GIB, 5 * GIB, GIB, 4096)
     (cpu,) = _judged(_recipe(), Facts(), memory)
     assert cpu.startswith("missing: training takes at least 10.0 GiB, memory has 8.0 GiB; ")
     (t4,) = _judged(_recipe(), Facts(cards=(T4,)), memory)

@@ -1,0 +1,41 @@
+"""What a turn of a recipe needs of a machine, roughly and from above: memory with every row as long as
+`base.max_length` (`training.memory`), and disk.
+
+Disk, at most: F16 and every quantisation (llama.cpp's bits a weight), of the base and of the candidate in a first turn,
+each in the turn's folder and in the embedded object store.
+"""
+
+from __future__ import annotations
+
+from flytewheel.doctor.base import BaseModel
+from flytewheel.profiles import Profile
+from flytewheel.recipe import Recipe
+from flytewheel.training.memory import TrainingMemory, estimate_memory
+
+_BITS = {"F16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_K_M": 5.7, "Q4_K_M": 4.85}
+_COPIES = 4
+
+
+def estimate_turn(base: BaseModel, recipe: Recipe, profile: Profile) -> TrainingMemory | None:
+    """The memory of that part of the training which takes most; `None` where the files do not tell the base's size."""
+    parts = [("sft", recipe.training.batch_size)]
+    if recipe.rlhf.enable:
+        parts.append(("kto" if recipe.rlhf.method == "kto" else "dpo", recipe.rlhf.batch_size))
+    found = [
+        estimate_memory(base, method, base=recipe.base, training=recipe.training, profile=profile, rows=rows)
+        for method, rows in parts
+    ]
+    return max((each for each in found if each is not None), key=lambda each: each.most, default=None)
+
+
+def estimate_disk(base: BaseModel, recipe: Recipe) -> int | None:
+    """Bytes that a first turn may write; `None` where the files do not tell the model's size."""
+    return estimate_disk_of(base.parameters, recipe)
+
+
+def estimate_disk_of(parameters: int | None, recipe: Recipe) -> int | None:
+    """Bytes that a first turn of a base with so many parameters may write."""
+    if parameters is None:
+        return None
+    bits = sum(_BITS[kind] for kind in {"F16", *recipe.export.quantizations})
+    return int(parameters * bits / 8 * _COPIES)

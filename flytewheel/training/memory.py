@@ -1,0 +1,244 @@
+"""How much memory the training of an adapter takes at its peak: the backward pass of the largest micro-batch.
+
+| part | bytes | source |
+|---|---|---|
+| base | parameters × bytes of the dtype; 4-bit: 4.127 bits in linear layers | Dettmers et al. 2023, arXiv:2305.14314, §3 |
+| adapter | rank × (inputs + outputs) of each target matrix, × 16: weight, gradient, two Adam moments in float32 | Hu et al. 2021; Kingma & Ba 2014 |
+| reference | the adapter's weights once more, where a frozen copy of it is the reference of DPO and KTO | – |
+| activations | what the backward pass reads again, below, × 1.25 for what the allocator holds besides | counted and measured |
+| logits | the widest tile of TRL's chunked log-probabilities (4,096 tokens × 32,768 words), × 8.25 in float32 | trl.kernels.chunked_logprob, `_backward_tile` |
+| program | 0.55 GiB: Python, torch, transformers and TRL | measured: 567 MiB after the first step |
+
+Kept of each token in each layer of a Llama (h hidden, f feed-forward, q width of all heads; counted with
+`torch.autograd.graph.saved_tensors_hooks`): inputs of the two norms 2 h, attention 4 q (queries, keys and values
+repeated to all heads, output), feed-forward 3 f; and for LoRA with dropout two copies of each target matrix's input,
+without it one of each input that several share; and `rank` values a target. The attention mask is one value for two
+tokens of a row. With activation checkpointing the layers' inputs are kept, and one layer whole.
+
+Every row is taken to be as long as the longest: the batch that has the longest row is padded to it, whatever the order.
+Measured on CPU in float32 (docs/log.md); on cards not.
+"""  # noqa: E501 (a table)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from flytewheel.errors import RecipeError
+from flytewheel.models import Device, open_base
+from flytewheel.profiles import Profile
+from flytewheel.recipe import BaseModelSpec, BudgetSpec, TrainingSpec
+from flytewheel.training.arguments import CHECKPOINTING_FROM
+from flytewheel.training.micro_batch import MicroBatch
+
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_NF4_BYTES = 4.127 / 8
+_TRAINED_BYTES = 16
+_REFERENCE_BYTES = 4
+_ALLOCATOR = 1.25
+_TILE_TOKENS, _TILE_WORDS = 4096, 32_768
+_TILE_COPIES = 8.25
+_CARD_TILE_COPIES = 1.0  # a Triton kernel works in place
+_PROGRAM_BYTES = 567 << 20
+# Target matrices that read the same tensor; what is not among them reads one of its own.
+_SHARED = {"q_proj": "attention", "k_proj": "attention", "v_proj": "attention", "gate_proj": "mlp", "up_proj": "mlp"}
+
+
+class Sized(Protocol):
+    """What is known of a base model without loading it: (rows, columns) of every matrix by name, and its config."""
+
+    @property
+    def parameters(self) -> int | None: ...
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, int]]: ...
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingMemory:
+    """Bytes of each part; `tokens` are those of the largest micro-batch, padding included."""
+
+    base: int
+    adapter: int
+    reference: int
+    activations: int
+    logits: int
+    program: int
+    tokens: int
+
+    @property
+    def least(self) -> int:
+        """What is taken whatever the rows: without activations and logits."""
+        return self.base + self.adapter + self.reference + self.program
+
+    @property
+    def most(self) -> int:
+        """At the peak."""
+        return self.least + self.activations + self.logits
+
+
+def estimate_memory(
+    size: Sized,
+    method: str,
+    *,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    profile: Profile,
+    rows: int,
+    longest: int | None = None,
+) -> TrainingMemory | None:
+    """The peak of a training; `None` where the files do not tell the model's size.
+
+    Args:
+        size: Of the base model.
+        method: `sft`, `dpo` or `kto`.
+        base: Its dtype, and the longest row that is let through.
+        training: The adapter.
+        profile: Of the device.
+        rows: Of a micro-batch; a pair is one row.
+        longest: Tokens of the longest sequence; without it as many as are let through.
+    """
+    hidden, layers, vocabulary = (size.config.get(key) for key in ("hidden_size", "num_hidden_layers", "vocab_size"))
+    if size.parameters is None or not (hidden and layers and vocabulary):
+        return None
+    width = _BYTES[base.dtype if base.dtype != "auto" else profile.dtype.value]
+    packed = method == "sft" and profile.packing.value
+    length = base.max_length if longest is None or packed else longest
+    tokens = length * rows * (2 if method == "dpo" else 1)
+    targets = _list_targets(size, training)
+    adapter = training.lora_rank * sum(sum(shape) for _, shape in targets)
+    each_layer = _count_kept(size, training, targets, hidden, layers, dropout=method == "sft")
+    whole = tokens * width * each_layer
+    checkpointed = size.parameters >= CHECKPOINTING_FROM
+    kept = whole + tokens * hidden * layers * width if checkpointed else whole * layers
+    mask = tokens * length * width if rows > 1 and not packed else 0
+    tile = min(tokens, _TILE_TOKENS) * min(vocabulary, _TILE_WORDS) * 4
+    return TrainingMemory(
+        base=_count_base_bytes(size, training, width),
+        adapter=adapter * _TRAINED_BYTES,
+        reference=adapter * _REFERENCE_BYTES if method in ("dpo", "kto") else 0,
+        activations=int((kept + mask) * _ALLOCATOR),
+        logits=int(tile * (_CARD_TILE_COPIES if profile.kind == "cuda" else _TILE_COPIES)),
+        program=_PROGRAM_BYTES,
+        tokens=tokens,
+    )
+
+
+def fit_memory(
+    budget: BudgetSpec,
+    batch: MicroBatch,
+    method: str,
+    *,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    longest: int,
+    rows: int,
+    device: Device,
+    least: int = 1,
+) -> tuple[MicroBatch, tuple[str, ...]]:
+    """The largest micro-batch of at most `batch` whose peak is within `budget.memory_gb`, and what was done in words.
+
+    Raises:
+        RecipeError: not even `least` rows fit.
+    """
+    if budget.memory_gb is None:
+        return batch, ()
+    size = measure_folder(open_base(base, with_weights=True))
+
+    def predict(batch: MicroBatch) -> float:
+        found = estimate_memory(
+            size, method, base=base, training=training, profile=device.profile, rows=min(batch.rows, rows),
+            longest=longest,
+        )  # fmt: skip
+        if found is None:
+            raise RecipeError("recipe", [f"budget.memory_gb: the size of base.model {base.model!r} is not known"])
+        return found.most / 1e9
+
+    asked = batch
+    fitting: MicroBatch | None = batch
+    while fitting is not None and predict(fitting) > budget.memory_gb:
+        batch, fitting = fitting, fitting.halve(least)
+    if fitting is None:
+        raise RecipeError(
+            "recipe",
+            [
+                f"budget.memory_gb: {method} would take {predict(batch):.2g} GB with a micro-batch of {batch.rows} "
+                f"already, {budget.memory_gb:g} are given; lower base.max_length (the longest row has {longest} "
+                "tokens) or training.lora_rank, or take a smaller base, or training.adapter: qlora on CUDA"
+            ],
+        )
+    if fitting == asked:
+        return asked, ()
+    return fitting, (
+        f"micro-batches of {fitting.rows} instead of {asked.rows} for budget.memory_gb {budget.memory_gb:g}: "
+        f"{predict(fitting):.2g} instead of {predict(asked):.2g} GB predicted, {asked.step_rows} rows a step as before",
+    )
+
+
+def measure_folder(folder: Path) -> Sized:
+    """The size of the model in `folder`, from the headers of its files."""
+    import json
+
+    from safetensors import safe_open
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    parameters, shapes = 0, dict[str, tuple[int, int]]()
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="numpy") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 (not a mapping)
+                shape = tensors.get_slice(name).get_shape()
+                parameters += math.prod(shape)
+                if len(shape) == 2:
+                    shapes[name] = (shape[0], shape[1])
+    text = config.get("text_config")
+    return BaseSize(parameters or None, shapes, {**config, **(text if isinstance(text, dict) else {})})
+
+
+@dataclass(frozen=True, slots=True)
+class BaseSize:
+    """A base model's size; see `Sized`."""
+
+    parameters: int | None
+    shapes: Mapping[str, tuple[int, int]]
+    config: Mapping[str, Any]
+
+
+def _list_targets(size: Sized, training: TrainingSpec) -> list[tuple[str, tuple[int, int]]]:
+    """The matrices that get an adapter: last part of the name, (outputs, inputs)."""
+    wanted = set(training.target_modules)
+    named = ((name.removesuffix(".weight").rpartition(".")[2], shape) for name, shape in size.shapes.items())
+    return [(name, shape) for name, shape in named if name in wanted]
+
+
+def _count_kept(
+    size: Sized,
+    training: TrainingSpec,
+    targets: list[tuple[str, tuple[int, int]]],
+    hidden: int,
+    layers: int,
+    *,
+    dropout: bool,
+) -> float:
+    """Values that a layer keeps of a token."""
+    heads = size.config.get("num_attention_heads") or 1
+    attention = heads * (size.config.get("head_dim") or hidden // heads)
+    kept: float = 2 * hidden + 4 * attention + 3 * (size.config.get("intermediate_size") or 4 * hidden)
+    kept += training.lora_rank * len(targets) / layers
+    if dropout and training.lora_dropout:
+        return kept + 2 * sum(shape[1] for _, shape in targets) / layers
+    read = {_SHARED.get(name, name): shape[1] for name, shape in targets}
+    return kept + sum(width for name, width in read.items() if name != "o_proj")  # o reads attention's output, kept
+
+
+def _count_base_bytes(size: Sized, training: TrainingSpec, width: int) -> int:
+    parameters = size.parameters or 0
+    if training.adapter != "qlora":
+        return parameters * width
+    linear = sum(
+        math.prod(shape) for name, shape in size.shapes.items() if "embed" not in name and "lm_head" not in name
+    )
+    return int(linear * _NF4_BYTES + (parameters - linear) * width)
