@@ -126,7 +126,7 @@ class _Planner:
         )  # fmt: skip
         packed = base.max_length if method == "sft" and profile.packing.value else None
         sampling = "sequential" if method == "kto" else profile.sampling.value
-        spec = batch.apply(asked)
+        spec = batch.apply(recipe.training) if method == "sft" else batch.apply(recipe.rlhf)
         batches = count_batches(lengths, spec, sampling=sampling, packed_into=packed, seed=recipe.seed)
         memory = self._estimate(method, batch, longest, len(lengths))
         part = Part(

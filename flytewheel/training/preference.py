@@ -22,7 +22,7 @@ from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.acceleration import accelerate
 from flytewheel.training.arguments import load_trainable, lora_config, preference_arguments
 from flytewheel.training.grouping import group_batches
-from flytewheel.training.micro_batch import MicroBatch
+from flytewheel.training.micro_batch import MicroBatch, of_spec
 from flytewheel.training.reference import ReferenceUse, add_reference, column_answers, reference_logps
 from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.rows import Rows
@@ -39,7 +39,7 @@ def make_preference_trainer(
     tokenizer: Any,
     callbacks: list[Any],
     sft_adapter: Path | None,
-    batch: MicroBatch,
+    batch: MicroBatch | None = None,
     *,
     base: BaseModelSpec,
     training: TrainingSpec,
@@ -62,8 +62,8 @@ def make_preference_trainer(
 
     model = load(base, training, device)
     arguments = preference_arguments(
-        base, training, batch.apply(rlhf), kto=method == "kto", device=device, parameters=model.num_parameters(),
-        rows=train.count, validate=validation.table is not None, seed=seed, folder=folder,
+        base, training, (batch or of_spec(rlhf)).apply(rlhf), kto=method == "kto", device=device,
+        parameters=model.num_parameters(), rows=train.count, validate=validation.table is not None, seed=seed, folder=folder,
     )  # fmt: skip
     fresh: dict[str, Any] = {"peft_config": lora_config(training)}
     if sft_adapter is not None:

@@ -158,7 +158,7 @@ def make_sft_trainer(
     tokenizer: Any,
     callbacks: list[Any],
     feed: Feed,
-    batch: MicroBatch,
+    batch: MicroBatch | None = None,
     *,
     base: BaseModelSpec,
     training: TrainingSpec,
@@ -174,6 +174,7 @@ def make_sft_trainer(
     """
     from trl.trainer.sft_config import SFTConfig
 
+    batch = batch or feed.pace.micro_batch
     model = load(base, training, device)
     arguments = sft_arguments(
         base, training, pace=feed.pace.with_batch(batch), device=device, parameters=model.num_parameters(),

@@ -15,6 +15,7 @@ from flytewheel.profiles import PROFILES
 from flytewheel.progress import quiet_libraries
 from flytewheel.recipe import BaseModelSpec, BudgetSpec, TrainingSpec
 from flytewheel.training.arguments import lora_config
+from flytewheel.training.feed import feed_rows
 from flytewheel.training.memory import TrainingMemory, estimate_memory, fit_memory, measure_folder
 from flytewheel.training.micro_batch import MicroBatch
 from flytewheel.training.rows import sft_rows
@@ -102,8 +103,9 @@ def test_what_is_kept_is_what_torch_saves(training: dict[str, Any], teaching_dat
     rows = sft_rows(Dataset(teaching_data).sft("train"), tokenizer, base.max_length)
     with quiet_libraries():
         trainer = make_sft_trainer(
-            rows, sft_rows([], tokenizer, 128), tokenizer, [], base=base, training=spec, seed=1, device=find_device(),
-            folder=tmp_path,
+            rows, sft_rows([], tokenizer, 128), tokenizer, [],
+            feed_rows(rows, base, spec, seed=1, device=find_device()), base=base, training=spec, seed=1,
+            device=find_device(), folder=tmp_path,
         )  # fmt: skip
     weights = {weight.untyped_storage().data_ptr() for weight in trainer.model.parameters()}
     batch = next(iter(trainer.get_train_dataloader()))
