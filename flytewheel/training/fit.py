@@ -22,6 +22,7 @@ from flytewheel.models import Device, is_commit
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
 from flytewheel.training.checkpoints import Checkpoints
+from flytewheel.training.order import order_by_epoch
 from flytewheel.training.report import Method, TrainingReport
 from flytewheel.training.watcher import measured, watch
 from flytewheel.training.workplace import Workplace
@@ -62,6 +63,7 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
     """
     started = time.monotonic()
     trainer = plan.make_trainer([watch(plan.method, plan.keep_checkpoints, checkpoints, at)])
+    order_by_epoch(trainer, trainer.args.seed)
     from transformers.trainer_callback import PrinterCallback, TrainerState
 
     trainer.remove_callback(PrinterCallback)

@@ -1,0 +1,51 @@
+"""A training that goes on in the middle of a later epoch sees the rows in the order that it would have seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flytewheel.training.align import align
+from flytewheel.training.report import TrainingReport
+from flytewheel.training.sft import train_sft
+from flytewheel.training.workplace import Workplace
+from tests.training.teaching import base_spec, rlhf_spec, training_spec
+
+
+@pytest.mark.parametrize(
+    ("method", "stop", "step"),
+    [
+        ("sft", 28, 25),  # in the middle of the third epoch
+        ("sft", 41, 40),
+        ("dpo", 10, 9),
+        ("dpo", 25, 24),  # at the end of an epoch
+        ("kto", 14, 12),  # its rows stay in sequence
+        ("kto", 18, 18),
+    ],
+)
+def test_a_stopped_training_goes_on_to_the_same_bytes(
+    method: str, stop: int, step: int, base_model: Path, teaching_data: Path, sft_adapter: Path, tmp_path: Path
+) -> None:
+    def train(name: str, at: Workplace) -> TrainingReport:
+        common: dict[str, Any] = {
+            "base": base_spec(base_model), "training": training_spec(epochs=4.0), "seed": 5, "at": at
+        }  # fmt: skip
+        if method == "sft":
+            return train_sft(teaching_data, tmp_path / name, **common)
+        rlhf = rlhf_spec(method=method, epochs=4.0)
+        return align(teaching_data, sft_adapter, tmp_path / name, rlhf=rlhf, **common)
+
+    def interrupt(what: str, done: int, total: int | None) -> None:
+        if done == stop:
+            raise KeyboardInterrupt
+
+    straight = train("straight", Workplace(tmp_path / "fresh"))
+    with pytest.raises(KeyboardInterrupt):
+        train("out", Workplace(tmp_path / "checkpoints", progress=interrupt))
+    resumed = train("out", Workplace(tmp_path / "checkpoints"))
+    assert straight.method == resumed.method == method
+    assert (straight.resumed_from_step, resumed.resumed_from_step) == (0, step)
+    assert resumed.adapter_digest == straight.adapter_digest
+    assert [point.get("loss") for point in resumed.curve] == [point.get("loss") for point in straight.curve]
