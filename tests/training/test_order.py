@@ -17,12 +17,10 @@ from tests.training.teaching import base_spec, rlhf_spec, training_spec
 @pytest.mark.parametrize(
     ("method", "stop", "step"),
     [
-        ("sft", 28, 25),  # in the middle of the third epoch
-        ("sft", 41, 40),
+        ("sft", 18, 15),  # in the middle of the second epoch
         ("dpo", 10, 9),
         ("dpo", 25, 24),  # at the end of an epoch
-        ("kto", 14, 12),  # its rows stay in sequence
-        ("kto", 18, 18),
+        ("kto", 10, 9),  # its rows stay in sequence
     ],
 )
 def test_a_stopped_training_goes_on_to_the_same_bytes(
@@ -30,11 +28,11 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
 ) -> None:
     def train(name: str, at: Workplace) -> TrainingReport:
         common: dict[str, Any] = {
-            "base": base_spec(base_model), "training": training_spec(epochs=4.0), "seed": 5, "at": at
+            "base": base_spec(base_model), "training": training_spec(epochs=4.0 if stop > 20 else 2.0), "seed": 5, "at": at
         }  # fmt: skip
         if method == "sft":
             return train_sft(teaching_data, tmp_path / name, **common)
-        rlhf = rlhf_spec(method=method, epochs=4.0)
+        rlhf = rlhf_spec(method=method, epochs=4.0 if stop > 20 else 2.0)
         return align(teaching_data, sft_adapter, tmp_path / name, rlhf=rlhf, **common)
 
     def interrupt(what: str, done: int, total: int | None) -> None:
@@ -48,4 +46,5 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
     assert straight.method == resumed.method == method
     assert (straight.resumed_from_step, resumed.resumed_from_step) == (0, step)
     assert resumed.adapter_digest == straight.adapter_digest
-    assert [point.get("loss") for point in resumed.curve] == [point.get("loss") for point in straight.curve]
+    losses = [[point["loss"] for point in report.curve if "loss" in point] for report in (straight, resumed)]
+    assert losses[0] == losses[1]
