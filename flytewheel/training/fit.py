@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytewheel.errors import CheckpointError, TrainingError
+from flytewheel.errors import CheckpointError, DivergedError
 from flytewheel.models import Device, is_commit
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
@@ -59,7 +59,7 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
 
     Raises:
         CheckpointError: a checkpoint is not what training wrote.
-        TrainingError: weights are not finite at the end; nothing is published.
+        DivergedError: weights are not finite at the end; nothing is published.
     """
     started = time.monotonic()
     trainer = plan.make_trainer([watch(plan.method, plan.keep_checkpoints, checkpoints, at)])
@@ -161,7 +161,7 @@ def _check_finite(model: Any, method: str, steps: int) -> None:
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     broken = sum(not bool(weight.isfinite().all()) for weight in trained)
     if broken:
-        raise TrainingError(
+        raise DivergedError(
             f"{method} diverged: {broken} of {len(trained)} trained tensors are not finite after {steps} steps; "
             "lower the learning rate"
         )

@@ -34,7 +34,7 @@ def _seed_epochs(sampler: Any, trainer: Any, seed: int) -> Any:
     from torch import Generator
     from torch.utils.data import Sampler
 
-    class Ordered(Sampler[int]):
+    class Ordered(Sampler):  # type: ignore[type-arg,misc,unused-ignore]
         """A sampler that is seeded at the beginning of each epoch."""
 
         def __iter__(self) -> Iterator[int]:
