@@ -25,12 +25,12 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import Goal, report
-from benchmarks.kills_child import METHODS, StoreAddress, prepare, train
+from benchmarks.kills_child import METHODS, STEPS, StoreAddress, prepare, train
 from flytewheel.local import objects
 from flytewheel.training.seal import SEAL
 from flytewheel.training.uploads import list_copies
@@ -38,11 +38,22 @@ from flytewheel.training.uploads import list_copies
 AIMS = ("writing", "uploading", "publishing")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 DEADLINE_S = 600.0
+LOADING = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long an uninterrupted life took: until its first step, and for a step, in seconds."""
+
+    loading_s: float
+    step_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One kill: `aim` is a short moment to wait for, or empty; then `moment` in [0, 1] is the share of a life."""
+    """One kill: `aim` is a short moment to wait for, or empty; then `moment` in [0, 1) is the share of a life, whose
+    parts are the loading (as long as `LOADING` steps), each step, and what comes after the last one.
+    """
 
     number: int
     method: str
@@ -75,17 +86,19 @@ def draw_stories(method: str, count: int, chance: random.Random) -> list[Story]:
     return stories
 
 
-def tell(story: Story, folder: Path, life_s: float, store: StoreAddress, reference: list[bytes]) -> Outcome:
+def tell(story: Story, folder: Path, pace: Pace, store: StoreAddress, reference: list[bytes]) -> Outcome:
     """Kills one training and lets the next attempt come to its end."""
     root = folder / f"{story.method}-{story.number}"
     address = replace(store, bucket=f"kills-{root.name}") if story.stored else None
     if address is not None:
         address.open().ensure_bucket()
-    child = fork(lambda: train(story.method, folder, root, address))
+    steps = Steps()
+    child = fork(lambda: train(story.method, folder, root, address, steps.note))
     if story.aim:
-        _wait_for(story, root, address, child)
+        _wait_for(story, root, child)
     else:
-        _wait(story.moment * life_s, child)
+        _wait(story, pace, steps, child)
+    steps.close()
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     time.sleep(0.05)  # the server may still be at the last request
@@ -125,13 +138,56 @@ def finish(child: int) -> None:
         raise RuntimeError(f"a training that nobody killed ended with status {status}: see its trace above")
 
 
-def _wait(seconds: float, child: int) -> None:
+class Steps:
+    """Counts the steps of a forked training: -1 before it begins to train."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        self._done = -1
+
+    def note(self, what: str, done: int, total: int | None) -> None:
+        """Called in the child after each step."""
+        os.write(self._writer, b".")
+
+    def count(self) -> int:
+        """Steps done so far."""
+        with suppress(BlockingIOError):
+            self._done += len(os.read(self._reader, 1 << 16))
+        return self._done
+
+    def close(self) -> None:
+        """Closes both ends in this process."""
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+def measure_pace(method: str, folder: Path, store: StoreAddress) -> Pace:
+    """Times an uninterrupted life."""
+    started, steps = time.monotonic(), Steps()
+    child = fork(lambda: train(method, folder, folder / "life", store, steps.note))
+    while steps.count() < 0 and not _ended(child):
+        time.sleep(0.005)
+    loading_s = time.monotonic() - started
+    finish(child)
+    steps.close()
+    shutil.rmtree(folder / "life")
+    return Pace(loading_s, (time.monotonic() - started - loading_s) / STEPS[method])
+
+
+def _wait(story: Story, pace: Pace, steps: Steps, child: int) -> None:
+    """Waits until the training's life is at the story's moment."""
+    reached, part = divmod(story.moment * (LOADING + STEPS[story.method] + 1), 1)
+    until = reached - LOADING
+    seconds = part * pace.step_s if until >= 0 else (reached + part) / LOADING * pace.loading_s
+    while until >= 0 and steps.count() < until and not _ended(child):
+        time.sleep(0.001)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not _ended(child):
-        time.sleep(min(0.01, max(0.0, deadline - time.monotonic())))
+        time.sleep(0.001)
 
 
-def _wait_for(story: Story, root: Path, store: StoreAddress | None, child: int) -> None:
+def _wait_for(story: Story, root: Path, child: int) -> None:
     """Waits for the short moment that a story aims at: the n-th of its kind, and then a little."""
     nth = 1 + int(story.moment * 4) if story.aim != "publishing" else 1
     seen: set[str] = set()
@@ -202,20 +258,18 @@ def measure(quick: bool, *, seed: int) -> Sequence[Goal]:
             subprocess.run(command, check=True, capture_output=True)
             reference = [(folder / "straight" / "out" / file).read_bytes() for file in ADAPTER]
             shutil.rmtree(folder / "straight")
-            started = time.monotonic()
-            finish(fork(lambda method=method: train(method, folder, folder / "life", store)))  # type: ignore[misc]
-            life_s = time.monotonic() - started
-            shutil.rmtree(folder / "life")
+            pace = measure_pace(method, folder, store)
             outcomes = []
             for story in draw_stories(method, count, random.Random(f"{seed}:{method}")):
-                outcome = tell(story, folder, life_s, store, reference)
+                outcome = tell(story, folder, pace, store, reference)
                 outcomes.append(outcome)
                 where = "store, machine lost" if story.lost else "store" if story.stored else "no store"
                 expected = "finished" if outcome.expected is None else f"step {outcome.expected}"
+                aim = f"in {story.aim}" if story.aim else f"at {story.moment:.0%}"
+                ending = "identical" if outcome.identical else "DIFFERENT"
                 print(
-                    f"{method} {story.number + 1:2}: killed {story.aim or f'at {story.moment:.0%}'} of {life_s:.1f} s "
-                    f"→ {outcome.phase}; {where}; goes on from {outcome.resumed} (left: {expected}); "
-                    f"{'identical' if outcome.identical else 'DIFFERENT'}",
+                    f"{method} {story.number + 1:2}: killed {aim} → {outcome.phase}; {where}; "
+                    f"goes on from {outcome.resumed} (left: {expected}); {ending}",
                     flush=True,
                 )
             print(f"{method}: {dict(Counter(outcome.phase for outcome in outcomes))}", flush=True)

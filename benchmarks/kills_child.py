@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.align import align
 from flytewheel.training.sft import train_sft
@@ -43,9 +44,12 @@ def prepare(folder: Path) -> None:
     train("sft", folder, folder / "start", None)
 
 
-def train(method: str, folder: Path, root: Path, store: StoreAddress | None) -> None:
+def train(
+    method: str, folder: Path, root: Path, store: StoreAddress | None, progress: ProgressCallback | None = None
+) -> None:
     """Trains into `root`: `out/` gets the adapter, `checkpoints/` is where an earlier attempt left off."""
-    at = Workplace(root / "checkpoints", store=store.open() if store else None, name="kills", run=root.name)
+    opened = store.open() if store else None
+    at = Workplace(root / "checkpoints", store=opened, name="kills", run=root.name, progress=progress)
     base = BaseModelSpec(model=str(folder / "base"), max_length=128)
     training = TrainingSpec(
         learning_rate=5e-3, epochs=2.0, gradient_accumulation=1, checkpoint_every=_EVERY, keep_checkpoints=_KEEP

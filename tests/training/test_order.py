@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from flytewheel.training.align import align
+from flytewheel.training.order import order_by_epoch
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.sft import train_sft
 from flytewheel.training.workplace import Workplace
 from tests.training.teaching import base_spec, rlhf_spec, training_spec
+
+
+@pytest.mark.parametrize("strategy", ["random", "group_by_length"])
+def test_every_epoch_has_an_order_of_its_own_and_a_new_process_draws_the_same(strategy: str) -> None:
+    import torch
+    from torch.utils.data import RandomSampler
+    from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    rows = list(range(40))
+
+    def draw(epoch: float, *, seed: int = 3, state: int) -> list[int]:
+        def get_train_sampler() -> Any:
+            if strategy == "random":
+                return RandomSampler(rows)
+            return LengthGroupedSampler(2, lengths=[row % 7 for row in rows])
+
+        trainer = SimpleNamespace(_get_train_sampler=get_train_sampler, state=SimpleNamespace(epoch=epoch))
+        order_by_epoch(trainer, seed)
+        torch.manual_seed(state)
+        return list(trainer._get_train_sampler())
+
+    orders = [draw(epoch, state=epoch) for epoch in range(3)]
+    assert [draw(epoch + 0.4, state=9) for epoch in range(3)] == orders
+    assert all(sorted(order) == rows for order in orders)
+    assert len({tuple(order) for order in [*orders, draw(0, seed=4, state=0)]}) == 4
 
 
 @pytest.mark.parametrize(
