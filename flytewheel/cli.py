@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flytewheel import __version__
+from flytewheel.checkpoint_commands import checkpoints
 from flytewheel.dataset_commands import datasets
 from flytewheel.doctor_commands import doctor
 from flytewheel.errors import FlytewheelError
@@ -69,7 +70,8 @@ def _registry() -> Registry:
 
 @main.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-def run(recipe: Path) -> None:
+@click.option("--fresh", is_flag=True, help="Train from the beginning; unfinished trainings are set aside.")
+def run(recipe: Path, fresh: bool) -> None:
     """Turn the loop once with RECIPE: prepares the environment and calls pyflyte."""
     from flytewheel.local.pyflyte import run_weekly
     from flytewheel.recipe import load_recipe
@@ -78,7 +80,7 @@ def run(recipe: Path) -> None:
     load_recipe(recipe)
     settings = read_settings()
     services = _services()
-    sys.exit(run_weekly(recipe, services, debug=settings.debug))
+    sys.exit(run_weekly(recipe, services, fresh=fresh, debug=settings.debug))
 
 
 @main.command()
@@ -222,6 +224,7 @@ def experiments_list(json_: bool) -> None:
     _say(found, json_, lambda: _table(("experiment", "model", "state", "control", "treatment", "share"), rows))
 
 
+main.add_command(checkpoints)
 main.add_command(datasets)
 main.add_command(doctor)
 main.add_command(feedback)

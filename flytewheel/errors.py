@@ -66,6 +66,10 @@ class TrainingError(FlytewheelError):
     """A training came to an end without weights that can be used."""
 
 
+class DivergedError(TrainingError):
+    """Weights are not finite: no checkpoint of this training is worth going on from."""
+
+
 class CheckpointError(FlytewheelError):
     """A checkpoint belongs to other data, another recipe or other code."""
 

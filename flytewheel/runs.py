@@ -211,6 +211,17 @@ def previous_dataset(database_url: str, name: str) -> str | None:
     return None if row is None else row[0]
 
 
+def list_settled(database_url: str, name: str) -> frozenset[str]:
+    """The runs of a name that came to their end, and those that began before the last of them."""
+    with connect(database_url) as connection:
+        rows = connection.execute(
+            "SELECT run_id FROM runs WHERE name = %s AND (status = 'succeeded' OR started_at < "
+            "(SELECT max(started_at) FROM runs WHERE name = %s AND status = 'succeeded'))",
+            (name, name),
+        ).fetchall()
+    return frozenset(row[0] for row in rows)
+
+
 def finish_run(database_url: str, run_id: str, *, error: str | None = None, station: str | None = None) -> None:
     """Marks a run as succeeded, or as failed with its reason."""
     with connect(database_url) as connection:

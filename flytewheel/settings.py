@@ -15,6 +15,7 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_ASSIGNMENT_KEY` | secret of the sticky assignment and of receipts | made at the first start |
 | `FLYTEWHEEL_IMAGE_REGISTRY` | container registry of the tasks' images, read when these are built | `localhost:30000` |
 | `FLYTEWHEEL_RECIPE` | recipe of the scheduled launch plans, read at registration | `recipes/laptop.yaml` |
+| `FLYTEWHEEL_FRESH` | `1`: trainings begin anew; unfinished ones are set aside (`flytewheel run --fresh`) | – |
 | `FLYTEWHEEL_DEBUG` | `1` shows the whole trace of an error | – |
 """
 
@@ -49,6 +50,7 @@ class Settings(BaseModel):
     assignment_key: SecretStr | None = None
     image_registry: str | None = None
     recipe: Path | None = None
+    fresh: bool = False
     debug: bool = False
 
 
@@ -83,8 +85,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         if bucket:
             given.setdefault("s3_bucket", bucket)
             given["s3_url"] = f"{parts.scheme}://{parts.netloc}"
-    if "debug" in given:
-        given["debug"] = "1" if given["debug"].lower() in {"1", "true", "yes"} else "0"
+    for key in ("debug", "fresh"):
+        if key in given:
+            given[key] = "1" if given[key].lower() in {"1", "true", "yes"} else "0"
     given.setdefault("home", ".flytewheel")
     settings = Settings.model_validate(given)
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})

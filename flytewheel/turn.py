@@ -11,7 +11,7 @@ from typing import Any
 
 from flytewheel import models, runs
 from flytewheel.dataset import Dataset, DatasetCard, digest_content, list_files, name_files, parse_card
-from flytewheel.errors import DatabaseError, DatasetError, FeedbackError, RecipeError
+from flytewheel.errors import DatabaseError, DatasetError, FeedbackError, RecipeError, StoreError
 from flytewheel.feedback.quarantine import hold_events
 from flytewheel.feedback.store import FeedbackStore
 from flytewheel.feedback.window import (
@@ -26,12 +26,17 @@ from flytewheel.local.pyflyte import FAILED
 from flytewheel.local.services import Services
 from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message
+from flytewheel.runs import Station
+from flytewheel.training import leftovers
 from flytewheel.training.align import check_method
 from flytewheel.training.arguments import check_adapter
+from flytewheel.training.uploads import remove_copies
+from flytewheel.training.workplace import Workplace
 from registry.store import ObjectStore
 from registry.versions import Registry
 
 CODE = Path(__file__).resolve().parent.parent
+CHECKPOINTS = "checkpoints"  # under this machine's home
 _TASK = re.compile(r"'tasks\.\w+\.(\w+)'")
 _LOCAL_NODE = re.compile(r"(fn\d+)?")
 
@@ -60,7 +65,9 @@ def open_store(services: Services) -> ObjectStore:
     return store
 
 
-def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime, execution: str) -> OpenedTurn:
+def open_turn(
+    services: Services, recipe: Recipe, folder: Path, *, now: datetime, execution: str, fresh: bool = False
+) -> OpenedTurn:
     """Imports the recipe's logs, closes the curation window, and opens or resumes the run when there is enough of it.
 
     Args:
@@ -69,8 +76,10 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
         folder: where the window's rows are written.
         now: current time.
         execution: id of the execution; a failure is noted by it (`record_failure`).
+        fresh: set trainings aside that this recipe would leave unfinished.
 
     Raises:
+        CheckpointError: there is such a training, and `fresh` is false.
         RecipeError: the alignment method or the adapter is not offered, or `curation.window` was never closed.
         BaseModelError: the base model does not exist. All are found out before anything is stored.
         FeedbackError: a file named by the recipe is missing or cannot be read.
@@ -85,6 +94,7 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
         print(unpinned, flush=True)
     locate_cases(recipe.curation)
     logs = locate_logs(recipe.feedback)
+    _check_leftovers(services, recipe, fresh=fresh)
     store = open_store(services)
     _find_named_window(services.database_url, recipe)
     if logs is not None:
@@ -99,6 +109,9 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
         folder.mkdir(parents=True, exist_ok=True)
         return OpenedTurn("", False, opened, folder, champion, "")
     written, given_up = opened
+    if given_up is not None:
+        leftovers.remove_run(services.home / CHECKPOINTS, given_up)
+        remove_copies(store, given_up)
     run = runs.open_run(
         services.database_url, recipe, written.window.to_json(), now=now, execution=execution, given_up=given_up
     )
@@ -112,6 +125,51 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
     # A frozen data set comes out the same again only with what was mixed into it then.
     replay = frozen.get("replay", runs.previous_dataset(services.database_url, recipe.name) or "")
     return OpenedTurn(run.run_id, True, message, folder, champion, replay)
+
+
+def _check_leftovers(services: Services, recipe: Recipe, *, fresh: bool) -> None:
+    sections = recipe.model_dump(mode="json", include={"base", "training", "rlhf", "seed"})
+    settled = runs.list_settled(services.database_url, recipe.name)
+    root = services.home / CHECKPOINTS
+    for moved in leftovers.check_recipe(root, recipe.name, sections, settled=settled, fresh=fresh):
+        print(f"fresh start: an unfinished training was set aside, {moved}", flush=True)
+
+
+def open_workplace(services: Services, station: Station, *, fresh: str | None = None) -> Workplace:
+    """Where the trainings of a station's run are at work.
+
+    Args:
+        services: where everything is.
+        station: that trains.
+        fresh: the execution that asks to start anew, if one does.
+
+    Raises:
+        DatabaseError, StoreError: a service is away.
+    """
+    return Workplace(
+        services.home / CHECKPOINTS,
+        tracker=station.tracker,
+        progress=station.progress,
+        reference=services.home / "cache" / "reference",
+        store=open_store(services),
+        name=station.run.name,
+        run=station.run.run_id,
+        fresh=fresh,
+        settled=runs.list_settled(services.database_url, station.run.name),
+    )
+
+
+def finish_turn(services: Services, run_id: str) -> None:
+    """Marks a run as succeeded; what it had in the store to go on from is not needed any more.
+
+    Raises:
+        DatabaseError: PostgreSQL is away. A store that is away costs a warning.
+    """
+    runs.finish_run(services.database_url, run_id)
+    try:
+        remove_copies(open_store(services), run_id)
+    except StoreError as error:
+        print(f"warning: checkpoints of {run_id} stay in the object store ({error})", flush=True)
 
 
 def _write_window(

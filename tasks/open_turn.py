@@ -13,7 +13,7 @@ from flytewheel.recipe import Recipe
 from images import core
 from tasks import DECK, SECRETS, SHORT, SMALL
 from tasks.folders import new_folder
-from tasks.services import connect, name_execution
+from tasks.services import connect, name_execution, name_fresh_start
 
 
 class Opened(NamedTuple):
@@ -30,7 +30,14 @@ class Opened(NamedTuple):
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS, **DECK)
 def open_turn(recipe: Recipe) -> Opened:
     # The window holds people's words: it lies in the task's scratch folder and goes with it.
-    opened = turn.open_turn(connect(), recipe, new_folder("window"), now=datetime.now(UTC), execution=name_execution())
+    opened = turn.open_turn(
+        connect(),
+        recipe,
+        new_folder("window"),
+        now=datetime.now(UTC),
+        execution=name_execution(),
+        fresh=name_fresh_start() is not None,
+    )
     return Opened(
         run_id=opened.run_id,
         ready=opened.ready,

@@ -8,7 +8,7 @@ from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 from flytekit.types.error.error import FlyteError
 
-from flytewheel import decks, runs, summary, turn
+from flytewheel import decks, summary, turn
 from flytewheel.recipe import Recipe
 from images import core
 from tasks import DECK, SECRETS, SHORT, SMALL
@@ -32,7 +32,7 @@ def report(run_id: str, message: str, outcome: str) -> str:
     if not run_id:
         return message
     services = connect()
-    runs.finish_run(services.database_url, run_id)
+    turn.finish_turn(services, run_id)
     table = summary.summarise(services, run_id)
     table.print()
     Deck("turn", decks.describe("turn", table.facts()))

@@ -19,6 +19,11 @@ def connect() -> Services:
     return ensure_services(read_settings(), announce=lambda line: print(line, flush=True))
 
 
+def name_fresh_start() -> str | None:
+    """The execution, where it was asked to train anew; a task that is tried again has the same name and starts once."""
+    return name_execution() if read_settings().fresh else None
+
+
 def find_database() -> str:
     """The address of PostgreSQL alone: who notes a failure may not need the service that failed."""
     return read_settings().database_url or connect().database_url

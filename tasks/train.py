@@ -1,9 +1,9 @@
 """The arrows from data set to adapter: supervised fine-tuning, then alignment to preferences.
 
-Both keep their checkpoints in the home of this machine, named by data and recipe: a task that is tried again, or a
-run that is started again after a kill, goes on from the newest complete one. The budget is an input of both, so that a
-training that was stopped early is not taken from Flyte's cache where there is more time; SFT's adapter brings along how
-long it took.
+Both keep their checkpoints in the home of this machine, named by data and recipe, and copy them to the object store: a
+task that is tried again, on another machine too, or a run that is started again after a kill, goes on from the newest
+complete one. The budget is an input of both, so that a training that was stopped early is not taken from Flyte's cache
+where there is more time; SFT's adapter brings along how long it took.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from flytekit.types.directory import FlyteDirectory
 
 from flytewheel import decks
 from flytewheel.curation.pii import redact_conversations
-from flytewheel.local.services import Services
 from flytewheel.recipe import BaseModelSpec, BudgetSpec, RlhfSpec, TrainingSpec
 from flytewheel.records import to_jsonable
-from flytewheel.runs import Station, run_station
+from flytewheel.runs import run_station
 from flytewheel.training import align as alignment
 from flytewheel.training import sft
 from flytewheel.training.checkpoints import CODE_VERSION
-from flytewheel.training.workplace import Workplace
+from flytewheel.turn import open_workplace
 from images import trainer
 from tasks import DECK, LARGE, LONG, SECRETS
 from tasks.folders import HashedDirectory, new_folder
-from tasks.services import connect
+from tasks.services import connect, name_fresh_start
 
 TRAINING: dict[str, Any] = {
     "container_image": trainer,
@@ -61,7 +60,7 @@ def train_sft(
             base=base,
             training=training,
             seed=seed,
-            at=_workplace(services, station),
+            at=open_workplace(services, station, fresh=name_fresh_start()),
             redact=redact_conversations,
             budget=budget,
         )
@@ -92,19 +91,10 @@ def align(
             training=training,
             rlhf=rlhf,
             seed=seed,
-            at=_workplace(services, station),
+            at=open_workplace(services, station, fresh=name_fresh_start()),
             redact=redact_conversations,
             budget=budget,
         )
         station.report = to_jsonable(report)
         Deck("training", station.show(decks.describe("align", station.report)))
         return FlyteDirectory(str(out))
-
-
-def _workplace(services: Services, station: Station) -> Workplace:
-    return Workplace(
-        services.home / "checkpoints",
-        tracker=station.tracker,
-        progress=station.progress,
-        reference=services.home / "cache" / "reference",
-    )

@@ -44,3 +44,8 @@ def test_a_wrong_setting_is_one_line(environ: dict[str, str], cause: str) -> Non
 
 def test_secrets_are_not_shown() -> None:
     assert "hush" not in repr(read_settings({"FLYTEWHEEL_ADMIN_KEY": "hush"}))
+
+
+@pytest.mark.parametrize(("given", "fresh"), [("1", True), ("yes", True), ("0", False), ("", False)])
+def test_a_fresh_start_is_asked_for_by_a_word(given: str, fresh: bool) -> None:
+    assert read_settings({"FLYTEWHEEL_FRESH": given}).fresh is fresh

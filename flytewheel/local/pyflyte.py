@@ -28,12 +28,13 @@ _LOCK = ".lock"
 _RAISED = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$")
 
 
-def run_weekly(recipe: Path, services: Services, *, debug: bool = False) -> int:
+def run_weekly(recipe: Path, services: Services, *, fresh: bool = False, debug: bool = False) -> int:
     """Runs one turn in a child process.
 
     Args:
         recipe: the recipe's file.
         services: where everything is; handed to the child by environment.
+        fresh: let trainings begin anew.
         debug: show standard error instead of keeping it in a log.
 
     Returns:
@@ -44,7 +45,7 @@ def run_weekly(recipe: Path, services: Services, *, debug: bool = False) -> int:
     with open_scratch(services.home / "tmp") as (scratch, lock), log.open("wb") as errors:
         done = subprocess.run(
             [find_pyflyte(), "run", str(find_workflow()), "weekly", "--recipe", str(recipe)],
-            env=prepare_environment(services, scratch),
+            env=prepare_environment(services, scratch) | ({"FLYTEWHEEL_FRESH": "1"} if fresh else {}),
             stderr=None if debug else errors,
             pass_fds=(lock,),
             check=False,

@@ -119,7 +119,7 @@ def align(
 
     Raises:
         BaseModelError: base or adapter cannot be loaded.
-        CheckpointError: the checkpoint directory belongs to another training.
+        CheckpointError: an unfinished training would be left behind (`checkpoints`), or is at work.
         DatasetError: there is no data set, or there is nothing to learn and no adapter to hand on.
         RecipeError: method or adapter cannot be trained on this device, the base's dtype or attention is not for it, or
             memory would not suffice.
@@ -159,7 +159,7 @@ def align(
         seed=seed,
         start=digest_adapter(sft_adapter) if sft_adapter is not None else None,
     )
-    with open_checkpoints(at.checkpoints, manifest) as folder:
+    with open_checkpoints(at, manifest) as folder:
         finished = allowance.settled(folder)
         if finished is not None:
             report = finished

@@ -2,11 +2,12 @@
 
 The directory is `<root>/<station>-<data digest>-<recipe digest>`, twelve digits of each. "Is it the same training?" is
 decided by these digests alone: the rows, the slice of the recipe that trains, the seed and the adapter started from.
-`manifest.json` is written first and holds them in full; a directory whose manifest says otherwise (another code
-version, a changed file) is refused, never mixed into. A checkpoint counts once its seal is written (`seal`), after
-everything else: one torn by a kill is removed, and the newest complete one is gone on from, once its files are found to
-be those that were written. A finished training leaves `finished/`
-(adapter and report), moved into place by one rename, and a repeated call returns it at once.
+`manifest.json` is written first and holds them in full, with the code and whose training it is. One of other code
+(`code`) is refused by name, never gone on from; one of other inputs under the same name as well (`leftovers`); a fresh
+start sets either aside. A checkpoint counts once its seal is written (`seal`), after everything else: one torn by a
+kill is removed, and the newest complete one is gone on from, once its files are found to be those that were written.
+With a store (`uploads`) the newest may come from there. A finished training leaves `finished/` (adapter and report),
+moved into place by one rename, and a repeated call returns it at once.
 
 Departs from transformers' own resuming, which takes the checkpoint with the highest number, complete or not, of
 whatever training wrote there.
@@ -14,22 +15,26 @@ whatever training wrote there.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flytewheel.errors import CheckpointError
-from flytewheel.records import canonical_json, digest, to_jsonable
+from flytewheel.errors import CheckpointError, DivergedError, StoreError
+from flytewheel.records import canonical_json, digest
+from flytewheel.training.code import name_code, read_code
+from flytewheel.training.leftovers import FRESH, check_station, compare, move_aside, read_kept, refuse
+from flytewheel.training.lock import lock_folder
 from flytewheel.training.report import TrainingReport, read_report, write_report
 from flytewheel.training.seal import SEAL, check_seal, write_seal
+from flytewheel.training.uploads import MANIFEST, StoredCheckpoints, Uploader
+from flytewheel.training.workplace import Workplace
 
-CODE_VERSION = "1"
+CODE_VERSION = name_code()  # of this process's code and libraries, for Flyte's cache
 _DIGITS = 12
 
 
@@ -42,19 +47,30 @@ class Manifest:
     recipe: Mapping[str, Any]
     seed: int
     start: str | None = None
-    code: str = CODE_VERSION
+    code: Mapping[str, str] = field(default_factory=read_code)
+
+    @property
+    def recipe_digest(self) -> str:
+        """Over all that trains but the rows."""
+        return digest({"recipe": self.recipe, "seed": self.seed, "start": self.start})
 
     @property
     def folder_name(self) -> str:
-        inputs = digest({"recipe": self.recipe, "seed": self.seed, "start": self.start})
-        return f"{self.station}-{self.data[:_DIGITS]}-{inputs[:_DIGITS]}"
+        return f"{self.station}-{self.data[:_DIGITS]}-{self.recipe_digest[:_DIGITS]}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is written down: with the recipe's digest, and everything as JSON reads it back."""
+        content: dict[str, Any] = json.loads(canonical_json({**asdict(self), "recipe_digest": self.recipe_digest}))
+        return content
 
 
 class Checkpoints:
     """The checkpoint directory of one training. Open it with `open_checkpoints`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any] | None = None, uploader: Uploader | None = None) -> None:
         self.folder = folder
+        self._about = about or {}
+        self._uploader = uploader
 
     def complete(self) -> list[Path]:
         """The complete checkpoints, oldest first."""
@@ -65,25 +81,34 @@ class Checkpoints:
         """The checkpoint to go on from; torn ones are removed on the way, None when there is none.
 
         Raises:
-            CheckpointError: its files are not those that training wrote.
+            CheckpointError: its files are not those that training wrote, or it belongs to another training.
         """
         for path in self.folder.glob("checkpoint-*"):
             if not (path / SEAL).is_file():
-                shutil.rmtree(path)
+                remove_checkpoint(path)
         complete = self.complete()
         if not complete:
             return None
-        check_seal(complete[-1])
+        differences = compare(self._about, check_seal(complete[-1]))
+        if differences:
+            raise CheckpointError(
+                f"{complete[-1]}: belongs to another training, {'; '.join(differences)}; remove it, or {FRESH}"
+            )
         return complete[-1]
 
     def mark(self, step: int, keep: int) -> None:
         """Declares `checkpoint-<step>` complete, then removes all but the `keep` newest complete ones.
 
-        In this order (the trainer's own limit removes first): at every moment one complete checkpoint is left.
+        In this order (the trainer's own limit removes first): at every moment one complete checkpoint is left. One that
+        is being uploaded stays until the next.
         """
-        write_seal(self.folder / f"checkpoint-{step}", step)
+        checkpoint = self.folder / f"checkpoint-{step}"
+        write_seal(checkpoint, step, self._about)
+        if self._uploader is not None:
+            self._uploader.hand_over(checkpoint, step, keep)
         for path in self.complete()[:-keep]:
-            shutil.rmtree(path)
+            if self._uploader is None or not self._uploader.holds(path):
+                remove_checkpoint(path)
 
     def finished(self) -> TrainingReport | None:
         """The report of an earlier attempt that came to its end, if there was one."""
@@ -113,53 +138,123 @@ def publish_folder(source: Path, out: Path) -> None:
             os.replace(partial, out / path.name)
 
 
+def remove_checkpoint(path: Path) -> None:
+    """Removes a checkpoint, its seal first: a kill in the middle leaves a torn one, not one that lacks files."""
+    (path / SEAL).unlink(missing_ok=True)
+    shutil.rmtree(path)
+
+
 @contextmanager
-def open_checkpoints(root: Path, manifest: Manifest) -> Iterator[Checkpoints]:
+def open_checkpoints(at: Workplace, manifest: Manifest) -> Iterator[Checkpoints]:
     """Opens (makes, if missing) the directory of the training that `manifest` describes, for this process alone.
 
+    Where the store has a newer checkpoint than this machine, it is fetched. At the end the last upload is waited for. A
+    training that diverges takes its checkpoints along: nobody can go on from them.
+
     Raises:
-        CheckpointError: the directory belongs to another training, or another process is at work in it.
+        CheckpointError: an unfinished training with other inputs or of other code would be left behind, another
+            process is at work in the directory, or what the store has is not what training wrote.
+        StoreError: the store is away; nothing has begun then.
     """
-    folder = root / manifest.folder_name
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    folder = at.checkpoints / manifest.folder_name
+    ours = manifest.to_json()
+    check_station(at.checkpoints, at.name, ours, folder, settled=at.settled, fresh=at.fresh is not None)
+    with lock_folder(folder):
+        stored = StoredCheckpoints(at.store, folder.name) if at.store is not None else None
+        owned = _claim(folder, ours, at, stored)
+        uploader = None
+        if stored is not None and not read_kept(folder).finished:
+            _fetch_newer(folder, stored)
+            uploader = Uploader(stored, announce=_say)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CheckpointError(f"{folder}: another process is training here; wait for it, or stop it") from None
-        _check_manifest(folder, manifest)
-        yield Checkpoints(folder)
+            yield Checkpoints(folder, owned, uploader)
+        except DivergedError:
+            if uploader is not None:
+                uploader.close()
+            _discard(folder, stored)
+            raise
+        finally:
+            if uploader is not None:
+                uploader.close()
 
 
-def _check_manifest(folder: Path, manifest: Manifest) -> None:
-    path = folder / "manifest.json"
-    ours = json.loads(canonical_json(asdict(manifest)))
-    if not path.exists():
-        if any(folder.glob("checkpoint-*")) or (folder / "finished").exists():
-            raise CheckpointError(f"{folder}: holds checkpoints but no manifest.json; remove it to train afresh")
-        partial = folder / ".manifest.json.partial"
-        partial.write_text(json.dumps(to_jsonable(ours), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-        return
+def _claim(folder: Path, ours: dict[str, Any], at: Workplace, stored: StoredCheckpoints | None) -> dict[str, Any]:
+    """Makes the directory ours, unless what is there, or in the store, may be neither gone on from nor passed over."""
+    known = [_claim_stored(stored, ours, at)] if stored is not None else []
+    if folder.exists():
+        known.insert(0, _claim_local(folder, ours, at))
+    earlier = next((about["fresh"] for about in known if about.get("fresh")), None)
+    owned = {**ours, "name": at.name, "run": at.run, "fresh": at.fresh or earlier}
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{MANIFEST}.partial"
+    partial.write_text(json.dumps(owned, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(partial, folder / MANIFEST)
+    if stored is not None:
+        stored.write_manifest(owned)
+    return owned
+
+
+def _claim_local(folder: Path, ours: dict[str, Any], at: Workplace) -> Mapping[str, Any]:
+    """What the directory says of itself, where it stays; else it is moved away or removed."""
+    kept = read_kept(folder)
+    worth = bool(kept.steps) or kept.finished
+    if at.fresh is not None and kept.about.get("fresh") != at.fresh:
+        if worth:
+            move_aside(folder)
+        return {}
+    if not kept.about and worth:
+        raise CheckpointError(f"{folder}: holds checkpoints but no {MANIFEST} that can be read; remove it, or {FRESH}")
+    differences = compare(ours, kept.about) if kept.about else []
+    if differences and kept.steps and not kept.finished:
+        raise refuse(kept.about, kept.steps, folder, differences)
+    if differences or not kept.about:
+        shutil.rmtree(folder)  # nothing in it, or finished by other code: trained anew
+        return {}
+    return kept.about
+
+
+def _claim_stored(stored: StoredCheckpoints, ours: dict[str, Any], at: Workplace) -> Mapping[str, Any]:
+    """The same for what the store has; a fresh start removes it."""
+    about = stored.read_manifest() if at.fresh is None else _read_if_sound(stored)
+    if about is None:
+        stored.clear()
+        return {}
+    if at.fresh is not None and about.get("fresh") != at.fresh:
+        stored.clear()
+        return {}
+    if differences := compare(ours, about):
+        if steps := [step for step, _ in stored.complete()]:
+            raise refuse(about, steps, f"{stored.prefix} in the object store", differences)
+        stored.clear()
+        return {}
+    return about
+
+
+def _read_if_sound(stored: StoredCheckpoints) -> dict[str, Any] | None:
     try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); remove {folder} to train afresh") from None
-    differences = _differences("", ours, theirs)
-    if differences:
-        raise CheckpointError(
-            f"{folder}: belongs to another training, {'; '.join(differences)}; remove it to train afresh"
-        )
+        return stored.read_manifest()
+    except CheckpointError:  # it is about to be removed
+        return None
 
 
-def _differences(path: str, ours: Any, theirs: Any) -> list[str]:
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        return [
-            line
-            for key in sorted(set(ours) | set(theirs))
-            for line in _differences(f"{path}.{key}" if path else key, ours.get(key), theirs.get(key))
-        ]
-    return [] if ours == theirs else [f"{path} is {ours!r} here and {theirs!r} there"]
+def _discard(folder: Path, stored: StoredCheckpoints | None) -> None:
+    shutil.rmtree(folder)
+    if stored is not None:
+        try:
+            stored.clear()
+        except StoreError as error:
+            _say(f"warning: checkpoints of a training that diverged stay in the object store ({error})")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _fetch_newer(folder: Path, stored: StoredCheckpoints) -> None:
+    copies = stored.complete()
+    here = read_kept(folder).steps
+    if copies and (not here or copies[-1][0] > here[-1]):
+        stored.fetch(copies[-1], folder)
 
 
 def _step(path: Path) -> int:

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flytewheel.errors import CheckpointError, TrainingError
+from flytewheel.errors import CheckpointError, DivergedError, TrainingError
 from flytewheel.models import Device, is_commit
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
@@ -29,6 +29,7 @@ from flytewheel.training.batches import BatchFigures
 from flytewheel.training.checkpoints import Checkpoints
 from flytewheel.training.journal import Journal, read_journal
 from flytewheel.training.micro_batch import MicroBatch, free_memory, is_out_of_memory
+from flytewheel.training.order import order_by_epoch
 from flytewheel.training.reference import count_reference
 from flytewheel.training.report import Method, TrainingReport
 from flytewheel.training.watcher import measured, watch
@@ -179,6 +180,7 @@ def _train(
     callbacks = [keeper, watch(plan.method, plan.keep_checkpoints, checkpoints, at)]
     trainer = plan.make_trainer(callbacks, batch)
     trainer.remove_callback(PrinterCallback)
+    order_by_epoch(trainer, trainer.args.seed)
     newest = checkpoints.newest()
     resumed_from, stopped = 0, ""
     if newest is None:
@@ -250,7 +252,7 @@ def _check_finite(model: Any, method: str, steps: int) -> None:
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     broken = sum(not bool(weight.isfinite().all()) for weight in trained)
     if broken:
-        raise TrainingError(
+        raise DivergedError(
             f"{method} diverged: {broken} of {len(trained)} trained tensors are not finite after {steps} steps; "
             "lower the learning rate"
         )

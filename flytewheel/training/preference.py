@@ -63,7 +63,8 @@ def make_preference_trainer(
     model = load(base, training, device)
     arguments = preference_arguments(
         base, training, (batch or of_spec(rlhf)).apply(rlhf), kto=method == "kto", device=device,
-        parameters=model.num_parameters(), rows=train.count, validate=validation.table is not None, seed=seed, folder=folder,
+        parameters=model.num_parameters(), rows=train.count, validate=validation.table is not None, seed=seed,
+        folder=folder,
     )  # fmt: skip
     fresh: dict[str, Any] = {"peft_config": lora_config(training)}
     if sft_adapter is not None:

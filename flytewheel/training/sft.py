@@ -66,7 +66,7 @@ def train_sft(
 
     Raises:
         BaseModelError: the base cannot be loaded.
-        CheckpointError: the checkpoint directory belongs to another training.
+        CheckpointError: an unfinished training would be left behind (`checkpoints`), or is at work.
         DatasetError: there is no data set, or none of its rows can be trained on.
         RecipeError: the adapter, or the dtype or attention of the base, is not for this device, or memory would not
             suffice.
@@ -90,7 +90,7 @@ def train_sft(
         seed=seed,
     )
     allowance = Allowance(budget.hours)
-    with open_checkpoints(at.checkpoints, manifest) as folder:
+    with open_checkpoints(at, manifest) as folder:
         report = allowance.settled(folder)
         if report is not None:
             summarise(report, at.tracker)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from flytewheel.errors import CheckpointError
+from flytewheel.errors import CheckpointError, DivergedError
 from flytewheel.training.checkpoints import Checkpoints, Manifest, open_checkpoints, publish_folder
 from flytewheel.training.report import TrainingReport, read_report
-from flytewheel.training.seal import write_seal
+from flytewheel.training.seal import read_seal, write_seal
+from flytewheel.training.workplace import Workplace
 
 MANIFEST = Manifest(station="sft", data="a" * 64, recipe={"training": {"lora_rank": 16}}, seed=7)
 REPORT = TrainingReport(
@@ -26,7 +27,7 @@ def _checkpoint(folder: Path, step: int, *, complete: bool = True) -> Path:
 
 
 def test_the_folder_is_named_by_station_data_and_recipe(tmp_path: Path) -> None:
-    with open_checkpoints(tmp_path, MANIFEST) as checkpoints:
+    with open_checkpoints(Workplace(tmp_path), MANIFEST) as checkpoints:
         name = checkpoints.folder.name
     assert name.startswith("sft-aaaaaaaaaaaa-")
     assert len(name.rpartition("-")[2]) == 12
@@ -40,30 +41,72 @@ def test_the_folder_is_named_by_station_data_and_recipe(tmp_path: Path) -> None:
     assert len(names) == 5
 
 
-def test_a_folder_of_another_training_is_refused_by_name_of_the_difference(tmp_path: Path) -> None:
-    with open_checkpoints(tmp_path, MANIFEST) as checkpoints:
+def test_a_folder_of_other_code_is_refused_by_name_of_the_difference(tmp_path: Path) -> None:
+    at = Workplace(tmp_path)
+    with open_checkpoints(at, MANIFEST) as checkpoints:
         folder = checkpoints.folder
-    with pytest.raises(CheckpointError, match="code is '2' here and '1' there; remove it to train afresh"):
-        open_checkpoints(tmp_path, replace(MANIFEST, code="2")).__enter__()
-    written = json.loads((folder / "manifest.json").read_text())
-    written["recipe"]["training"]["lora_rank"] = 4
-    (folder / "manifest.json").write_text(json.dumps(written))
-    with pytest.raises(CheckpointError, match=r"recipe\.training\.lora_rank is 16 here and 4 there"):
-        open_checkpoints(tmp_path, MANIFEST).__enter__()
+        _checkpoint(folder, 5)
+    other = replace(MANIFEST, code={**MANIFEST.code, "torch": "9.9"})
+    message = r"sft stopped at step 5 .*but code\.torch is '9\.9' here and '2\..*' there; .*start anew with --fresh"
+    with pytest.raises(CheckpointError, match=message) as caught:
+        open_checkpoints(at, other).__enter__()
+    assert "\n" not in str(caught.value)
+    assert "source" not in str(caught.value)
     (folder / "manifest.json").write_text("{")
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        open_checkpoints(tmp_path, MANIFEST).__enter__()
+    with pytest.raises(CheckpointError, match=r"no manifest\.json that can be read"):
+        open_checkpoints(at, MANIFEST).__enter__()
     (folder / "manifest.json").unlink()
-    _checkpoint(folder, 5)
-    with pytest.raises(CheckpointError, match=r"no manifest\.json"):
-        open_checkpoints(tmp_path, MANIFEST).__enter__()
+    with pytest.raises(CheckpointError, match=r"no manifest\.json that can be read"):
+        open_checkpoints(at, MANIFEST).__enter__()
+
+
+def test_other_code_trains_anew_where_nothing_is_lost(tmp_path: Path) -> None:
+    at, other = Workplace(tmp_path), replace(MANIFEST, code={"source": "other"})
+    with open_checkpoints(at, MANIFEST) as checkpoints:
+        _finish(checkpoints)
+    with open_checkpoints(at, MANIFEST) as checkpoints:
+        assert checkpoints.finished() == REPORT
+    with open_checkpoints(at, other) as checkpoints:
+        assert checkpoints.finished() is None
+        _checkpoint(checkpoints.folder, 5, complete=False)
+    with open_checkpoints(at, MANIFEST) as checkpoints:
+        assert checkpoints.newest() is None
+    assert json.loads((checkpoints.folder / "manifest.json").read_text())["code"] == MANIFEST.code
+
+
+def test_a_checkpoint_alone_says_what_it_belongs_to(tmp_path: Path) -> None:
+    with open_checkpoints(Workplace(tmp_path, name="oncall", run="run-1"), MANIFEST) as checkpoints:
+        path = _checkpoint(checkpoints.folder, 5, complete=False)
+        checkpoints.mark(5, keep=3)
+        sealed = read_seal(path)
+        (checkpoints.folder / "checkpoint-9").mkdir()
+        write_seal(checkpoints.folder / "checkpoint-9", 9, {**sealed["training"], "data": "b" * 64})
+        with pytest.raises(
+            CheckpointError, match="checkpoint-9: belongs to another training, data is aaaaaaaaaaaa… here"
+        ):
+            checkpoints.newest()
+    assert sealed["step"] == 5
+    about = sealed["training"]
+    assert (about["name"], about["run"], about["station"], about["data"]) == ("oncall", "run-1", "sft", MANIFEST.data)
+    assert about["recipe_digest"] == MANIFEST.recipe_digest
+    assert about["recipe"] == {"training": {"lora_rank": 16}}
+    assert set(about["code"]) == {"source", "torch", "transformers", "trl", "peft", "accelerate", "tokenizers"}
+
+
+def test_nobody_goes_on_from_a_training_that_diverged(tmp_path: Path) -> None:
+    diverged = pytest.raises(DivergedError)
+    with diverged, open_checkpoints(Workplace(tmp_path), MANIFEST) as checkpoints:
+        _checkpoint(checkpoints.folder, 5)
+        raise DivergedError("sft diverged")
+    assert not checkpoints.folder.exists()
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    at = Workplace(tmp_path)
     busy = pytest.raises(CheckpointError, match="another process is training here")
-    with open_checkpoints(tmp_path, MANIFEST), busy:
-        open_checkpoints(tmp_path, MANIFEST).__enter__()
-    with open_checkpoints(tmp_path, MANIFEST):
+    with open_checkpoints(at, MANIFEST), busy:
+        open_checkpoints(at, MANIFEST).__enter__()
+    with open_checkpoints(at, MANIFEST):
         pass
 
 
@@ -84,6 +127,12 @@ def test_old_checkpoints_go_only_after_the_new_one_is_complete(tmp_path: Path) -
     assert [path.name for path in checkpoints.complete()] == ["checkpoint-5"]
     checkpoints.mark(10, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-10"]
+
+
+def _finish(checkpoints: Checkpoints) -> None:
+    staged = checkpoints.folder / "finished.partial"
+    staged.mkdir()
+    checkpoints.finish(staged, REPORT)
 
 
 def test_a_finished_training_is_moved_into_place_and_published(tmp_path: Path) -> None:

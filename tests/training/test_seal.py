@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flytewheel.errors import CheckpointError
-from flytewheel.training.seal import SEAL, check_seal, write_seal
+from flytewheel.training.seal import SEAL, check_seal, read_seal, write_seal
 from flytewheel.training.sft import train_sft
 from flytewheel.training.workplace import Workplace
 from tests.hostile import WRAPPINGS
@@ -86,7 +86,7 @@ def test_a_planted_pickle_is_not_resumed_from(
     with pytest.raises(CheckpointError, match=f"{name}: was changed since training wrote the checkpoint"):
         _train(base_model, teaching_data, root)
     assert not mark.exists()
-    write_seal(planted.parent, 10)
+    write_seal(planted.parent, 10, read_seal(planted.parent)["training"])
     with pytest.raises(CheckpointError, match="cannot be resumed from"):
         _train(base_model, teaching_data, root)
     assert not mark.exists()

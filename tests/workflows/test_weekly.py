@@ -24,7 +24,7 @@ from flytewheel.recipe import load_recipe
 from flytewheel.records import FeedbackEvent, FeedbackType, Interaction
 from flytewheel.settings import Settings
 from flytewheel.training.workplace import Workplace
-from flytewheel.turn import fetch_dataset
+from flytewheel.turn import fetch_dataset, open_store
 from registry.manifest import Version
 from tests.workflows.holding_proxy import HoldingProxy
 from tests.workflows.turns import NAME, Ended, Place, pyflyte, read_tracked
@@ -78,7 +78,15 @@ def killed_in_sft(place: Place, small: Path, proxy: HoldingProxy) -> Killed:
 
 
 @pytest.fixture(scope="module")
-def killed_at_commit(place: Place, small: Path, proxy: HoldingProxy, killed_in_sft: Killed) -> Killed:
+def refused(place: Place, killed_in_sft: Killed) -> Ended:
+    """The recipe is edited and the command given again."""
+    place.recipe("edited", training={"learning_rate": 1e-4})
+    command = Path(sys.executable).with_name("flytewheel")
+    return place.run([command, "run", place.folder / "edited.yaml"], place.environ())
+
+
+@pytest.fixture(scope="module")
+def killed_at_commit(place: Place, small: Path, proxy: HoldingProxy, killed_in_sft: Killed, refused: Ended) -> Killed:
     """More feedback comes in between; then the same command is killed where the first version would become visible."""
     store = FeedbackStore(place.database_url)
     now = datetime.now(UTC)
@@ -137,6 +145,16 @@ def test_a_turn_killed_in_sft_stays_open(killed_in_sft: Killed, place: Place) ->
     assert not list(place.home.glob("checkpoints/sft-*/finished"))
 
 
+def test_an_edited_recipe_is_refused_by_name(refused: Ended, killed_in_sft: Killed, place: Place) -> None:
+    assert refused.code == 1
+    (line,) = [line for line in refused.errors.splitlines() if line.startswith("error: ")]
+    assert "sft of 'oncall' stopped at step " in line
+    rate = load_recipe(place.folder / "small.yaml").training.learning_rate
+    assert f"but training.learning_rate is 0.0001 here and {rate} there; take these back to go on" in line
+    assert "start anew with --fresh (`flytewheel run RECIPE --fresh`; FLYTEWHEEL_FRESH=1 for pyflyte)" in line
+    assert "▶" not in refused.out
+
+
 def test_the_same_command_goes_on_from_the_checkpoint_with_the_same_window(
     killed_in_sft: Killed, killed_at_commit: Killed, place: Place
 ) -> None:
@@ -189,6 +207,8 @@ def test_a_turn_that_passes_ends_with_one_version_and_a_canary(
     recipe = load_recipe(place.folder / "small.yaml")
     assert candidate.facts["run_id"] == candidate.key == run_id
     assert candidate.facts["base_digest"] == base.facts["base_digest"] == base_digest(recipe.base)
+
+    assert open_store(place.services).list("checkpoints/") == []  # nobody needs to go on from them
 
     (experiment,) = list_experiments(place.database_url)
     assert (experiment.state, experiment.share) == ("running", 0.1)
