@@ -23,7 +23,7 @@ from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
 from flytewheel.training.checkpoints import Checkpoints
 from flytewheel.training.report import Method, TrainingReport
-from flytewheel.training.watcher import measured, watch
+from flytewheel.training.watcher import read_curve, watch
 from flytewheel.training.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
         TrainingError: weights are not finite at the end; nothing is published.
     """
     started = time.monotonic()
-    trainer = plan.make_trainer([watch(plan.method, plan.keep_checkpoints, checkpoints, at)])
+    watcher = watch(plan.method, plan.keep_checkpoints, checkpoints, at, plan.device.kind)
+    trainer = plan.make_trainer([watcher])
+    watcher.attach(trainer)
     from transformers.trainer_callback import PrinterCallback, TrainerState
 
     trainer.remove_callback(PrinterCallback)
@@ -76,6 +78,7 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
             # Killed after the last step: going on "from" it would take one step more.
             trainer.model.load_adapter(str(newest), "default", is_trainable=True)
             trainer.state = state
+            watcher.restore(state)
         else:
             try:
                 trainer.train(resume_from_checkpoint=str(newest))
@@ -90,7 +93,7 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
 
     staged = checkpoints.folder / "finished.partial"
     adapter_digest = _save_adapter(trainer, plan.base, base_digest, staged)
-    curve = _read_curve(trainer.state.log_history)
+    curve = read_curve(trainer.state.log_history)
     losses = [point["loss"] for point in curve if "loss" in point]
     evaluations = [point["eval_loss"] for point in curve if "eval_loss" in point]
     report = TrainingReport(
@@ -109,6 +112,7 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
         adapter_digest=adapter_digest,
         redacted_rows=plan.redacted_rows,
         base=base_digest,
+        **watcher.totals(),
     )
     checkpoints.finish(staged, report)
     summarise(report, at.tracker)
@@ -120,7 +124,8 @@ def summarise(report: TrainingReport, tracker: Tracker | None) -> None:
     if tracker is not None:
         names = (
             "method", "reason", "rows", "steps", "first_loss", "last_loss", "eval_loss", "seconds", "resumed_from_step",
-            "truncated_rows", "redacted_rows", "base",
+            "truncated_rows", "redacted_rows", "base", "num_tokens", "tokens_per_s", "useful_tokens_per_s",
+            "useful_share", "loss_share", "memory_gib",
         )  # fmt: skip
         tracker.summary({name: getattr(report, name) for name in names})
 
@@ -167,8 +172,3 @@ def _check_finite(model: Any, method: str, steps: int) -> None:
 
 def _evaluated_at(state: Any) -> bool:
     return any(entry["step"] == state.global_step and "eval_loss" in entry for entry in state.log_history)
-
-
-def _read_curve(history: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
-    curve = [measured(entry) for entry in history]
-    return tuple(point for point in curve if set(point) - {"step", "epoch"})

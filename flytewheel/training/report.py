@@ -23,7 +23,8 @@ class TrainingReport:
     is the wall time of the attempt that finished, `resumed_from_step` the step that it began at (0: from the start).
     In `redacted_rows` personal data was found that curation had left. `reason` says in words why this method, or why
     none. `adapter_digest` covers the published adapter's files; `None`: there is no adapter. `base` is the content of
-    the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known.
+    the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known. The last six
+    figures are those of `meter`, of the whole training; `None` where they could not be measured.
     """
 
     method: Method
@@ -41,6 +42,12 @@ class TrainingReport:
     adapter_digest: str | None
     redacted_rows: int = 0
     base: str = ""
+    num_tokens: int | None = None
+    tokens_per_s: float | None = None
+    useful_tokens_per_s: float | None = None
+    useful_share: float | None = None
+    loss_share: float | None = None
+    memory_gib: float | None = None
 
 
 def write_report(path: Path, report: TrainingReport) -> None:

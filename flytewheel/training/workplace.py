@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +22,10 @@ class Workplace:
             one is returned at once.
         tracker: gets the curves.
         progress: gets the steps done.
+        describe: gets a few words about what is under way, as its loss.
     """
 
     checkpoints: Path
     tracker: Tracker | None = None
     progress: ProgressCallback | None = None
+    describe: Callable[[str, str], None] | None = None
