@@ -14,9 +14,10 @@ from itertools import groupby
 from pathlib import Path
 
 from flytewheel import figures
-from flytewheel.comparison import CURVES, Comparison, Row, describe_stations
+from flytewheel.comparison import Comparison, Row, describe_stations
 from flytewheel.curves import Chart, draw_chart, draw_sheet, draw_swatch
 from flytewheel.figures import clean
+from flytewheel.gauges import CURVES
 
 TITLE = "Runs side by side"
 PAGE, PICTURE = "compare.html", "compare.svg"

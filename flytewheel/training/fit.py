@@ -124,8 +124,8 @@ def summarise(report: TrainingReport, tracker: Tracker | None) -> None:
     if tracker is not None:
         names = (
             "method", "reason", "rows", "steps", "first_loss", "last_loss", "eval_loss", "seconds", "resumed_from_step",
-            "truncated_rows", "redacted_rows", "base", "num_tokens", "tokens_per_s", "useful_tokens_per_s",
-            "useful_share", "loss_share", "memory_gib",
+            "truncated_rows", "redacted_rows", "base", "tokens", "mean_tokens_per_s",
+            "mean_useful_tokens_per_s", "mean_useful_share", "mean_loss_share", "peak_memory_gib",
         )  # fmt: skip
         tracker.summary({name: getattr(report, name) for name in names})
 

@@ -24,7 +24,8 @@ class TrainingReport:
     In `redacted_rows` personal data was found that curation had left. `reason` says in words why this method, or why
     none. `adapter_digest` covers the published adapter's files; `None`: there is no adapter. `base` is the content of
     the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known. The last six
-    figures are those of `meter`, of the whole training; `None` where they could not be measured.
+    are the figures of `meter` over the whole training (memory: over the last attempt); `None`: not measured. Their
+    names differ from those of the curve, whose last point would otherwise stand for them in wandb's summary.
     """
 
     method: Method
@@ -42,12 +43,12 @@ class TrainingReport:
     adapter_digest: str | None
     redacted_rows: int = 0
     base: str = ""
-    num_tokens: int | None = None
-    tokens_per_s: float | None = None
-    useful_tokens_per_s: float | None = None
-    useful_share: float | None = None
-    loss_share: float | None = None
-    memory_gib: float | None = None
+    tokens: int | None = None
+    mean_tokens_per_s: float | None = None
+    mean_useful_tokens_per_s: float | None = None
+    mean_useful_share: float | None = None
+    mean_loss_share: float | None = None
+    peak_memory_gib: float | None = None
 
 
 def write_report(path: Path, report: TrainingReport) -> None:

@@ -67,11 +67,13 @@ def watch(method: Method, keep: int, checkpoints: Checkpoints, at: Workplace, de
             """What transformers keeps in a checkpoint's `trainer_state.json`."""
             return {"args": {}, "attributes": {"totals": self._meter.settle()}}
 
-        def totals(self) -> dict[str, float]:
-            """The figures of the whole training: tokens over all attempts, memory of this one."""
+        def totals(self) -> dict[str, Any]:
+            """The fields of the report: tokens over all attempts, memory of this one."""
             self._meter.take()
-            tokens = self._meter.totals
-            return {**describe(tokens[0], *tokens), "memory_gib": self._footprint.read() / GIB}
+            figures = describe(self._meter.totals[0], *self._meter.totals)
+            named = {f"mean_{name}": value for name, value in figures.items() if name != "num_tokens"}
+            tokens = {"tokens": figures["num_tokens"]} if figures else {}
+            return {**tokens, **named, "peak_memory_gib": self._footprint.read() / GIB}
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             checkpoints.mark(state.global_step, keep)

@@ -60,6 +60,9 @@ def test_reports_and_offline_files_tell_the_same(
         name: value for name, value in rows.items() if name not in timed
     }
     assert [(curve["station"], curve["metric"]) for curve in reported["curves"]] == [
-        ("train_sft", metric) for metric in ("loss", "eval_loss", "learning_rate", "grad_norm")
-    ]
+        ("train_sft", metric)
+        for metric in (
+            "loss", "eval_loss", "learning_rate", "grad_norm", "useful_tokens_per_s", "useful_share", "memory_gib",
+        )
+    ]  # fmt: skip
     assert tracked["curves"] == reported["curves"]

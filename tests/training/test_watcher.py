@@ -113,14 +113,14 @@ def test_a_point_tells_tokens_speed_shares_and_memory(base_model: Path, teaching
 
     assert all(set(point) >= {"grad_norm", "learning_rate", *FIGURES} for point in points(report))
     assert [point["num_tokens"] for point in points(report)] == sorted(point["num_tokens"] for point in points(report))
-    assert report.num_tokens == points(report)[-1]["num_tokens"] == 2 * tokens  # two epochs
-    assert report.useful_share is not None
-    assert report.loss_share is not None
-    assert report.loss_share / report.useful_share == pytest.approx(learnt / tokens)
-    assert 0.5 < report.useful_share <= 1
-    assert report.tokens_per_s is not None
-    assert report.useful_tokens_per_s == pytest.approx(report.tokens_per_s * report.useful_share)
-    assert 0.2 < (report.memory_gib or 0) < 16
+    assert report.tokens == points(report)[-1]["num_tokens"] == 2 * tokens  # two epochs
+    assert report.mean_useful_share is not None
+    assert report.mean_loss_share is not None
+    assert report.mean_loss_share / report.mean_useful_share == pytest.approx(learnt / tokens)
+    assert 0.5 < report.mean_useful_share <= 1
+    assert report.mean_tokens_per_s is not None
+    assert report.mean_useful_tokens_per_s == pytest.approx(report.mean_tokens_per_s * report.mean_useful_share)
+    assert 0.2 < (report.peak_memory_gib or 0) < 16
     assert all("eval_num_tokens" not in point for point in report.curve)
     assert said[-1].startswith(f"sft: loss {report.last_loss:.4g}, ")
     assert said[-1].endswith(" tokens/s")
@@ -148,9 +148,9 @@ def test_a_resumed_training_counts_on_and_tells_each_point_once(
         train("stopped", stop)
     resumed = train("stopped")
     assert resumed.resumed_from_step == 10
-    assert resumed.num_tokens == straight.num_tokens
-    assert resumed.useful_share == pytest.approx(straight.useful_share)
-    assert resumed.loss_share == pytest.approx(straight.loss_share)
+    assert resumed.tokens == straight.tokens
+    assert resumed.mean_useful_share == pytest.approx(straight.mean_useful_share)
+    assert resumed.mean_loss_share == pytest.approx(straight.mean_loss_share)
     for own, other in zip(points(resumed), points(straight), strict=True):
         assert own["step"] == other["step"]
         assert own["num_tokens"] == other["num_tokens"]
