@@ -68,7 +68,7 @@ def runs_show(run_id: str, json_: bool) -> None:
 def runs_compare(
     run_ids: tuple[str, ...], last: int | None, out: Path | None, tracked: Path | None, json_: bool
 ) -> None:
-    """Compare runs side by side: a table, and their curves in compare.html and compare.svg.
+    """Compare runs side by side: a table, and their curves in compare.html, compare.svg and compare.png.
 
     Without RUN_ID the newest finished runs of the newest recipe's name, the oldest of them first. Differences are
     against the first run.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -23,6 +24,7 @@ from tests.run_reports import curated, evaluated, trained
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 AWAY = "postgresql://u:secret@127.0.0.1:9/d"  # the port of `discard`, where nobody listens
+FILES = ("compare.html", "compare.svg", "compare.png")
 Call = Callable[..., Result]
 
 
@@ -133,7 +135,7 @@ def test_weeks_stand_side_by_side_in_the_terminal_and_on_the_page(
 ) -> None:
     result = call("compare", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[-2:] == [str(tmp_path / "out" / name) for name in ("compare.html", "compare.svg")]
+    assert result.stdout.splitlines()[-3:] == [str(tmp_path / "out" / name) for name in FILES]
     assert not (home / "comparison").exists()
     assert "0.05085 (+0.034)" in result.stdout  # 3/59 against 2/119
     assert all(run_id in result.stdout for run_id in weeks)
@@ -158,12 +160,16 @@ def test_weeks_stand_side_by_side_in_the_terminal_and_on_the_page(
     assert words >= {*page.legend, "train_sft: training loss", "align: gradient norm", "train_sft: learning rate"}
     lines = picture.findall("{*}g")[0].findall("{*}polyline")
     assert [line.get("class") for line in lines] == ["fw-l fw-l0", "fw-l fw-l1", "fw-l fw-l2"]
+    png = (tmp_path / "out" / "compare.png").read_bytes()
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    size = [2 * int(float(picture.get(side) or 0)) for side in ("width", "height")]
+    assert list(struct.unpack(">II", png[16:24])) == size
 
 
 def test_runs_that_are_named_are_taken_in_that_order(call: Call, weeks: list[str], home: Path) -> None:
     found = json.loads(call("compare", weeks[2], weeks[0], weeks[2], "--json").stdout)
     assert found["runs"] == [weeks[2], weeks[0]]
-    assert found["files"] == [str(home / "comparison" / name) for name in ("compare.html", "compare.svg")]
+    assert found["files"] == [str(home / "comparison" / name) for name in FILES]
     rows = {(row["section"], row["name"]): row for row in found["rows"]}
     assert rows["train_sft", "steps"]["values"] == {weeks[2]: 900, weeks[0]: 119}
     assert rows["train_sft", "steps"]["changes"] == {weeks[0]: "-781"}
