@@ -29,7 +29,9 @@ _READERS = 4
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """One wandb run. `exit_code` is `None` where it was never closed; `said` is what its reader complained of."""
+    """One wandb run. `artifacts` holds the facts of each by its type. `exit_code` is `None` where it was never closed;
+    `said` is what its reader complained of.
+    """
 
     group: str
     station: str
@@ -38,6 +40,7 @@ class _Try:
     config: Mapping[str, Any]
     summary: Mapping[str, Any]
     curve: tuple[dict[str, float], ...]
+    artifacts: Mapping[str, Any]
     exit_code: int | None
     said: str
 
@@ -112,6 +115,7 @@ def _read_try(core: str, file: Path) -> _Try | str:
     config: dict[str, Any] = {}
     summary: dict[str, Any] = {}
     curve: list[dict[str, float]] = []
+    artifacts: dict[str, Any] = {}
     exit_code: int | None = None
     for record in records:
         kind = record.get("type", "")
@@ -127,6 +131,8 @@ def _read_try(core: str, file: Path) -> _Try | str:
             point = _point(body.get("item") or {})
             if point:
                 curve.append(point)
+        elif kind == "artifact":
+            artifacts[str(body.get("type"))] = json.loads(body.get("metadata") or "{}")
         elif kind == "exit":
             exit_code = int(body.get("exit_code") or 0)
     said = " ".join(done.stderr.decode("utf-8", errors="replace").split())[:200]
@@ -142,6 +148,7 @@ def _read_try(core: str, file: Path) -> _Try | str:
         config={key: value for key, value in config.items() if key != "_wandb"},
         summary=summary,
         curve=tuple(curve),
+        artifacts=artifacts,
         exit_code=exit_code,
         said=said,
     )
@@ -204,7 +211,7 @@ def _join(group: str, tries: list[_Try]) -> RunRecord:
 
 
 def _report(tries: list[_Try]) -> dict[str, Any]:
-    """The report that the station's tracker was given, nested again, with the curve of all tries."""
+    """The report that the station's tracker was given, nested again, with the curve and the artifacts of all tries."""
     curve: list[dict[str, float]] = []
     flat: dict[str, Any] = {}
     for one in tries:
@@ -218,7 +225,8 @@ def _report(tries: list[_Try]) -> dict[str, Any]:
     code = tries[-1].exit_code
     skipped = isinstance(report.get("skipped"), str) or report.get("method") == "skipped"
     status = "running" if code is None else "failed" if code else "skipped" if skipped else "succeeded"
-    return {**report, "status": status, "curve": curve}
+    artifacts = {kind: facts for one in tries for kind, facts in one.artifacts.items()}
+    return {**report, "status": status, "curve": curve, "artifacts": artifacts}
 
 
 def _put(report: dict[str, Any], key: str, value: Any) -> None:

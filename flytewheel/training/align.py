@@ -150,7 +150,7 @@ def align(
         finished = folder.finished()
         if finished is not None:
             report = finished
-            summarise(report, at.tracker)
+            summarise(report, at.tracker, folder)
         else:
             with quiet_libraries():
                 plan = _plan(choice, data, rows, sft_adapter, folder.folder, base, training, rlhf, seed, device)

@@ -22,7 +22,8 @@ from flytewheel.models import Device, is_commit
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
 from flytewheel.training.checkpoints import Checkpoints
-from flytewheel.training.report import Method, TrainingReport
+from flytewheel.training.report import Method, TrainingReport, format_report
+from flytewheel.training.seal import SEAL
 from flytewheel.training.watcher import read_curve, watch
 from flytewheel.training.workplace import Workplace
 
@@ -115,12 +116,12 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
         **watcher.totals(),
     )
     checkpoints.finish(staged, report)
-    summarise(report, at.tracker)
+    summarise(report, at.tracker, checkpoints)
     return report
 
 
-def summarise(report: TrainingReport, tracker: Tracker | None) -> None:
-    """Gives the figures of a report to the tracker."""
+def summarise(report: TrainingReport, tracker: Tracker | None, checkpoints: Checkpoints | None = None) -> None:
+    """Gives the figures of a report to the tracker, and the digests of what is left of its checkpoints."""
     if tracker is not None:
         names = (
             "method", "reason", "rows", "steps", "first_loss", "last_loss", "eval_loss", "seconds", "resumed_from_step",
@@ -128,6 +129,11 @@ def summarise(report: TrainingReport, tracker: Tracker | None) -> None:
             "mean_useful_tokens_per_s", "mean_useful_share", "mean_loss_share", "peak_memory_gib",
         )  # fmt: skip
         tracker.summary({name: getattr(report, name) for name in names})
+        kept = checkpoints.complete() if checkpoints is not None else []
+        seals = {path.name: (path / SEAL).read_text("utf-8") for path in kept}
+        facts = {name: getattr(report, name) for name in ("method", "steps", "adapter_digest", "base")}
+        files = {"report.json": format_report(report), **{f"{name}.json": seal for name, seal in seals.items()}}
+        tracker.artifact("checkpoints", files, {**facts, "checkpoints": list(seals)})
 
 
 def digest_adapter(folder: Path) -> str:

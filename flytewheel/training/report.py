@@ -53,7 +53,12 @@ class TrainingReport:
 
 def write_report(path: Path, report: TrainingReport) -> None:
     """Writes `report` as JSON to the file `path`."""
-    path.write_text(json.dumps(to_jsonable(report), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(format_report(report), encoding="utf-8")
+
+
+def format_report(report: TrainingReport) -> str:
+    """The report as JSON."""
+    return json.dumps(to_jsonable(report), indent=1, sort_keys=True) + "\n"
 
 
 def read_report(path: Path) -> TrainingReport:

@@ -80,7 +80,7 @@ def train_sft(
     with open_checkpoints(at.checkpoints, manifest) as folder:
         report = folder.finished()
         if report is not None:
-            summarise(report, at.tracker)
+            summarise(report, at.tracker, folder)
         else:
             with quiet_libraries():
                 plan = _plan(data, rows, folder.folder, base, training, seed, device)
