@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.errors import ComparisonError
+from flytewheel.progress import ProgressCallback
 from flytewheel.runs import RunRecord
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}  # as wandb writes them
@@ -45,13 +46,16 @@ class _Try:
     said: str
 
 
-def read_offline_runs(folder: Path, *, announce: Callable[[str], None] = print) -> list[RunRecord]:
+def read_offline_runs(
+    folder: Path, *, announce: Callable[[str], None] = print, progress: ProgressCallback | None = None
+) -> list[RunRecord]:
     """Reads the turns whose wandb runs lie under `folder`, at any depth.
 
     Args:
         folder: as `<home>/runs`, `<home>/runs/<run>` or a `wandb` folder.
         announce: is told of files that cannot be read or belong to no group, which are left out, and of what wandb's
             reader complains of, as a damaged record that it skipped.
+        progress: is told the files read.
 
     Returns:
         The newest first. A turn has failed where a station's last try did, and is running where one was never closed.
@@ -67,7 +71,11 @@ def read_offline_runs(folder: Path, *, announce: Callable[[str], None] = print) 
         )
     core = _find_reader()
     with ThreadPoolExecutor(_READERS) as pool:
-        tried = list(pool.map(lambda file: _read_try(core, file), files))
+        tried = []
+        for one in pool.map(lambda file: _read_try(core, file), files):
+            tried.append(one)
+            if progress is not None:
+                progress("wandb runs read", len(tried), len(files))
     groups: dict[str, list[_Try]] = {}
     for file, found in zip(files, tried, strict=True):
         if isinstance(found, str):

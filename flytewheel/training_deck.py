@@ -10,6 +10,7 @@ from typing import Any
 from flytewheel import figures
 from flytewheel.curves import Chart, draw_chart, draw_swatch
 from flytewheel.gauges import CHARTS, CURVES, is_number, read_curve
+from flytewheel.progress import describe_seconds
 
 _LONG = 400
 _STYLE = (
@@ -56,11 +57,7 @@ def _draw_curves(report: Mapping[str, Any]) -> list[str]:
 def _seconds(value: Any) -> str:
     if not is_number(value):
         return show(value)
-    minutes, seconds = divmod(value, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    if hours:
-        return f"{hours:,} h {minutes:02d} min"
-    return f"{minutes} min {seconds:02.0f} s" if minutes else f"{seconds:.1f} s"
+    return describe_seconds(value) if value >= 60 else f"{value:.1f} s"
 
 
 def _unit(words: str) -> Callable[[Any], str]:

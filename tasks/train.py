@@ -92,4 +92,9 @@ def align(
 
 
 def _workplace(services: Services, station: Station) -> Workplace:
-    return Workplace(services.home / "checkpoints", tracker=station.tracker, progress=station.progress)
+    return Workplace(
+        services.home / "checkpoints",
+        tracker=station.tracker,
+        progress=station.progress,
+        describe=station.progress.describe,
+    )

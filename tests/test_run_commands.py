@@ -290,3 +290,22 @@ def test_offline_runs_are_read_where_the_database_is_away(call: Call, tracked: P
 
 def test_a_folder_without_runs_is_one_line(call: Call, tmp_path: Path) -> None:
     assert "found no run-*.wandb under it" in one_line(call("compare", "--wandb", tmp_path))
+
+
+def test_runs_are_listed_from_the_database_alone(call: Call, weeks: list[str]) -> None:
+    """There is no object store and no router here: asking for either would start a stack."""
+    lines = call("list", "--limit", "2").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["run", weeks[2], weeks[1]]
+    assert [run["run_id"] for run in json.loads(call("list", "--json").stdout)] == weeks[::-1]
+
+
+def test_offline_runs_are_listed_where_asked_for_or_all_there_is(call: Call, tracked: Path) -> None:
+    for result in (call("list", "--wandb", tracked), call("list", url=AWAY)):
+        assert result.exit_code == 0, result.output
+        assert [line.split()[:3] for line in result.stdout.splitlines()[1:]] == [
+            ["w3", "failed", "curate"], ["w2", "succeeded", "train_sft"], ["w1", "succeeded", "gate"],
+        ]  # fmt: skip
+    assert "wandb runs read 7/7" in result.stderr
+    found = json.loads(call("list", "--wandb", tracked, "--limit", "1", "--json").stdout)
+    assert [(run["run_id"], run["name"], run["reports"]) for run in found] == [("w3", "oncall", {})]
+    assert "found no run-*.wandb under it" in one_line(call("list", "--wandb", tracked / "w9"))
