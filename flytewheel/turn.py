@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ from flytewheel.feedback.window import (
 )
 from flytewheel.local.pyflyte import FAILED
 from flytewheel.local.services import Services
+from flytewheel.progress import Progress
 from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message
 from flytewheel.training.align import check_method
@@ -88,9 +90,10 @@ def open_turn(services: Services, recipe: Recipe, folder: Path, *, now: datetime
     store = open_store(services)
     _find_named_window(services.database_url, recipe)
     if logs is not None:
-        report = FeedbackStore(services.database_url).import_files(
-            *logs, source=recipe.sources[0], quarantine_dir=services.home / "quarantine"
-        )
+        with Progress(stream=sys.stdout) as progress:
+            report = FeedbackStore(services.database_url).import_files(
+                *logs, source=recipe.sources[0], quarantine_dir=services.home / "quarantine", progress=progress
+            )
         print(report.describe(), flush=True)
     champion = Registry(store).get_alias(recipe.name, "champion") or ""
     looked_at = describe_sources(count_sources(services.database_url), recipe.sources)
