@@ -188,7 +188,11 @@ def models_show(name: str, version: str) -> None:
 @click.option("--only", multiple=True, help="Only this file; may be given more than once.")
 def models_download(name: str, version: str, folder: Path, only: tuple[str, ...]) -> None:
     """Download a version (or alias) into FOLDER; every file is hashed again."""
-    for path in _registry().download(name, version, folder, only=list(only) or None):
+    from flytewheel.progress import Progress
+
+    with Progress() as progress:
+        brought = _registry().download(name, version, folder, only=list(only) or None, progress=progress)
+    for path in brought:
         click.echo(path)
 
 

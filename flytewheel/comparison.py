@@ -11,21 +11,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Any, TypeGuard
+from typing import Any
 
 from flytewheel.errors import ComparisonError
 from flytewheel.figures import describe_interval
+from flytewheel.gauges import COMPARED, is_number, read_curve
 from flytewheel.records import Interval, to_jsonable
 from flytewheel.runs import RunRecord
 from flytewheel.summary import METRICS
 
 ABSENT = "–"
-CURVES = {  # a point's key to what people call it
-    "loss": "training loss",
-    "eval_loss": "validation loss",
-    "learning_rate": "learning rate",
-    "grad_norm": "gradient norm",
-}
 _TRAINING = ("train_sft", "align")  # shown in this order, then any other station that left a curve
 _FIGURES = {
     "rows": "rows",
@@ -34,6 +29,9 @@ _FIGURES = {
     "last_loss": "last loss",
     "eval_loss": "validation loss",
     "tokens": "tokens",
+    "mean_useful_share": "useful share",
+    "mean_useful_tokens_per_s": "useful tokens/s",
+    "peak_memory_gib": "peak memory, GiB",
     "seconds": "seconds",
     "device": "device",
 }
@@ -141,7 +139,7 @@ def compare(runs: Sequence[RunRecord]) -> Comparison:
     panels = [
         Panel(station, metric, lines)
         for station in _list_stations(runs)
-        for metric in CURVES
+        for metric in COMPARED
         if any(lines := tuple(read_curve(run.reports.get(station, {}), metric) for run in runs))
     ]
     notes = []
@@ -153,16 +151,6 @@ def compare(runs: Sequence[RunRecord]) -> Comparison:
     return Comparison(tuple(runs), tuple(rows), tuple(panels), tuple(notes))
 
 
-def read_curve(report: Mapping[str, Any], metric: str) -> tuple[tuple[float, float], ...]:
-    """The points `(step, value)` of a training report's curve, by rising step; of two at one step the later counts."""
-    points = {
-        float(point["step"]): float(point[metric])
-        for point in report.get("curve") or ()
-        if _is_number(point.get("step")) and math.isfinite(point["step"]) and _is_number(point.get(metric))
-    }
-    return tuple(sorted(points.items()))
-
-
 def describe_stations(run: RunRecord) -> str:
     """What a run trained, for a legend: `train_sft (sft, 120 steps), align (dpo, 25 steps)`."""
     told = []
@@ -172,7 +160,7 @@ def describe_stations(run: RunRecord) -> str:
             steps = report.get("steps")
             ended = (
                 f", {steps:,} step{'' if steps == 1 else 's'}"
-                if _is_number(steps) and report.get("method") != "skipped"
+                if is_number(steps) and report.get("method") != "skipped"
                 else ""
             )
             told.append(f"{station} ({report.get('method') or report['status']}{ended})")
@@ -242,11 +230,11 @@ def _method(report: Mapping[str, Any]) -> str | None:
 def _figure(report: Mapping[str, Any], key: str) -> Any:
     if report.get("method") == "skipped":
         return None
-    if key == "tokens" and report.get(key) is None:  # TRL counts them along the curve
+    if key == "tokens" and report.get(key) is None:  # an earlier version's: TRL counts them along the curve
         curve = read_curve(report, "num_tokens")
         return int(curve[-1][1]) if curve and math.isfinite(curve[-1][1]) else None
     value = report.get(key)
-    return round(value, 1) if key == "seconds" and _is_number(value) else value
+    return round(value, 1) if key == "seconds" and is_number(value) else value
 
 
 def _part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -261,7 +249,7 @@ def _interval(value: Mapping[str, Any]) -> Interval | None:
 
 def _sum_seconds(run: RunRecord) -> float | None:
     spent = [report.get("seconds") for report in run.reports.values()]
-    known = [seconds for seconds in spent if _is_number(seconds)]
+    known = [seconds for seconds in spent if is_number(seconds)]
     return round(sum(known), 1) if known else None
 
 
@@ -275,7 +263,7 @@ def _flatten(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
 
 def _shown(value: Any) -> Any:
     """A recipe's value: numbers and texts as they are, the rest (lists, yes and no, nothing) as JSON."""
-    return value if _is_number(value) or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if is_number(value) or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _describe(value: Any) -> str:
@@ -283,7 +271,7 @@ def _describe(value: Any) -> str:
         return ABSENT
     if isinstance(value, Interval):
         return describe_interval(value)
-    if not _is_number(value):
+    if not is_number(value):
         return str(value)
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else f"{value:+}"
@@ -300,17 +288,13 @@ def _change(first: Any, value: Any) -> str:
         return ""
     if isinstance(first, Interval) and isinstance(value, Interval):
         return _change(first.estimate, value.estimate)
-    if not (_is_number(first) and _is_number(value)):
+    if not (is_number(first) and is_number(value)):
         return "≠" if first != value else ""
     if first == value or (math.isnan(first) and math.isnan(value)):
         return ""
     if not math.isfinite(value - first):
         return "≠"
     return f"{value - first:+,}" if isinstance(first, int) and isinstance(value, int) else _short(value - first, "+")
-
-
-def _is_number(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _finite(value: Any) -> Any:

@@ -1,5 +1,5 @@
-"""A comparison for people: the table in the terminal, and `compare.html` with its curves, which also lie as
-`compare.svg` beside it.
+"""A comparison for people: the table in the terminal, and `compare.html` with its curves, which also lie beside it as
+`compare.svg` and `compare.png`.
 
 The page is one file without script that loads nothing, as its content policy says to the browser; it is read in light
 and in dark, and printed in light.
@@ -14,12 +14,14 @@ from itertools import groupby
 from pathlib import Path
 
 from flytewheel import figures
-from flytewheel.comparison import CURVES, Comparison, Row, describe_stations
+from flytewheel.comparison import Comparison, Row, describe_stations
 from flytewheel.curves import Chart, draw_chart, draw_sheet, draw_swatch
+from flytewheel.curves_png import draw_png
 from flytewheel.figures import clean
+from flytewheel.gauges import CURVES
 
 TITLE = "Runs side by side"
-PAGE, PICTURE = "compare.html", "compare.svg"
+PAGE, PICTURE, PIXELS = "compare.html", "compare.svg", "compare.png"
 _LONG = 60  # characters of a value in the terminal
 _DIGEST = 12  # of a digest there, as `flytewheel datasets` shows it
 _LONG_ON_PAGE = 600
@@ -43,16 +45,18 @@ _STYLE = (
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
-    """Writes the page and the picture into `folder`, made if missing; each appears whole or not at all.
+    """Writes the page and the pictures into `folder`, made if missing; each appears whole or not at all.
 
     Returns:
         Where they lie.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for name, text in ((PAGE, draw_page(comparison)), (PICTURE, draw_picture(comparison))):
+    picture = draw_picture(comparison)
+    written = ((PAGE, draw_page(comparison).encode()), (PICTURE, picture.encode()), (PIXELS, draw_png(picture)))
+    for name, content in written:
         draft = folder / f".{name}.part"
-        draft.write_text(text, encoding="utf-8")
+        draft.write_bytes(content)
         os.replace(draft, folder / name)
         files.append(folder / name)
     return files

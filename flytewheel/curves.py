@@ -25,15 +25,15 @@ _FEW = 12  # points that are drawn one by one as well
 _CHARACTER = 6.4  # pixels, about
 _LARGEST, _SMALLEST = 1e300, 1e-300  # beyond it a span would overflow: drawn as not finite; below it, it is none
 # After Okabe and Ito (2008), told apart by the colour-blind: darkened for white paper, lightened for a dark page.
-_LIGHT = ("#0072b2", "#d55e00", "#00805c", "#a8418c", "#a67300", "#555555")
+LIGHT = ("#0072b2", "#d55e00", "#00805c", "#a8418c", "#a67300", "#555555")
 _DARK = ("#56b4e9", "#ff9152", "#2ec9a0", "#e48fc9", "#e6b84a", "#bbbbbb")
-_DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 2 1 2")
+DASHES = ("", "7 3", "2 3", "9 3 2 3", "12 4", "4 2 1 2")
 _STYLE = (
     "<style>.fw-t{fill:#222;font:12px system-ui,sans-serif}.fw-h{font-weight:600}.fw-n{text-anchor:end}"
     ".fw-m{text-anchor:middle}.fw-g{stroke:#e2e2e2}.fw-x{stroke:#888}.fw-p{fill:#fff}"
     ".fw-l{fill:none;stroke-width:1.8;stroke-linejoin:round}"
-    + "".join(f".fw-l{n}{{stroke:{c}}}.fw-d{n}{{fill:{c}}}" for n, c in enumerate(_LIGHT))
-    + "".join(f".fw-l{n}{{stroke-dasharray:{dash}}}" for n, dash in enumerate(_DASHES) if dash)
+    + "".join(f".fw-l{n}{{stroke:{c}}}.fw-d{n}{{fill:{c}}}" for n, c in enumerate(LIGHT))
+    + "".join(f".fw-l{n}{{stroke-dasharray:{dash}}}" for n, dash in enumerate(DASHES) if dash)
     + "@media screen and (prefers-color-scheme:dark){.fw-t{fill:#ddd}.fw-g{stroke:#333}.fw-x{stroke:#999}"
     ".fw-p{fill:#181818}" + "".join(f".fw-l{n}{{stroke:{c}}}.fw-d{n}{{fill:{c}}}" for n, c in enumerate(_DARK)) + "}"
     "</style>"

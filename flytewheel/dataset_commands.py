@@ -101,9 +101,12 @@ def datasets_export(
 ) -> None:
     """Write the rows of a data set as JSON lines into the new folder FOLDER."""
     from flytewheel.dataset.forms import export_rows, refuse_existing
+    from flytewheel.progress import Progress
 
     refuse_existing(folder)  # before anything is fetched
-    written = export_rows(_open(name), folder, form=form, parts=parts, as_text=not conversational)
+    dataset = _open(name)
+    with Progress() as progress:
+        written = export_rows(dataset, folder, form=form, parts=parts, as_text=not conversational, progress=progress)
 
     def text() -> None:
         print_table(("file", "rows"), [(str(folder / file), f"{rows:,}") for file, rows in written.items()])

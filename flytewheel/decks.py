@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,22 +9,21 @@ from flytewheel import figures
 from flytewheel.dataset.readme import describe_length_bias, draw_figures, list_examples, order_counts
 from flytewheel.figures import describe_interval
 from flytewheel.records import HOLDOUT, PARTS, Interval
+from flytewheel.training_deck import describe_training, show
 
 
 def describe(station: str, report: Mapping[str, Any]) -> str:
     """Renders a station's report as HTML.
 
     Args:
-        station: name of the station; unknown ones are shown as a plain table.
+        station: name of the station. Of one that is not known the curves are shown, if it left any, and a plain table.
         report: JSON-like report, as `runs.read_reports` gives it.
     """
     parts = {
         "curate": _dataset,
-        "train_sft": _training,
-        "align": _training,
         "evaluate": _evaluation,
         "gate": _verdict,
-    }.get(station, _plain)(report)
+    }.get(station, describe_training if "curve" in report else _plain)(report)
     return figures.page(station, *parts)
 
 
@@ -61,14 +59,6 @@ def _dataset(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _training(report: Mapping[str, Any]) -> list[str]:
-    curve = [(point["step"], point["loss"]) for point in report["curve"] if "loss" in point]
-    facts = {key: value for key, value in report.items() if key != "curve"}
-    said = [report["stopped"]] if report.get("stopped") else []
-    notes = [figures.paragraph(line) for line in (*said, *(report.get("fitted") or ()))]
-    return [*notes, figures.line_chart(curve, x="step", y="loss"), *_plain(facts)]
-
-
 def _evaluation(report: Mapping[str, Any]) -> list[str]:
     rows = [
         (name, *(describe_interval(Interval(**metric[key])) for key in ("candidate", "champion", "difference")))
@@ -82,12 +72,4 @@ def _verdict(report: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(report: Mapping[str, Any]) -> list[str]:
-    return [figures.table(("fact", "value"), [(key, _shown(value)) for key, value in report.items()])]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return f"{value:,.4g}"
-    return f"{value:,}" if isinstance(value, int) else json.dumps(value, ensure_ascii=False)[:400]
+    return [figures.table(("fact", "value"), [(key, show(value)) for key, value in report.items()])]

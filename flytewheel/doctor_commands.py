@@ -24,11 +24,13 @@ def doctor(path: Path | None, json_: bool) -> None:
     Looks only: nothing is started, downloaded or written.
     """
     from flytewheel.doctor import examine
+    from flytewheel.progress import Progress
     from flytewheel.recipe import load_recipe
     from flytewheel.settings import read_settings
 
     recipe = load_recipe(path) if path is not None else None
-    found = examine(read_settings(), recipe)
+    with Progress() as progress:
+        found = examine(read_settings(), recipe, progress=progress)
     say(_jsonable(found), json_, lambda: _print(found))
     sys.exit(0 if found.ready else 1)
 

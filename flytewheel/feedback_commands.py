@@ -68,6 +68,7 @@ def feedback_import(
 def _import_logs(files: tuple[Path, ...], source: str, json_: bool, *, foreign: bool) -> None:
     from flytewheel.feedback.logs import check_log
     from flytewheel.feedback.store import FeedbackStore
+    from flytewheel.progress import Progress
 
     if len(files) != 2:
         raise click.UsageError(
@@ -80,9 +81,10 @@ def _import_logs(files: tuple[Path, ...], source: str, json_: bool, *, foreign: 
     for log in files:
         check_log(log)  # before any service is started
     services = open_services()
-    report = FeedbackStore(services.database_url).import_files(
-        files[0], files[1], source=source, quarantine_dir=services.home / "quarantine"
-    )
+    with Progress() as progress:
+        report = FeedbackStore(services.database_url).import_files(
+            files[0], files[1], source=source, quarantine_dir=services.home / "quarantine", progress=progress
+        )
     say(report, json_, lambda: _say_import(report.describe(), source))
 
 
@@ -92,21 +94,24 @@ def _import_foreign(
     from flytewheel.feedback.formats import FORMATS, import_foreign, parse_epoch
     from flytewheel.feedback.formats.rows import list_files
     from flytewheel.feedback.store import FeedbackStore
+    from flytewheel.progress import Progress
     from flytewheel.records import to_jsonable
 
     epoch = parse_epoch(time)
     for file in files:
         list_files(file)  # before any service is started
     services = open_services()
-    report = import_foreign(
-        FeedbackStore(services.database_url),
-        next(known for known in FORMATS if known == format_),
-        files,
-        source=source,
-        quarantine_dir=services.home / "quarantine",
-        user_field=user_field,
-        epoch=epoch,
-    )
+    with Progress() as progress:
+        report = import_foreign(
+            FeedbackStore(services.database_url),
+            next(known for known in FORMATS if known == format_),
+            files,
+            source=source,
+            quarantine_dir=services.home / "quarantine",
+            user_field=user_field,
+            epoch=epoch,
+            progress=progress,
+        )
     value = {**to_jsonable(report.imported), "recognised": to_jsonable(report.recognised)}
     say(value, json_, lambda: _say_import(report.describe(), source))
 

@@ -1,4 +1,4 @@
-"""Small pictures for decks, pages and data set cards: tables, lines, bars and columns as plain HTML and SVG.
+"""Small pictures for decks, pages and data set cards: tables, bars and columns as plain HTML and SVG.
 
 They need no script, can be read in light and in dark, and say in words what they show.
 
@@ -66,29 +66,6 @@ def counts(values: Mapping[str, int], name: str = "reason") -> str:
     """Counts, largest first."""
     largest_first = sorted(values, key=lambda key: -values[key])
     return table((name, "rows"), [(key, values[key]) for key in largest_first])
-
-
-def line_chart(points: Sequence[tuple[float, float]], *, x: str, y: str) -> str:
-    """One curve with its first and last value written out; an empty text without points."""
-    if not points:
-        return ""
-    xs, ys = [point[0] for point in points], [point[1] for point in points]
-    span_x, span_y = (max(xs) - min(xs)) or 1.0, (max(ys) - min(ys)) or 1.0
-
-    def place(point: tuple[float, float]) -> str:
-        left = PAD + (point[0] - min(xs)) / span_x * (WIDTH - 2 * PAD)
-        top = HEIGHT - PAD - (point[1] - min(ys)) / span_y * (HEIGHT - 2 * PAD)
-        return f"{left:.1f},{top:.1f}"
-
-    path = " ".join(place(point) for point in points)
-    label = f"{y} over {x}: {ys[0]:.4g} to {ys[-1]:.4g}"
-    return (
-        f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}">'
-        f'<polyline fill="none" stroke="#2a6fdb" stroke-width="2" points="{path}"/>'
-        f'<text x="{PAD}" y="16" font-size="12" fill="currentColor">{escape(label)}</text>'
-        f'<text x="{PAD}" y="{HEIGHT - 8}" font-size="11" fill="currentColor">'
-        f"{escape(x)} {min(xs):g} – {max(xs):g}</text></svg>"
-    )
 
 
 def bar_chart(title: str, bars: Sequence[tuple[str, int]]) -> str:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.errors import ComparisonError
+from flytewheel.progress import ProgressCallback
 from flytewheel.runs import RunRecord
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}  # as wandb writes them
@@ -29,7 +30,9 @@ _READERS = 4
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """One wandb run. `exit_code` is `None` where it was never closed; `said` is what its reader complained of."""
+    """One wandb run. `artifacts` holds the facts of each by its type. `exit_code` is `None` where it was never closed;
+    `said` is what its reader complained of.
+    """
 
     group: str
     station: str
@@ -38,17 +41,21 @@ class _Try:
     config: Mapping[str, Any]
     summary: Mapping[str, Any]
     curve: tuple[dict[str, float], ...]
+    artifacts: Mapping[str, Any]
     exit_code: int | None
     said: str
 
 
-def read_offline_runs(folder: Path, *, announce: Callable[[str], None] = print) -> list[RunRecord]:
+def read_offline_runs(
+    folder: Path, *, announce: Callable[[str], None] = print, progress: ProgressCallback | None = None
+) -> list[RunRecord]:
     """Reads the turns whose wandb runs lie under `folder`, at any depth.
 
     Args:
         folder: as `<home>/runs`, `<home>/runs/<run>` or a `wandb` folder.
         announce: is told of files that cannot be read or belong to no group, which are left out, and of what wandb's
             reader complains of, as a damaged record that it skipped.
+        progress: is told the files read.
 
     Returns:
         The newest first. A turn has failed where a station's last try did, and is running where one was never closed.
@@ -64,7 +71,11 @@ def read_offline_runs(folder: Path, *, announce: Callable[[str], None] = print) 
         )
     core = _find_reader()
     with ThreadPoolExecutor(_READERS) as pool:
-        tried = list(pool.map(lambda file: _read_try(core, file), files))
+        tried = []
+        for one in pool.map(lambda file: _read_try(core, file), files):
+            tried.append(one)
+            if progress is not None:
+                progress("wandb runs read", len(tried), len(files))
     groups: dict[str, list[_Try]] = {}
     for file, found in zip(files, tried, strict=True):
         if isinstance(found, str):
@@ -112,6 +123,7 @@ def _read_try(core: str, file: Path) -> _Try | str:
     config: dict[str, Any] = {}
     summary: dict[str, Any] = {}
     curve: list[dict[str, float]] = []
+    artifacts: dict[str, Any] = {}
     exit_code: int | None = None
     for record in records:
         kind = record.get("type", "")
@@ -127,6 +139,8 @@ def _read_try(core: str, file: Path) -> _Try | str:
             point = _point(body.get("item") or {})
             if point:
                 curve.append(point)
+        elif kind == "artifact":
+            artifacts[str(body.get("type"))] = json.loads(body.get("metadata") or "{}")
         elif kind == "exit":
             exit_code = int(body.get("exit_code") or 0)
     said = " ".join(done.stderr.decode("utf-8", errors="replace").split())[:200]
@@ -142,6 +156,7 @@ def _read_try(core: str, file: Path) -> _Try | str:
         config={key: value for key, value in config.items() if key != "_wandb"},
         summary=summary,
         curve=tuple(curve),
+        artifacts=artifacts,
         exit_code=exit_code,
         said=said,
     )
@@ -204,7 +219,7 @@ def _join(group: str, tries: list[_Try]) -> RunRecord:
 
 
 def _report(tries: list[_Try]) -> dict[str, Any]:
-    """The report that the station's tracker was given, nested again, with the curve of all tries."""
+    """The report that the station's tracker was given, nested again, with the curve and the artifacts of all tries."""
     curve: list[dict[str, float]] = []
     flat: dict[str, Any] = {}
     for one in tries:
@@ -218,7 +233,8 @@ def _report(tries: list[_Try]) -> dict[str, Any]:
     code = tries[-1].exit_code
     skipped = isinstance(report.get("skipped"), str) or report.get("method") == "skipped"
     status = "running" if code is None else "failed" if code else "skipped" if skipped else "succeeded"
-    return {**report, "status": status, "curve": curve}
+    artifacts = {kind: facts for one in tries for kind, facts in one.artifacts.items()}
+    return {**report, "status": status, "curve": curve, "artifacts": artifacts}
 
 
 def _put(report: dict[str, Any], key: str, value: Any) -> None:

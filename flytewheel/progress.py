@@ -34,7 +34,9 @@ class Progress:
         self._stream = stream or sys.stderr
         self._every_s = every_s
         self._clock = clock
+        self._first: dict[str, tuple[float, int]] = {}
         self._last: dict[str, tuple[float, int, int | None]] = {}
+        self._words: dict[str, str] = {}
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
 
@@ -50,6 +52,7 @@ class Progress:
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[words]}"),
                 console=Console(file=self._stream),
             )
             self._bar.start()
@@ -66,7 +69,7 @@ class Progress:
         """Says that `done` of `total` (None: unknown) of `what` are done."""
         if self._bar is not None:
             if what not in self._tasks:
-                self._tasks[what] = self._bar.add_task(what, total=total)
+                self._tasks[what] = self._bar.add_task(what, total=total, words=self._words.get(what, ""))
             self._bar.update(self._tasks[what], completed=done, total=total)
             return
         now = self._clock()
@@ -75,7 +78,26 @@ class Progress:
         if known is not None and (known[1:] == (done, total) or (now - known[0] < self._every_s and not finished)):
             return
         self._last[what] = (now, done, total)
-        print(f"{what} {done}/{total}" if total is not None else f"{what} {done}", file=self._stream, flush=True)
+        begun, from_ = self._first.setdefault(what, (now, done))
+        parts = [f"{what} {done}/{total}" if total is not None else f"{what} {done}", self._words.get(what, "")]
+        if total is not None and from_ < done < total and now > begun:
+            parts.append(f"{describe_seconds((now - begun) / (done - from_) * (total - done))} left")
+        print(", ".join(filter(None, parts)), file=self._stream, flush=True)
+
+    def describe(self, what: str, words: str) -> None:
+        """Says `words` about `what` beside how far it is, from now on: a training's loss and speed, say."""
+        self._words[what] = words
+        if self._bar is not None and what in self._tasks:
+            self._bar.update(self._tasks[what], words=words)
+
+
+def describe_seconds(seconds: float) -> str:
+    """A time in words that can be read at a glance: `42 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
 @contextmanager

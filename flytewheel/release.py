@@ -80,7 +80,13 @@ def export_versions(
 
 
 def register_versions(
-    services: Services, run: runs.Run, exported: Path, *, champion: str, now: datetime
+    services: Services,
+    run: runs.Run,
+    exported: Path,
+    *,
+    champion: str,
+    now: datetime,
+    progress: Callable[[str, int, int | None], None] | None = None,
 ) -> tuple[str, str]:
     """Registers the candidate, and the bare base as iteration 0 and champion where there is none yet.
 
@@ -102,6 +108,7 @@ def register_versions(
             key=f"base:{run.recipe.base.model}:{base_digest}",
             now=now,
             base_version=True,
+            progress=progress,
         )
         control = base.version
         if registry.get_alias(run.name, "champion") is None:
@@ -109,7 +116,8 @@ def register_versions(
     facts = lineage.describe_candidate(
         run.recipe, reports, run_id=run.run_id, code=CODE, champion=champion, base_digest=base_digest
     )
-    manifest = registry.register(run.name, list_files(exported / "candidate"), facts=facts, key=run.run_id, now=now)
+    files = list_files(exported / "candidate")
+    manifest = registry.register(run.name, files, facts=facts, key=run.run_id, now=now, progress=progress)
     registry.set_alias(run.name, "challenger", manifest.version)
     return manifest.version, control
 

@@ -270,6 +270,7 @@ def run_station(database_url: str, home: Path, run_id: str, name: str) -> Iterat
                 project=tracking.wandb_project,
                 entity=tracking.wandb_entity,
                 directory=folder,
+                model=run.name,
             ) as tracker,
             Progress(stream=sys.stdout) as progress,
         ):

@@ -40,8 +40,9 @@ def choose_mode(environ: Mapping[str, str] | None = None) -> str:
 class Tracker:
     """The open wandb run of one station. Open it with `Tracker.open`."""
 
-    def __init__(self, run: Any) -> None:
+    def __init__(self, run: Any, prefix: str = "") -> None:
         self._run = run
+        self._prefix = prefix
 
     @classmethod
     @contextmanager
@@ -54,6 +55,7 @@ class Tracker:
         project: str,
         entity: str | None,
         directory: Path,
+        model: str = "",
         mode: str | None = None,
     ) -> Iterator[Tracker]:
         """Opens the run of `station` and closes it, whatever happens inside.
@@ -65,6 +67,7 @@ class Tracker:
             project: wandb project.
             entity: wandb entity (None: the account's default).
             directory: Run files go to `directory`/wandb.
+            model: Name of the model that the loop trains; artifacts are named after it and the station.
             mode: `online`, `offline` or `disabled`; None: see `choose_mode`.
         """
         mode = mode or choose_mode()
@@ -74,7 +77,7 @@ class Tracker:
         run = _init(station, group, config, project, entity, directory, mode)
         failed = True
         try:
-            yield cls(run)
+            yield cls(run, f"{model}-{station}" if model else station)
             failed = False
         finally:
             run.finish(exit_code=int(failed))
@@ -88,6 +91,30 @@ class Tracker:
         """Sets the run's final figures."""
         if self._run is not None:
             self._run.summary.update(to_jsonable(figures))
+
+    def artifact(self, kind: str, files: Mapping[str, str], facts: Mapping[str, Any]) -> None:
+        """Keeps what the station made, as an artifact of the run: cards, digests and figures, not rows and not weights.
+
+        The files lie in the run's own folder, not in the user's cache, so that an offline run is whole when it is
+        copied or deleted; who uploads it later does so from where it was made (wandb notes their paths).
+
+        Args:
+            kind: Type of the artifact, and the end of its name.
+            files: Texts by file name. Nothing of people may be in them that is not redacted.
+            facts: What is shown beside it.
+        """
+        if self._run is None:
+            return
+        import wandb
+
+        made = wandb.Artifact(f"{self._prefix}-{kind}", type=kind, metadata=to_jsonable(facts))
+        folder = Path(self._run.dir).parent / "artifacts" / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            path = folder / name
+            path.write_text(text, encoding="utf-8")
+            made.add_file(str(path), name=name, policy="immutable", skip_cache=True)
+        self._run.log_artifact(made)
 
 
 def _init(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ from flytewheel.feedback.window import (
 )
 from flytewheel.local.pyflyte import FAILED
 from flytewheel.local.services import Services
+from flytewheel.progress import Progress
 from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message
 from flytewheel.runs import Station
@@ -98,9 +100,10 @@ def open_turn(
     store = open_store(services)
     _find_named_window(services.database_url, recipe)
     if logs is not None:
-        report = FeedbackStore(services.database_url).import_files(
-            *logs, source=recipe.sources[0], quarantine_dir=services.home / "quarantine"
-        )
+        with Progress(stream=sys.stdout) as progress:
+            report = FeedbackStore(services.database_url).import_files(
+                *logs, source=recipe.sources[0], quarantine_dir=services.home / "quarantine", progress=progress
+            )
         print(report.describe(), flush=True)
     champion = Registry(store).get_alias(recipe.name, "champion") or ""
     looked_at = describe_sources(count_sources(services.database_url), recipe.sources)
@@ -150,6 +153,7 @@ def open_workplace(services: Services, station: Station, *, fresh: str | None = 
         services.home / CHECKPOINTS,
         tracker=station.tracker,
         progress=station.progress,
+        describe=station.progress.describe,
         reference=services.home / "cache" / "reference",
         store=open_store(services),
         name=station.run.name,

@@ -43,6 +43,7 @@ from registry.manifest import (
     plain_facts,
 )
 from registry.store import ObjectStore, StoredObject
+from registry.told import Progress, tell
 
 _TRIES = 100  # each lost race means that another writer finished; so many in a row mean that something is wrong
 
@@ -74,6 +75,7 @@ class Registry:
         key: str,
         now: datetime,
         base_version: bool = False,
+        progress: Progress | None = None,
     ) -> Manifest:
         """Registers `files` as the next version of `name`, or returns the version that `key` already has.
 
@@ -84,6 +86,7 @@ class Registry:
             key: Names this registration; a second call with it changes nothing, whatever its files.
             now: Decides year and week; a repeated registration keeps those of its first try.
             base_version: Takes iteration 0 if it is free: the model that nothing was trained into yet.
+            progress: Told the MiB that are kept, after each file.
 
         Raises:
             RegistryError: a file is missing or changed while it was read, or a name is not allowed.
@@ -106,7 +109,10 @@ class Registry:
         for _ in range(_TRIES):
             owner = self._pointer(name, str(version))
             if owner is None:
-                stored = stored or {path: keep_file(self._store, file) for path, file in sorted(files.items())}
+                if stored is None:
+                    sizes = {path: file.stat().st_size for path, file in sorted(files.items())}
+                    sent = tell(f"register {name}, MiB", sizes, progress)
+                    stored = {path: keep_file(self._store, files[path]) for path in sent}
                 manifest = Manifest(
                     name=name, version=str(version), created_at=started, key=key, files=stored, facts=plain
                 )
@@ -151,7 +157,12 @@ class Registry:
         return self._manifest(pointer["manifest"])
 
     def download(
-        self, name: str, version_or_alias: str, to: Path, only: Collection[str] | None = None
+        self,
+        name: str,
+        version_or_alias: str,
+        to: Path,
+        only: Collection[str] | None = None,
+        progress: Progress | None = None,
     ) -> builtins.list[Path]:
         """Brings a version's files into folder `to`, each hashed before it gets its name; right ones are kept.
 
@@ -160,6 +171,7 @@ class Registry:
             version_or_alias: Which version.
             to: Folder, made if missing.
             only: Paths inside the version; None: all of them.
+            progress: Told the MiB that are there, after each file.
 
         Raises:
             RegistryError: a path is not in the version, or a file is missing from the store or corrupt in it.
@@ -173,9 +185,10 @@ class Registry:
             )
         for path in wanted:
             check_path(path)
+        sizes = {path: manifest.files[path].size for path in wanted}
         return [
             bring_file(self._store, f"{name} {manifest.version}: {path}", manifest.files[path], to / path)
-            for path in wanted
+            for path in tell(f"download {name}, MiB", sizes, progress)
         ]
 
     def verify(self, name: str, version_or_alias: str) -> builtins.list[FileCheck]:

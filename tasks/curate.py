@@ -9,6 +9,7 @@ from flytekit.types.directory import FlyteDirectory
 
 from flytewheel import decks, turn
 from flytewheel.curation import build, deal, prepare
+from flytewheel.dataset.layout import CARD, README
 from flytewheel.feedback import rewards
 from flytewheel.progress import Progress
 from flytewheel.recipe import BaseModelSpec, CurationSpec, FeedbackSpec, RlhfSpec
@@ -84,6 +85,8 @@ def curate(
         )
         turn.publish_dataset(services, out, card)
         turn.hold_votes(services, out, card)
+        cards = {name: (out / name).read_text("utf-8") for name in (CARD, README)}
+        station.tracker.artifact("dataset-card", cards, {"digest": card.digest, "counts": card.counts})
         station.report = turn.describe_card(card, replay=replay)
         Deck("data set", station.show(decks.describe("curate", station.report)))
         return FlyteDirectory(str(out))

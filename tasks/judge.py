@@ -11,6 +11,7 @@ from flytekit.types.directory import FlyteDirectory
 from flytewheel import decks, release
 from flytewheel.evaluation import evaluate as evaluation
 from flytewheel.evaluation import gate as gating
+from flytewheel.evaluation.report import RESULT
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec, GateSpec
 from flytewheel.records import to_jsonable
 from flytewheel.runs import run_station
@@ -63,6 +64,8 @@ def evaluate(
             progress=station.progress,
         )
         station.report = to_jsonable(result)
+        figures = {name: metric["candidate"]["estimate"] for name, metric in station.report["metrics"].items()}
+        station.tracker.artifact("evaluation", {RESULT: (out / RESULT).read_text("utf-8")}, figures)
         Deck("evaluation", station.show(decks.describe("evaluate", station.report)))
         return FlyteDirectory(str(out))
 

@@ -30,7 +30,12 @@ def register(run_id: str, champion: str, exported: FlyteDirectory) -> Registered
     services = connect()
     with run_station(services.database_url, services.home, run_id, "register") as station:
         version, control = release.register_versions(
-            services, station.run, Path(exported.download()), champion=champion, now=datetime.now(UTC)
+            services,
+            station.run,
+            Path(exported.download()),
+            champion=champion,
+            now=datetime.now(UTC),
+            progress=station.progress,
         )
         station.report = {"version": version, "control": control}
         Deck("version", station.show(decks.describe("register", station.report)))

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from flytewheel.comparison import Comparison, choose, compare, describe_stations, read_curve
+from flytewheel.comparison import Comparison, choose, compare, describe_stations
 from flytewheel.comparison_page import draw_page, draw_picture, print_comparison
 from flytewheel.errors import ComparisonError
+from flytewheel.gauges import read_curve
 from flytewheel.runs import RunRecord
 from tests.run_reports import curated, evaluated, trained
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from xml.etree import ElementTree
 
 from flytewheel import decks
 from flytewheel.records import Interval, to_jsonable
 from flytewheel.turn import describe_card
 from tests.dataset.made import CARD
+from tests.run_reports import trained
 
 INTERVAL = to_jsonable(Interval(0.5, 0.4, 0.6))
 
@@ -50,14 +53,55 @@ def test_a_data_sets_deck_shows_what_a_card_shows() -> None:
     assert "src=" not in deck
 
 
-def test_a_trainings_deck_draws_the_loss() -> None:
+def test_a_trainings_deck_tells_facts_in_units_and_draws_its_curves() -> None:
     report = {
-        "method": "sft",
-        "curve": [{"step": 1, "loss": 2.0}, {"step": 2, "eval_loss": 1.5}, {"step": 3, "loss": 1.0}],
-    }
-    deck = decks.describe("train_sft", report)
-    assert "loss over step: 2 to 1" in deck
-    assert "<svg" not in decks.describe("align", {"method": "skipped", "curve": []})
+        **trained([(step, 2 / step) for step in range(1, 120)]),
+        "rows": 12000, "resumed_from_step": 60, "seconds": 3725.0, "truncated_rows": 4, "tokens": 1234567,
+        "mean_useful_share": 0.9712, "mean_useful_tokens_per_s": 23100.4, "peak_memory_gib": 1.25,
+        "adapter_digest": None, "budget_stop": {"hours": 2}, "lucky": True,
+    }  # fmt: skip
+    report["curve"] = [
+        {
+            **point, "tokens_per_s": 900.0, "useful_tokens_per_s": 800.0, "useful_share": 0.9, "memory_gib": 1.0,
+            "rewards/chosen": 0.5, "rewards/rejected": -0.5, "rewards/margins": 1.0, "logps/chosen": -3.0,
+        }
+        for point in report["curve"]
+    ]  # fmt: skip
+    deck = decks.describe("align", report)
+    ElementTree.fromstring(f"<div>{deck}</div>")
+    cells = dict(re.findall("<tr><td>([^<]*)</td><td>([^<]*)</td></tr>", deck))
+    assert cells["rows trained on"] == "12,000"
+    assert cells["resumed"] == "step 60"
+    assert cells["wall time of the last attempt"] == "1 h 02 min"
+    assert cells["rows longer than base.max_length"] == "4"
+    assert cells["tokens, without padding"] == "1,234,567"
+    assert cells["useful share of computed tokens"] == "97.1%"
+    assert cells["useful tokens"] == "23,100 a second"
+    assert cells["peak memory"] == "1.25 GiB"
+    assert cells["device"] == "cpu (1 thread, float32)"
+    assert cells["budget_stop"] == "{&quot;hours&quot;: 2}"  # not known to the deck, shown all the same
+    assert cells["lucky"] == "true"
+    assert "digest of the adapter" not in cells
+    assert "curve" not in cells
+    charts = re.findall('aria-label="([^"]*)" viewBox', deck)
+    assert charts == [
+        "loss", "learning rate", "gradient norm", "tokens a second", "share of computed tokens", "peak memory, GiB",
+        "rewards",
+    ]  # fmt: skip
+    assert "reward margin from 1 to 1 over step 1 to 119" in deck
+    captions = re.findall("<figcaption>(.*?)</figcaption>", deck)
+    assert [re.findall("</svg>([^<]+)</span>", caption) for caption in captions] == [
+        ["training loss", "validation loss"],
+        ["all tokens/s, padding included", "useful tokens/s"],
+        ["reward of liked answers", "reward of disliked answers", "reward margin"],
+    ]
+
+
+def test_a_station_that_is_not_known_shows_its_curves_and_a_skipped_one_none() -> None:
+    assert "<svg" in decks.describe("train_reward", trained([(1, 2.0), (2, 1.0)], method="reward"))
+    skipped = decks.describe("align", {"method": "skipped", "reason": "3 of 500 pairs", "curve": []})
+    assert "<svg" not in skipped
+    assert "3 of 500 pairs" in skipped
 
 
 def test_an_evaluations_deck_compares_and_a_verdicts_lists_reasons() -> None:

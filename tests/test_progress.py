@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from flytewheel.progress import Progress, quiet_libraries
+from flytewheel.progress import Progress, describe_seconds, quiet_libraries
 
 
 class Terminal(io.StringIO):
@@ -23,14 +23,36 @@ def test_a_log_gets_plain_lines_now_and_then() -> None:
             progress("sft", done, 40)
         progress("rows", 7, None)
     # One at the start, then whenever 10 s have passed (12, 24, 36), and the last.
-    assert stream.getvalue().splitlines() == ["sft 0/40", "sft 12/40", "sft 24/40", "sft 36/40", "sft 40/40", "rows 7"]
+    lines = ["sft 0/40", "sft 12/40, 28 s left", "sft 24/40, 16 s left", "sft 36/40, 4 s left", "sft 40/40", "rows 7"]
+    assert stream.getvalue().splitlines() == lines
+
+
+def test_a_line_tells_what_was_said_of_it_and_the_time_left_of_what_is_gone_on_with() -> None:
+    """Gone on with at 60 of 100; 10 steps in 20 s, so 30 more take 60 s."""
+    now = [0.0]
+    stream = io.StringIO()
+    with Progress(stream=stream, clock=lambda: now[0]) as progress:
+        progress.describe("sft", "loss 2.5, 900 tokens/s")
+        progress("sft", 60, 100)
+        progress.describe("sft", "loss 1.25, 1,100 tokens/s")
+        now[0] = 20.0
+        progress("sft", 70, 100)
+    assert stream.getvalue().splitlines() == [
+        "sft 60/100, loss 2.5, 900 tokens/s",
+        "sft 70/100, loss 1.25, 1,100 tokens/s, 1 min 00 s left",
+    ]
+    assert [describe_seconds(value) for value in (59.4, 59.6, 3599, 7260)] == [
+        "59 s", "1 min 00 s", "59 min 59 s", "2 h 01 min",
+    ]  # fmt: skip
 
 
 def test_a_terminal_gets_a_bar() -> None:
     stream = Terminal()
     with Progress(stream=stream) as progress:
         progress("sft", 1, 4)
+        progress.describe("sft", "loss 1.25")
         progress("sft", 4, 4)
+    assert "loss 1.25" in stream.getvalue()
     assert "sft" in stream.getvalue()
     assert "4/4" in stream.getvalue()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -23,6 +24,7 @@ from tests.run_reports import curated, evaluated, trained
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 AWAY = "postgresql://u:secret@127.0.0.1:9/d"  # the port of `discard`, where nobody listens
+FILES = ("compare.html", "compare.svg", "compare.png")
 Call = Callable[..., Result]
 
 
@@ -133,7 +135,7 @@ def test_weeks_stand_side_by_side_in_the_terminal_and_on_the_page(
 ) -> None:
     result = call("compare", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[-2:] == [str(tmp_path / "out" / name) for name in ("compare.html", "compare.svg")]
+    assert result.stdout.splitlines()[-3:] == [str(tmp_path / "out" / name) for name in FILES]
     assert not (home / "comparison").exists()
     assert "0.05085 (+0.034)" in result.stdout  # 3/59 against 2/119
     assert all(run_id in result.stdout for run_id in weeks)
@@ -158,12 +160,16 @@ def test_weeks_stand_side_by_side_in_the_terminal_and_on_the_page(
     assert words >= {*page.legend, "train_sft: training loss", "align: gradient norm", "train_sft: learning rate"}
     lines = picture.findall("{*}g")[0].findall("{*}polyline")
     assert [line.get("class") for line in lines] == ["fw-l fw-l0", "fw-l fw-l1", "fw-l fw-l2"]
+    png = (tmp_path / "out" / "compare.png").read_bytes()
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    size = [2 * int(float(picture.get(side) or 0)) for side in ("width", "height")]
+    assert list(struct.unpack(">II", png[16:24])) == size
 
 
 def test_runs_that_are_named_are_taken_in_that_order(call: Call, weeks: list[str], home: Path) -> None:
     found = json.loads(call("compare", weeks[2], weeks[0], weeks[2], "--json").stdout)
     assert found["runs"] == [weeks[2], weeks[0]]
-    assert found["files"] == [str(home / "comparison" / name) for name in ("compare.html", "compare.svg")]
+    assert found["files"] == [str(home / "comparison" / name) for name in FILES]
     rows = {(row["section"], row["name"]): row for row in found["rows"]}
     assert rows["train_sft", "steps"]["values"] == {weeks[2]: 900, weeks[0]: 119}
     assert rows["train_sft", "steps"]["changes"] == {weeks[0]: "-781"}
@@ -284,3 +290,22 @@ def test_offline_runs_are_read_where_the_database_is_away(call: Call, tracked: P
 
 def test_a_folder_without_runs_is_one_line(call: Call, tmp_path: Path) -> None:
     assert "found no run-*.wandb under it" in one_line(call("compare", "--wandb", tmp_path))
+
+
+def test_runs_are_listed_from_the_database_alone(call: Call, weeks: list[str]) -> None:
+    """There is no object store and no router here: asking for either would start a stack."""
+    lines = call("list", "--limit", "2").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["run", weeks[2], weeks[1]]
+    assert [run["run_id"] for run in json.loads(call("list", "--json").stdout)] == weeks[::-1]
+
+
+def test_offline_runs_are_listed_where_asked_for_or_all_there_is(call: Call, tracked: Path) -> None:
+    for result in (call("list", "--wandb", tracked), call("list", url=AWAY)):
+        assert result.exit_code == 0, result.output
+        assert [line.split()[:3] for line in result.stdout.splitlines()[1:]] == [
+            ["w3", "failed", "curate"], ["w2", "succeeded", "train_sft"], ["w1", "succeeded", "gate"],
+        ]  # fmt: skip
+    assert "wandb runs read 7/7" in result.stderr
+    found = json.loads(call("list", "--wandb", tracked, "--limit", "1", "--json").stdout)
+    assert [(run["run_id"], run["name"], run["reports"]) for run in found] == [("w3", "oncall", {})]
+    assert "found no run-*.wandb under it" in one_line(call("list", "--wandb", tracked / "w9"))

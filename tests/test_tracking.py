@@ -4,11 +4,15 @@ import json
 import logging
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flytewheel import runs
+from flytewheel.offline_runs import read_offline_runs
+from flytewheel.recipe import Recipe
 from flytewheel.tracking import Tracker, choose_mode
 
 
@@ -70,4 +74,58 @@ def test_disabled_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with Tracker.open("sft", group="g", config={}, project="p", entity=None, directory=tmp_path) as tracker:
         tracker.log({"loss": 1.0}, step=1)
         tracker.summary({"loss": 1.0})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_station_has_the_loops_group_and_the_same_configuration(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    recipe = Recipe.model_validate({"name": "oncall", "base": {"model": "pocket"}, "tracking": {"wandb_project": "p"}})
+    window = {"series": 1, "number": 4}
+    run = runs.open_run(database_url, recipe, window, now=datetime(2026, 11, 21, tzinfo=UTC), execution="e")
+    for name in runs.STATIONS:
+        with runs.run_station(database_url, tmp_path, run.run_id, name) as station:
+            station.report = {"figure": 1.5, "nested": {"part": 2}}
+            station.tracker.artifact("card", {"card.json": "{}"}, {"made_by": name})
+
+    opened = [_read_run(folder) for folder in tmp_path.glob("runs/*/wandb/offline-run-*")]
+    assert {described["job_type"] for _, described in opened} == set(runs.STATIONS)
+    assert len(opened) == len(runs.STATIONS)
+    assert {(described["run_group"], described["project"]) for _, described in opened} == {(run.run_id, "p")}
+    configs = [found["config"] for found, _ in opened]
+    assert all(config == configs[0] for config in configs)
+    assert set(configs[0]) == {"recipe", "run_id", "window"}
+    assert configs[0]["recipe"]["training"]["lora_rank"] == recipe.training.lora_rank
+    assert all(found["summary"]["figure"] == 1.5 for found, _ in opened)
+    (record,) = read_offline_runs(tmp_path)
+    assert {name: report["artifacts"] for name, report in record.reports.items()} == {
+        name: {"card": {"made_by": name}} for name in runs.STATIONS
+    }
+
+
+def test_an_artifact_is_small_files_in_the_runs_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    options: dict[str, Any] = {"group": "turn-1", "config": {}, "project": "p", "entity": None, "model": "oncall"}
+    with Tracker.open("curate", directory=tmp_path / "runs", mode="offline", **options) as tracker:
+        tracker.artifact("dataset-card", {"card.json": '{"a": 1}', "README.md": "# é"}, {"digest": "d1"})
+    (folder,) = tmp_path.glob("runs/wandb/offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    (made,) = [record["artifact"] for record in map(json.loads, lines) if record["type"] == "artifact"]
+    assert (made["name"], made["type"]) == ("oncall-curate-dataset-card", "dataset-card")
+    assert json.loads(made["metadata"]) == {"digest": "d1"}
+    held = {entry["path"]: Path(entry["local_path"]) for entry in made["manifest"]["contents"]}
+    assert {name: path.read_text("utf-8") for name, path in held.items()} == {
+        "card.json": '{"a": 1}', "README.md": "# é",
+    }  # fmt: skip
+    assert all(path.is_relative_to(folder) for path in held.values())
+    assert not list((tmp_path / "home").rglob("staging/*"))
+
+
+def test_a_disabled_tracker_keeps_no_artifact(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"group": "g", "config": {}, "project": "p", "entity": None, "directory": tmp_path}
+    with Tracker.open("curate", mode="disabled", **options) as tracker:
+        tracker.artifact("dataset-card", {"card.json": "{}"}, {})
     assert list(tmp_path.iterdir()) == []

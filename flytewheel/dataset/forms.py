@@ -15,22 +15,30 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from flytewheel.dataset import Dataset
 from flytewheel.dataset.layout import LAYOUT
 from flytewheel.errors import DatasetError
+from flytewheel.progress import ProgressCallback
 from flytewheel.records import HOLDOUT, Message, Preference, SftRow, Unpaired, write_jsonl
 
 KIND_OF = {"prompt-completion": "sft", "prompt-chosen-rejected": "preference", "prompt-completion-label": "unpaired"}
 FORMS = ("jsonl", *KIND_OF)
 _NAMES = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+_STEP = 1000  # rows between two words of progress
 
 
 def export_rows(
-    dataset: Dataset, folder: Path, *, form: str, parts: Sequence[str] = (), as_text: bool = False
+    dataset: Dataset,
+    folder: Path,
+    *,
+    form: str,
+    parts: Sequence[str] = (),
+    as_text: bool = False,
+    progress: ProgressCallback | None = None,
 ) -> dict[str, int]:
     """Writes the rows of `dataset` into the new folder `folder`, which appears when everything is in it.
 
@@ -40,6 +48,7 @@ def export_rows(
         form: one of `FORMS`.
         parts: those to export; none: all that have rows, but for the holdout, which nobody may train on by accident.
         as_text: columns of text instead of lists of turns.
+        progress: told the rows written of each part, every 1,000.
 
     Returns:
         Rows by file name.
@@ -58,7 +67,7 @@ def export_rows(
     try:
         for kind, part in wanted:
             name = f"{kind}/{part}.jsonl" if form == "jsonl" else f"{part}.jsonl"
-            count = write_jsonl(draft / name, map(shape, dataset.rows(kind, part)))
+            count = write_jsonl(draft / name, map(shape, _tell(dataset.rows(kind, part), name, progress)))
             if count:
                 written[name] = count
             else:
@@ -97,6 +106,13 @@ def shaper(as_text: bool) -> Callable[[SftRow | Preference | Unpaired], dict[str
         return {**shaped, "label": row.label} if isinstance(row, Unpaired) else shaped
 
     return shape
+
+
+def _tell(rows: Iterable[Any], name: str, progress: ProgressCallback | None) -> Iterator[Any]:
+    for count, row in enumerate(rows, 1):
+        yield row
+        if progress is not None and count % _STEP == 0:
+            progress(f"export {name}", count, None)
 
 
 def _as_it_is(row: Any) -> Any:

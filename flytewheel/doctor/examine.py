@@ -29,6 +29,7 @@ from flytewheel.doctor.packages import (
 from flytewheel.errors import FeedbackError, RecipeError
 from flytewheel.local.stack import ServiceStatus
 from flytewheel.profiles import Device, Facts, choose_device, read_facts
+from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import Recipe
 from flytewheel.settings import Settings
 from flytewheel.training.align import check_method
@@ -37,6 +38,7 @@ from flytewheel.training.memory import TrainingMemory
 from flytewheel.turn import locate_cases, locate_logs
 
 _NVIDIA = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidia0"))
+_LOOKS = "looks at this machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +71,30 @@ class Examination:
         return not any(finding.level == "missing" for finding in self.findings)
 
 
-def examine(settings: Settings, recipe: Recipe | None = None) -> Examination:
-    """Looks at this machine, and at what `recipe` wants of it; starts, fetches and writes nothing."""
+def examine(
+    settings: Settings, recipe: Recipe | None = None, *, progress: ProgressCallback | None = None
+) -> Examination:
+    """Looks at this machine, and at what `recipe` wants of it; starts, fetches and writes nothing. `progress` is told
+    how many of its looks are over.
+    """
+    told = progress or _silent
+    looks = 4 if recipe is None else 5
+    told(_LOOKS, 0, looks)
     machine = read_machine(settings.home)
     findings = list(judge_machine(machine))
     found, said = services.look(settings)
     findings += said
+    told(_LOOKS, 1, looks)
     tracking = services.within(services.DEADLINE_S, read_tracking) or Tracking("online", "wandb's server", False)
     findings += judge_tracking(tracking)
+    told(_LOOKS, 2, looks)
     torch, facts, said = _look_at_torch()
     findings += said
     device = choose_device(facts) if torch is not None else None
+    told(_LOOKS, 3, looks)
     packages = read_packages()
     findings += judge_packages(packages)
+    told(_LOOKS, 4, looks)
     base, memory, disk = None, None, None
     if recipe is not None:
         base, said = examine_base(recipe.base)
@@ -90,6 +103,7 @@ def examine(settings: Settings, recipe: Recipe | None = None) -> Examination:
         if device is not None:
             memory = estimate_turn(base, recipe, device.profile)
             findings += judge_recipe(recipe, device, facts, machine, memory, disk)
+    told(_LOOKS, looks, looks)
     return Examination(
         machine=machine,
         torch=torch,
@@ -103,6 +117,10 @@ def examine(settings: Settings, recipe: Recipe | None = None) -> Examination:
         services=tuple(found),
         findings=tuple(findings),
     )
+
+
+def _silent(what: str, done: int, total: int | None) -> None:
+    pass
 
 
 def judge_devices(facts: Facts, torch: Torch, nvidia: bool) -> Iterator[Finding]:

@@ -71,12 +71,16 @@ def evaluate(
     regression.check_cases(cases)
     for adapter in (candidate, champion):
         _check_adapter(adapter)
+    if progress is not None:
+        progress("loading the model", 0, 1)
     with quiet_libraries():
         tokenizer = models.load_tokenizer(base)
         device = models.find_device()
         model: Any = models.load_model(base, dtype=device.profile.evaluation_dtype.value, device=device.kind)
         adapters = {"candidate": candidate, "champion": champion}
         model = _attach(model, {name: path for name, path in adapters.items() if path is not None}).eval()
+    if progress is not None:
+        progress("loading the model", 1, 1)
     questions = gather_questions(data, cases, tokenizer, model, base, evaluation, seed)
     end_tokens = find_end_tokens(model, tokenizer)
 

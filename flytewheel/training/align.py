@@ -163,7 +163,7 @@ def align(
         finished = allowance.settled(folder)
         if finished is not None:
             report = finished
-            summarise(report, at.tracker)
+            summarise(report, at.tracker, folder)
         else:
             with quiet_libraries():
                 plan = _plan(

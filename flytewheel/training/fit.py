@@ -31,8 +31,9 @@ from flytewheel.training.journal import Journal, read_journal
 from flytewheel.training.micro_batch import MicroBatch, free_memory, is_out_of_memory
 from flytewheel.training.order import order_by_epoch
 from flytewheel.training.reference import count_reference
-from flytewheel.training.report import Method, TrainingReport
-from flytewheel.training.watcher import measured, watch
+from flytewheel.training.report import Method, TrainingReport, format_report
+from flytewheel.training.seal import SEAL
+from flytewheel.training.watcher import read_curve, watch
 from flytewheel.training.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class _Attempt:
     """A trainer at its end: where it began, and why it stopped early (empty: it did not)."""
 
     trainer: Any
+    watcher: Any
     resumed_from: int
     stopped: str
 
@@ -131,7 +133,7 @@ def fit(
 
     staged = checkpoints.folder / "finished.partial"
     adapter_digest = _save_adapter(trainer, plan.base, base_digest, staged)
-    curve = _read_curve(trainer.state.log_history)
+    curve = read_curve(trainer.state.log_history)
     losses = [point["loss"] for point in curve if "loss" in point]
     evaluations = [point["eval_loss"] for point in curve if "eval_loss" in point]
     clock.write()
@@ -159,9 +161,10 @@ def fit(
         stopped=attempt.stopped,
         fitted=(*plan.fitted, *clock.journal.said),
         total_seconds=round(clock.seconds, 3),
+        **attempt.watcher.totals(),
     )
     checkpoints.finish(staged, report)
-    summarise(report, at.tracker)
+    summarise(report, at.tracker, checkpoints)
     return report
 
 
@@ -177,8 +180,9 @@ def _train(
     """One attempt, from the newest checkpoint to the end or to where time is over, and a last evaluation."""
     from transformers.trainer_callback import PrinterCallback, TrainerState
 
-    callbacks = [keeper, watch(plan.method, plan.keep_checkpoints, checkpoints, at)]
-    trainer = plan.make_trainer(callbacks, batch)
+    watcher = watch(plan.method, plan.keep_checkpoints, checkpoints, at, plan.device.kind)
+    trainer = plan.make_trainer([keeper, watcher], batch)
+    watcher.attach(trainer)
     trainer.remove_callback(PrinterCallback)
     order_by_epoch(trainer, trainer.args.seed)
     newest = checkpoints.newest()
@@ -193,6 +197,7 @@ def _train(
             # Killed after the last step: going on "from" it would take one step more.
             trainer.model.load_adapter(str(newest), "default", is_trainable=True)
             trainer.state = state
+            watcher.restore(state)
             stopped = "" if ended else allowance.describe(state.global_step, state.max_steps)
         else:
             try:
@@ -204,18 +209,24 @@ def _train(
                 ) from None
     if trainer.eval_dataset is not None and not _evaluated_at(trainer.state):
         trainer.evaluate()
-    return _Attempt(trainer, resumed_from, keeper.stopped or stopped)
+    return _Attempt(trainer, watcher, resumed_from, keeper.stopped or stopped)
 
 
-def summarise(report: TrainingReport, tracker: Tracker | None) -> None:
-    """Gives the figures of a report to the tracker."""
+def summarise(report: TrainingReport, tracker: Tracker | None, checkpoints: Checkpoints | None = None) -> None:
+    """Gives the figures of a report to the tracker, and the digests of what is left of its checkpoints."""
     if tracker is not None:
         names = (
             "method", "reason", "rows", "steps", "first_loss", "last_loss", "eval_loss", "seconds", "resumed_from_step",
             "truncated_rows", "truncated_tokens", "redacted_rows", "base", "reference_answers", "reference_computed",
-            "micro_batch", "stopped", "fitted",
+            "micro_batch", "stopped", "fitted", "tokens", "mean_tokens_per_s",
+            "mean_useful_tokens_per_s", "mean_useful_share", "mean_loss_share", "peak_memory_gib",
         )  # fmt: skip
         tracker.summary({name: getattr(report, name) for name in names})
+        kept = checkpoints.complete() if checkpoints is not None else []
+        seals = {path.name: (path / SEAL).read_text("utf-8") for path in kept}
+        facts = {name: getattr(report, name) for name in ("method", "steps", "adapter_digest", "base")}
+        files = {"report.json": format_report(report), **{f"{name}.json": seal for name, seal in seals.items()}}
+        tracker.artifact("checkpoints", files, {**facts, "checkpoints": list(seals)})
 
 
 def digest_adapter(folder: Path) -> str:
@@ -260,8 +271,3 @@ def _check_finite(model: Any, method: str, steps: int) -> None:
 
 def _evaluated_at(state: Any) -> bool:
     return any(entry["step"] == state.global_step and "eval_loss" in entry for entry in state.log_history)
-
-
-def _read_curve(history: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
-    curve = [measured(entry) for entry in history]
-    return tuple(point for point in curve if set(point) - {"step", "epoch"})

@@ -33,6 +33,10 @@ class TrainingReport:
     `micro_batch` rows went through the model at once, 0: not known. `stopped` says where the recipe's budget ended the
     training before its last step, empty: it did not. `fitted` says what was done so that memory sufficed.
     `total_seconds` is the wall time of all attempts.
+
+    The last six are the figures of `meter` over the whole training (memory: over the last attempt); `None`: not
+    measured. Their names differ from those of the curve, whose last point would otherwise stand for them in wandb's
+    summary.
     """
 
     method: Method
@@ -60,11 +64,22 @@ class TrainingReport:
     stopped: str = ""
     fitted: tuple[str, ...] = ()
     total_seconds: float = 0.0
+    tokens: int | None = None
+    mean_tokens_per_s: float | None = None
+    mean_useful_tokens_per_s: float | None = None
+    mean_useful_share: float | None = None
+    mean_loss_share: float | None = None
+    peak_memory_gib: float | None = None
 
 
 def write_report(path: Path, report: TrainingReport) -> None:
     """Writes `report` as JSON to the file `path`."""
-    path.write_text(json.dumps(to_jsonable(report), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(format_report(report), encoding="utf-8")
+
+
+def format_report(report: TrainingReport) -> str:
+    """The report as JSON."""
+    return json.dumps(to_jsonable(report), indent=1, sort_keys=True) + "\n"
 
 
 def read_report(path: Path) -> TrainingReport:

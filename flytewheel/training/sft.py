@@ -93,7 +93,7 @@ def train_sft(
     with open_checkpoints(at, manifest) as folder:
         report = allowance.settled(folder)
         if report is not None:
-            summarise(report, at.tracker)
+            summarise(report, at.tracker, folder)
         else:
             with quiet_libraries():
                 plan = _plan(data, rows, folder.folder, base, training, budget, seed, device)

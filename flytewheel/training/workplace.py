@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ class Workplace:
         fresh: who asks to start anew; asking twice under the same name, as a task that is tried again does, counts
             once. None: go on where it stopped.
         settled: runs whose unfinished trainings no longer count.
+        describe: gets a few words about what is under way, as its loss.
     """
 
     checkpoints: Path
@@ -42,3 +43,4 @@ class Workplace:
     run: str = ""
     fresh: str | None = None
     settled: Collection[str] = ()
+    describe: Callable[[str, str], None] | None = None

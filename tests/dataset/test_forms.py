@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flytewheel.dataset import Dataset
+from flytewheel.dataset import Dataset, forms
 from flytewheel.dataset.forms import KIND_OF, export_rows
 from flytewheel.errors import DatasetError
 from flytewheel.models import load_tokenizer
@@ -87,6 +87,13 @@ def test_records_are_exported_whole(tmp_path: Path, data: Dataset) -> None:
     row["prompt"] = tuple(Message(**turn) for turn in row["prompt"])
     row["interactions"], row["events"] = tuple(row["interactions"]), tuple(row["events"])
     assert SftRow(**row) == data.sft("train")[0]
+
+
+def test_an_export_tells_how_far_it_is(tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "_STEP", 1)
+    told: list[tuple[str, int, int | None]] = []
+    written = export_rows(data, tmp_path / "out", form="jsonl", progress=lambda *words: told.append(words))
+    assert told == [(f"export {name}", row, None) for name, rows in written.items() for row in range(1, rows + 1)]
 
 
 def test_nothing_is_left_of_an_export_that_fails(tmp_path: Path, data: Dataset) -> None:

@@ -110,7 +110,8 @@ def test_the_result_is_written_and_the_same_every_time(
     files = [tmp_path / "out" / name for name in ("evaluation.json", "answers.jsonl")]
     digests = [file_digest(file) for file in files]
     assert read_evaluation(tmp_path / "out") == found
-    assert set(told) == {"scoring candidate", "answering candidate", "scoring champion", "answering champion"}
+    asked = {"scoring candidate", "answering candidate", "scoring champion", "answering champion"}
+    assert set(told) == {"loading the model", *asked}
     answers = list(read_jsonl(files[1]))
     assert [row["kind"] for row in answers] == ["test"] * 6 + ["regression"] * 8
     assert {"prompt", "candidate", "champion", "reference"} <= set(answers[0])

@@ -241,6 +241,17 @@ def test_download_brings_the_bytes_and_skips_what_is_there(
     assert registry.download("assistant", version, tmp_path / "to") == got
 
 
+def test_transfers_tell_how_far_they_are(registry: Registry, tmp_path: Path) -> None:
+    sizes = {"a.gguf": 3 << 20, "b.gguf": 2 << 20}
+    files = {name: tmp_path / name for name in sizes}
+    for name, size in sizes.items():
+        files[name].write_bytes(name[:1].encode() * size)
+    told: list[tuple[str, int, int | None]] = []
+    made = register(registry, files, "run", progress=lambda *words: told.append(words))
+    registry.download("assistant", made.version, tmp_path / "to", progress=lambda *words: told.append(words))
+    assert told == [(f"{what} assistant, MiB", done, 5) for what in ("register", "download") for done in (0, 3, 5)]
+
+
 def test_a_corrupt_or_missing_blob_is_found_and_never_gets_its_name(
     registry: Registry, files: dict[str, Path], store: ObjectStore, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from flytewheel import runs
 from flytewheel.cli import main
+from flytewheel.offline_runs import read_offline_runs
 from flytewheel.recipe import Recipe
 from flytewheel.records import to_jsonable
 from flytewheel.training.sft import train_sft
@@ -47,6 +48,13 @@ def test_reports_and_offline_files_tell_the_same(
         found: dict[str, Any] = json.loads(result.stdout)
         return found
 
+    for record in read_offline_runs(home / "runs"):
+        facts = record.reports["train_sft"]["artifacts"]["checkpoints"]
+        assert facts["adapter_digest"] == runs.read_reports(database_url, record.run_id)["train_sft"]["adapter_digest"]
+        assert facts["checkpoints"] == ["checkpoint-5", "checkpoint-6"]
+    (kept, _) = home.glob("runs/*/wandb/offline-run-*/artifacts/checkpoints/checkpoint-6.json")
+    assert "adapter_model.safetensors" in json.loads(kept.read_text())["files"]
+
     reported, tracked = compare(), compare("--wandb", home / "runs")
     assert reported["runs"] == tracked["runs"] == ids
     rows = {(row["section"], row["name"]): row["values"] for row in reported["rows"]}
@@ -60,6 +68,9 @@ def test_reports_and_offline_files_tell_the_same(
         name: value for name, value in rows.items() if name not in timed
     }
     assert [(curve["station"], curve["metric"]) for curve in reported["curves"]] == [
-        ("train_sft", metric) for metric in ("loss", "eval_loss", "learning_rate", "grad_norm")
-    ]
+        ("train_sft", metric)
+        for metric in (
+            "loss", "eval_loss", "learning_rate", "grad_norm", "useful_tokens_per_s", "useful_share", "memory_gib",
+        )
+    ]  # fmt: skip
     assert tracked["curves"] == reported["curves"]
