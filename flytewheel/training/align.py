@@ -1,6 +1,8 @@
-"""Alignment to preferences, from the SFT adapter on: DPO on pairs, KTO on single thumbs, or nothing, said in words.
+"""Alignment to preferences, from the SFT adapter on: DPO or ORPO on pairs, KTO on single thumbs, or nothing, said in
+words.
 
-DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306. The reference is the SFT
+DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306; ORPO, which has no
+reference: Hong et al. 2024, arXiv:2403.07691. The reference is the SFT
 policy: TRL clones the adapter into a frozen one named `ref` beside the trained one (the bare base when there was no
 SFT), never a second copy of the base. `rlhf.loss` may add `sft` to DPO's loss: on a small model sigmoid alone wrecked
 generation. Weeks with too few pairs are ordinary: `rlhf.fallback` decides, and the SFT adapter is handed on unchanged
@@ -39,7 +41,7 @@ __all__ = ["CODE_VERSION", "align", "check_method", "choose_method"]
 class Choice:
     """The method taken, and the reason in words."""
 
-    method: Literal["dpo", "kto", "skipped"]
+    method: Literal["dpo", "kto", "orpo", "skipped"]
     reason: str
 
 
@@ -47,10 +49,10 @@ def check_method(rlhf: RlhfSpec) -> None:
     """Refuses a method that cannot be trained yet; call it before SFT, to fail early.
 
     Raises:
-        RecipeError: `orpo` or `grpo`.
+        RecipeError: `grpo`.
     """
-    if rlhf.enable and rlhf.method not in ("dpo", "kto"):
-        raise RecipeError("recipe", [f"rlhf.method: {rlhf.method!r} cannot be trained; take 'dpo' or 'kto'"])
+    if rlhf.enable and rlhf.method not in ("dpo", "kto", "orpo"):
+        raise RecipeError("recipe", [f"rlhf.method: {rlhf.method!r} cannot be trained; take 'dpo', 'kto' or 'orpo'"])
 
 
 def choose_method(rlhf: RlhfSpec, pairs: int, liked: int, disliked: int) -> Choice:
@@ -75,7 +77,8 @@ def choose_method(rlhf: RlhfSpec, pairs: int, liked: int, disliked: int) -> Choi
             return Choice("kto", f"{have_unpaired}: kto as rlhf.method says")
         return Choice("skipped", f"{have_unpaired}: skipped, kto has too little to learn from")
     if pairs >= rlhf.min_preference_pairs:
-        return Choice("dpo", f"{have_pairs}: dpo as rlhf.method says")
+        method: Literal["dpo", "orpo"] = "orpo" if rlhf.method == "orpo" else "dpo"
+        return Choice(method, f"{have_pairs}: {method} as rlhf.method says")
     if rlhf.fallback == "kto" and enough_unpaired:
         return Choice("kto", f"{have_pairs}, {have_unpaired}: kto as rlhf.fallback says")
     if rlhf.fallback == "kto":

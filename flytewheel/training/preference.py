@@ -1,6 +1,7 @@
 """TRL's trainers of preferences, with the SFT adapter trainable and a frozen copy of it as the reference.
 
-DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306.
+DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306; ORPO, which needs no
+reference: `orpo`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from flytewheel.errors import BaseModelError
 from flytewheel.models import Device, attach_adapter, locate_base
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.arguments import load_trainable, lora_config, preference_arguments
+from flytewheel.training.orpo import make_orpo_trainer
 from flytewheel.training.rows import Rows
 
 
@@ -30,7 +32,9 @@ def make_preference_trainer(
     device: Device,
     folder: Path,
 ) -> Any:
-    """Builds TRL's DPO or KTO trainer, its model loaded with the SFT adapter trainable and a frozen copy of it."""
+    """Builds TRL's DPO, KTO or ORPO trainer, its model loaded with the SFT adapter trainable (and, for the first two, a
+    frozen copy of it).
+    """
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
     from trl.trainer.kto_config import KTOConfig
@@ -45,6 +49,11 @@ def make_preference_trainer(
     if sft_adapter is not None:
         model = _load_sft_adapter(model, sft_adapter, base)
         fresh = {}
+    if method == "orpo":
+        arguments.pop("loss_type")
+        return make_orpo_trainer(
+            arguments, train.table, validation.table, tokenizer, model=model, callbacks=callbacks, **fresh
+        )
     common: dict[str, Any] = {
         "model": model,
         "ref_model": None,
