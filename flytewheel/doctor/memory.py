@@ -4,7 +4,8 @@
 |---|---|---|
 | base | parameters × bytes of the dtype; 4-bit: 4.127 bits in linear layers | Dettmers et al. 2023, arXiv:2305.14314, §3 |
 | adapter | rank × (inputs + outputs) of each target matrix, × 16: weight, gradient, two Adam moments in float32 | Hu et al. 2021; Kingma & Ba 2014 |
-| reference | the adapter's weights once more, for DPO and KTO | – |
+| reference | the adapter's weights once more, for DPO and KTO; of full weights none: its log-probabilities are taken first | – |
+| full weights | in place of base and adapter: parameters × 16, weight, gradient and two Adam moments in float32; × 2 more where products are taken in 16 bits (autocast keeps a copy) | Rajbhandari et al. 2020, arXiv:1910.02054, §3.1; Micikevicius et al. 2018, arXiv:1710.03740 |
 | activations | tokens × hidden × layers × 36 × bytes of the dtype; with checkpointing 1 instead of 36, and one layer whole | measured; Korthikanti et al. 2022, arXiv:2205.05198, eq. 2 has 17 for a plain block without LoRA and its dropouts |
 | logits | tokens × vocabulary × 4 bytes × 4.5: in float32, their softmax, their gradients | measured |
 | program | 0.6 GiB: Python, torch, transformers and TRL | measured: 515 MiB |
@@ -15,7 +16,9 @@ Measured are the peaks of whole steps (LoRA r 16 on q, k, v, o with dropout, flo
 switches dropout off. In bfloat16 and on cards it was not measured.
 
 Disk, at most: F16 and every quantisation (llama.cpp's bits a weight), of the base and of the candidate in a first turn,
-each in the turn's folder and in the embedded object store.
+each in the turn's folder and in the embedded object store. An adapter is small beside them; full weights are not: 12
+bytes a parameter for each checkpoint kept (weights and moments) and the one being written, of SFT and of alignment, and
+4 for each of six copies (two stations' own and published, the export's, the store's).
 
 Real rows are shorter than `max_length`, so that activations and logits come out several times smaller.
 """  # noqa: E501 (a table)
@@ -33,6 +36,9 @@ from flytewheel.training.arguments import CHECKPOINTING_FROM
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _NF4_BYTES = 4.127 / 8
 _TRAINED_BYTES = 16
+_CHECKPOINT_BYTES = 12
+_PUBLISHED_BYTES = 4
+_PUBLISHED_COPIES = 6
 _REFERENCE_BYTES = 4
 _ACTIVATIONS = 36  # values a token, hidden unit and layer
 _LOGIT_BYTES = 18
@@ -43,7 +49,10 @@ _COPIES = 4
 
 @dataclass(frozen=True, slots=True)
 class TrainingMemory:
-    """Bytes of each part; `tokens` are those of the largest micro-batch."""
+    """Bytes of each part; `tokens` are those of the largest micro-batch.
+
+    Of full weights `adapter` is all that is trained, and `base` the copy in 16 bits.
+    """
 
     base: int
     adapter: int
@@ -68,10 +77,13 @@ def estimate_memory(base: BaseModel, recipe: Recipe, profile: Profile) -> Traini
     hidden, layers, vocabulary = (base.config.get(key) for key in ("hidden_size", "num_hidden_layers", "vocab_size"))
     if base.parameters is None or not (hidden and layers and vocabulary):
         return None
+    full = recipe.training.adapter == "full"
     dtype = recipe.base.dtype if recipe.base.dtype != "auto" else profile.dtype.value
-    width = _BYTES[dtype]
+    width = _BYTES[profile.autocast.value or "float32"] if full else _BYTES[dtype]
     weights = base.parameters * width
-    if recipe.training.adapter == "qlora":
+    if full:
+        weights = base.parameters * width if profile.autocast.value else 0
+    elif recipe.training.adapter == "qlora":
         linear = sum(
             math.prod(shape) for name, shape in base.shapes.items() if "embed" not in name and "lm_head" not in name
         )
@@ -81,10 +93,11 @@ def estimate_memory(base: BaseModel, recipe: Recipe, profile: Profile) -> Traini
     tokens = recipe.base.max_length * _largest_batch(recipe)
     whole = tokens * hidden * _ACTIVATIONS * width
     checkpointed = base.parameters >= CHECKPOINTING_FROM
-    trained = _TRAINED_BYTES + (_REFERENCE_BYTES if recipe.rlhf.enable else 0)
+    each = _TRAINED_BYTES + (_REFERENCE_BYTES if recipe.rlhf.enable else 0)
+    trained = base.parameters * _TRAINED_BYTES if full else sides * recipe.training.lora_rank * each
     return TrainingMemory(
         base=weights,
-        adapter=sides * recipe.training.lora_rank * trained,
+        adapter=trained,
         activations=whole + tokens * hidden * layers * width if checkpointed else whole * layers,
         logits=tokens * vocabulary * _LOGIT_BYTES,
         program=_PROGRAM_BYTES,
@@ -97,7 +110,12 @@ def estimate_disk(base: BaseModel, recipe: Recipe) -> int | None:
     if base.parameters is None:
         return None
     bits = sum(_BITS[kind] for kind in {"F16", *recipe.export.quantizations})
-    return int(base.parameters * bits / 8 * _COPIES)
+    written = bits / 8 * _COPIES
+    if recipe.training.adapter == "full":
+        kept = recipe.training.keep_checkpoints + 1
+        kept += recipe.rlhf.keep_checkpoints + 1 if recipe.rlhf.enable else 0
+        written += kept * _CHECKPOINT_BYTES + _PUBLISHED_COPIES * _PUBLISHED_BYTES
+    return int(base.parameters * written)
 
 
 def _largest_batch(recipe: Recipe) -> int:

@@ -2,11 +2,11 @@
 words.
 
 DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306; ORPO, which has no
-reference: Hong et al. 2024, arXiv:2403.07691. The reference is the SFT
-policy: TRL clones the adapter into a frozen one named `ref` beside the trained one (the bare base when there was no
-SFT), never a second copy of the base. `rlhf.loss` may add `sft` to DPO's loss: on a small model sigmoid alone wrecked
-generation. Weeks with too few pairs are ordinary: `rlhf.fallback` decides, and the SFT adapter is handed on unchanged
-where nothing can be learnt.
+reference: Hong et al. 2024, arXiv:2403.07691. The reference is the SFT policy: TRL clones the adapter into a frozen one
+named `ref` beside the trained one (the bare base when there was no SFT), never a second copy of the base; for full
+weights `full` says how. `rlhf.loss` may add `sft` to DPO's loss: on a small model sigmoid alone wrecked generation.
+Weeks with too few pairs are ordinary: `rlhf.fallback` decides, and the SFT adapter is handed on unchanged where nothing
+can be learnt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from flytewheel.training.arguments import (
     check_base,
 )
 from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpoints, publish_folder
-from flytewheel.training.fit import ADAPTER_FILES, Plan, digest_adapter, fit, summarise
+from flytewheel.training.fit import Plan, digest_adapter, fit, summarise
+from flytewheel.training.full import check_start
 from flytewheel.training.preference import make_preference_trainer
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport, read_report, write_report
@@ -104,7 +105,7 @@ def align(
         dataset: Folder of a frozen data set.
         sft_adapter: Where to start, and the reference; None: a fresh adapter, with the bare base as the reference.
         out: Gets `adapter_config.json`, `adapter_model.safetensors` and `report.json`; the SFT adapter's own files when
-            skipped.
+            skipped; `config.json` and safetensors instead with `training.adapter: full`.
         base: The model under the adapter.
         training: Shape of a fresh adapter, weight decay, schedule.
         rlhf: How.
@@ -122,8 +123,8 @@ def align(
     check_method(rlhf)
     check_adapter(training, device)
     check_base(base, device)
-    if sft_adapter is not None and not all((sft_adapter / name).is_file() for name in ADAPTER_FILES):
-        raise BaseModelError(f"{sft_adapter}: expected an adapter ({' and '.join(ADAPTER_FILES)}); train SFT again")
+    if sft_adapter is not None:
+        check_start(sft_adapter, training)
     data = Dataset(dataset)
     pairs, thumbs = data.preferences("train"), data.unpaired("train")
     liked = sum(row.label for row in thumbs)

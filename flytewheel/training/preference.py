@@ -13,6 +13,7 @@ from flytewheel.errors import BaseModelError
 from flytewheel.models import Device, attach_adapter, locate_base
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.arguments import load_trainable, lora_config, preference_arguments
+from flytewheel.training.full import load_policy, without_bars
 from flytewheel.training.orpo import make_orpo_trainer
 from flytewheel.training.rows import Rows
 
@@ -40,13 +41,14 @@ def make_preference_trainer(
     from trl.trainer.kto_config import KTOConfig
     from trl.trainer.kto_trainer import KTOTrainer
 
-    model = load_trainable(base, training, device)
+    full = training.adapter == "full"
+    model = load_policy(sft_adapter, base, training, device) if full else load_trainable(base, training, device)
     arguments = preference_arguments(
         base, training, rlhf, kto=method == "kto", device=device, parameters=model.num_parameters(), rows=train.count,
         validate=validation.table is not None, seed=seed, folder=folder,
     )  # fmt: skip
     fresh: dict[str, Any] = {"peft_config": lora_config(training)}
-    if sft_adapter is not None:
+    if sft_adapter is not None and not full:
         model = _load_sft_adapter(model, sft_adapter, base)
         fresh = {}
     if method == "orpo":
@@ -63,9 +65,11 @@ def make_preference_trainer(
         "callbacks": callbacks,
         **fresh,
     }
-    if method == "kto":
-        return KTOTrainer(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
-    trainer = DPOTrainer(args=DPOConfig(**arguments), **common)
+    arguments["precompute_ref_log_probs"] = full  # `full` says why
+    with without_bars():
+        if method == "kto":
+            return KTOTrainer(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
+        trainer = DPOTrainer(args=DPOConfig(**arguments), **common)
     # The sampler that groups by length wants a column of lengths: its own guess knows `input_ids` only.
     trainer.train_dataset = _add_lengths(trainer.train_dataset)
     trainer.eval_dataset = _add_lengths(trainer.eval_dataset)

@@ -47,7 +47,8 @@ def train_sft(
 
     Args:
         dataset: Folder of a frozen data set.
-        out: Gets `adapter_config.json`, `adapter_model.safetensors` and `report.json`.
+        out: Gets `adapter_config.json`, `adapter_model.safetensors` and `report.json`; `config.json` and safetensors
+            instead of the first two with `training.adapter: full`.
         base: The model to adapt.
         training: How.
         seed: Decides the adapter's first weights, dropout and the order of rows.
@@ -138,7 +139,7 @@ def make_sft_trainer(
     device: Device,
     folder: Path,
 ) -> Any:
-    """Builds the TRL trainer of tokenised rows, its model loaded and wrapped with a fresh adapter."""
+    """Builds the TRL trainer of tokenised rows, its model loaded and, but for full weights, wrapped with an adapter."""
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 

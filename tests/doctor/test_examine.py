@@ -55,7 +55,21 @@ def test_an_accelerator_that_is_not_used_is_doubtful(facts: Facts, torch: Torch,
     [
         ({}, Facts(), None),
         ({"training": {"adapter": "qlora"}}, MAC, "missing: training.adapter: 'qlora' needs a CUDA device, found mps"),
-        ({"training": {"adapter": "full"}}, Facts(cards=(H100,)), "missing: training.adapter: 'full' weights"),
+        (
+            {"training": {"adapter": "full"}, "rlhf": {"learning_rate": 5e-7}},
+            Facts(cards=(H100,)),
+            "doubtful: training.learning_rate: 0.0002 is a rate for LoRA, training.adapter is 'full'; take about",
+        ),
+        (
+            {"training": {"adapter": "full", "learning_rate": 2e-5}},
+            Facts(cards=(H100,)),
+            "doubtful: rlhf.learning_rate: 5e-06 is a rate for LoRA, training.adapter is 'full'; take 5e-7",
+        ),
+        (
+            {"training": {"adapter": "full", "learning_rate": 2e-5}, "rlhf": {"method": "orpo"}},
+            Facts(cards=(H100,)),
+            None,
+        ),
         ({"rlhf": {"method": "grpo"}}, Facts(), "missing: rlhf.method: 'grpo' cannot be trained; take 'dpo', 'kto'"),
         ({"base": {"model": "pocket", "dtype": "float16"}}, MAC, "missing: base.dtype: 'float16' is not for mps"),
         ({"base": {"model": "pocket", "dtype": "bfloat16"}}, MAC, None),

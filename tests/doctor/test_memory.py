@@ -72,6 +72,35 @@ def test_the_recipes_dtype_and_batches_count() -> None:
     assert kto.tokens == 8192
 
 
+def test_full_weights_take_sixteen_bytes_each_and_a_copy_in_the_products_type() -> None:
+    """8,030,261,248 parameters: 16 bytes each, and on a card with bf16 products 2 more; no reference beside them."""
+    recipe = _recipe(training={"adapter": "full"})
+    card, cpu, mac = (estimate_memory(LLAMA, recipe, PROFILES[name]) for name in ("cuda-bf16", "cpu", "mps"))
+    assert card is not None
+    assert cpu is not None
+    assert mac is not None
+    assert (card.adapter, card.base) == (8_030_261_248 * 16, 8_030_261_248 * 2)
+    assert (cpu.adapter, cpu.base) == (mac.adapter, mac.base) == (8_030_261_248 * 16, 0)
+    assert mac.activations == cpu.activations == 2 * card.activations  # all in float32, where nothing is cast
+
+
+def test_full_weights_are_all_parameters_and_their_optimiser() -> None:
+    """What is allocated for one step, tensor by tensor: weights, gradients and Adam's moments."""
+    import torch
+
+    with quiet_libraries():
+        model: Any = load_model(BaseModelSpec(model="pocket"), dtype="float32")
+    optimiser = torch.optim.AdamW(model.parameters())
+    model(input_ids=torch.tensor([[5, 6, 7]]), labels=torch.tensor([[5, 6, 7]])).loss.backward()
+    optimiser.step()
+    held = [weight for parameter in model.parameters() for weight in (parameter, parameter.grad)]
+    held += [value for state in optimiser.state.values() for value in state.values() if value.dim()]
+    recipe = _recipe("pocket", training={"adapter": "full"}, rlhf={"enable": False})
+    found = estimate_memory(examine_base(BaseModelSpec(model="pocket"))[0], recipe, PROFILES["cpu"])
+    assert found is not None
+    assert found.base + found.adapter == sum(tensor.numel() * tensor.element_size() for tensor in held)
+
+
 def test_the_adapter_is_as_large_as_peft_makes_it() -> None:
     from peft import get_peft_model
 
@@ -94,3 +123,6 @@ def test_nothing_is_estimated_of_what_is_not_here() -> None:
 def test_disk_counts_every_file_of_two_versions_in_two_places() -> None:
     recipe = _recipe(export={"quantizations": ["Q8_0"], "serve": "Q8_0"})
     assert estimate_disk(LLAMA, recipe) == int(8_030_261_248 * (16 + 8.5) / 8 * 4)
+    full = recipe.model_copy(update={"training": training_spec(adapter="full", keep_checkpoints=2)})
+    weights = (3 + 4) * 12 + 6 * 4  # checkpoints: SFT's two and alignment's three, and one more each
+    assert estimate_disk(LLAMA, full) == int(8_030_261_248 * ((16 + 8.5) / 8 * 4 + weights))
