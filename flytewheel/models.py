@@ -1,4 +1,5 @@
-"""Loads base models and tokenizers for every station that needs one: `pocket`, a folder, or a hub id, by the same path.
+"""Loads base models and tokenizers for every station that needs one: `pocket`, a folder, or a hub id, by the same path;
+and what training made of them, a LoRA adapter or full weights.
 
 A hub model is fetched at one commit into the hub's cache, and loaded from there as a folder. Every folder is looked at
 (`weights`) before it is loaded, so what was looked at is what is loaded, and code that came with a model is never run.
@@ -7,11 +8,12 @@ torch and transformers are imported inside the functions only.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flytewheel import weights
 from flytewheel.errors import BaseModelError
@@ -33,6 +35,9 @@ _CONTENT = (
     "chat_template.jinja",
     "*.safetensors",
 )
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+# What tells that full weights are of the base that a recipe names; a newer transformers writes other keys differently.
+_SHAPE = ("model_type", "vocab_size", "hidden_size", "num_hidden_layers")
 # What a tokenizer and a configuration may consist of; weights are fetched by name.
 _TEXTS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 
@@ -117,9 +122,8 @@ def load_model(spec: BaseModelSpec, *, dtype: str | None = None, device: str = "
     """
     import torch
 
-    name = dtype or (spec.dtype if spec.dtype != "auto" else find_device().dtype)
     attention = {} if spec.attention == "auto" else {"attn_implementation": spec.attention}
-    return load_weights(spec, dtype=getattr(torch, name), **attention).to(device)
+    return load_weights(spec, dtype=getattr(torch, _name_dtype(spec, dtype)), **attention).to(device)
 
 
 def load_weights(spec: BaseModelSpec, **options: Any) -> Any:
@@ -139,12 +143,95 @@ def load_weights(spec: BaseModelSpec, **options: Any) -> Any:
     )
 
 
+def trained_kind(folder: Path) -> Literal["adapter", "full"]:
+    """What training left in `folder`: a LoRA adapter, or full weights, which stand for the base as well.
+
+    Raises:
+        BaseModelError: neither.
+    """
+    if (folder / ADAPTER_FILES[0]).is_file():
+        return "adapter"
+    if (folder / "config.json").is_file():
+        return "full"
+    raise BaseModelError(
+        f"{folder}: expected an adapter ({' and '.join(ADAPTER_FILES)}) or full weights (config.json and "
+        "model.safetensors), found neither; name the folder that training wrote, or train it again"
+    )
+
+
+def trained_files(folder: Path) -> list[str]:
+    """Names of the files that make what was trained, in order: all that is digested, exported and registered of it.
+
+    For full weights these are configuration and weights, in shards or not. The tokenizer is the base's, as it is for an
+    adapter: training adds no word to it.
+
+    Raises:
+        BaseModelError: one of them is missing, or it is neither an adapter nor full weights.
+    """
+    if trained_kind(folder) == "adapter":
+        names = [*ADAPTER_FILES]
+    else:
+        optional = [name for name in ("generation_config.json", weights.INDEX) if (folder / name).is_file()]
+        names = ["config.json", *optional, *weights.list_shards(folder)]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise BaseModelError(f"{folder}: {missing[0]} is missing; train it again")
+    return names
+
+
 def load_adapted(
-    spec: BaseModelSpec, adapter: Path | None, *, dtype: str | None = None, device: str = "cpu"
+    spec: BaseModelSpec, trained: Path | None, *, dtype: str | None = None, device: str = "cpu"
 ) -> PreTrainedModel:
-    """Loads the base model with a LoRA adapter on top (none: the bare base), ready for inference."""
+    """Loads what was trained, ready for inference: the base with a LoRA adapter on top, or full weights in its place
+    (none: the bare base).
+
+    Raises:
+        BaseModelError: base or folder cannot be loaded, or they do not belong together.
+    """
+    if trained is not None and trained_kind(trained) == "full":
+        return load_full(spec, trained, dtype=dtype, device=device).eval()
     model: Any = load_model(spec, dtype=dtype, device=device)
-    return (model if adapter is None else attach_adapter(model, adapter)).eval()
+    return (model if trained is None else attach_adapter(model, trained)).eval()
+
+
+def load_full(spec: BaseModelSpec, folder: Path, *, dtype: str | None = None, device: str = "cpu") -> PreTrainedModel:
+    """Loads full weights that were trained from the base model; the base's own weights are not read.
+
+    Args:
+        spec: The base model: its tokenizer goes with the weights, so their shape must be its.
+        folder: `config.json` and safetensors.
+        dtype: As for `load_model`.
+        device: As for `load_model`.
+
+    Raises:
+        BaseModelError: a file that must not be loaded, a tensor that is missing, or a model of another shape than the
+            base.
+    """
+    base = open_base(spec, with_weights=False)
+    weights.check_base(folder)
+    ours, theirs = (json.loads((each / "config.json").read_text(encoding="utf-8")) for each in (folder, base))
+    for key in _SHAPE:
+        if key in ours and key in theirs and ours[key] != theirs[key]:
+            raise BaseModelError(
+                f"{folder}: does not fit base.model {spec.model!r} ({key} is {ours[key]!r}, the base has "
+                f"{theirs[key]!r}); train it again"
+            )
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    attention = {} if spec.attention == "auto" else {"attn_implementation": spec.attention}
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            str(folder), trust_remote_code=False, use_safetensors=True, output_loading_info=True,
+            dtype=getattr(torch, _name_dtype(spec, dtype)), **attention,
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        cause = " ".join(str(error).split())[:200]
+        raise BaseModelError(f"{folder}: cannot be loaded ({cause}); train it again") from None
+    if found["missing_keys"]:  # transformers would draw them at random
+        raise BaseModelError(f"{folder}: {min(found['missing_keys'])} is missing from the weights; train it again")
+    loaded: Any = model
+    return loaded.to(device)
 
 
 def attach_adapter(model: Any, adapter: Path, *, name: str = "default", trainable: bool = False) -> Any:
@@ -171,6 +258,10 @@ def attach_adapter(model: Any, adapter: Path, *, name: str = "default", trainabl
     return PeftModel.from_pretrained(
         model, str(adapter), adapter_name=name, is_trainable=trainable, use_safetensors=True
     )
+
+
+def _name_dtype(spec: BaseModelSpec, asked: str | None) -> str:
+    return asked or (spec.dtype if spec.dtype != "auto" else find_device().dtype)
 
 
 def _fetch(spec: BaseModelSpec, *, with_weights: bool = False) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 from flytewheel import lineage, models, runs
 from flytewheel.errors import RegistryError
 from flytewheel.experiment import launch
-from flytewheel.export.export import export_model
+from flytewheel.export.export import FOLDERS, export_model
 from flytewheel.local.services import Services
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, BaseModelSpec, ExportSpec
 from flytewheel.records import Message, to_jsonable
@@ -20,7 +20,7 @@ from registry.versions import Registry
 
 
 def fetch_adapter(services: Services, name: str, version: str, folder: Path, *, base: BaseModelSpec) -> Path | None:
-    """The champion's LoRA adapter, from the registry; `None` where the bare base is the champion.
+    """The champion's LoRA adapter or full weights, from the registry; `None` where the bare base is the champion.
 
     Raises:
         BaseModelError: `base` cannot be read.
@@ -30,9 +30,12 @@ def fetch_adapter(services: Services, name: str, version: str, folder: Path, *, 
         return None
     registry = Registry(open_store(services))
     manifest = registry.show(name, version)
-    files = [path for path in manifest.files if path.startswith("adapter/")]
-    if not files:
+    kept = next(
+        (name for name in FOLDERS.values() if any(path.startswith(f"{name}/") for path in manifest.files)), None
+    )
+    if kept is None:
         return None
+    files = [path for path in manifest.files if path.startswith(f"{kept}/")]
     trained_on, found = manifest.facts.get("base_digest"), models.base_digest(base)
     if trained_on not in (None, found):
         raise RegistryError(
@@ -40,7 +43,7 @@ def fetch_adapter(services: Services, name: str, version: str, folder: Path, *, 
             "bring those weights back, or give the recipe another name"
         )
     registry.download(name, version, folder, only=files)
-    return folder / "adapter"
+    return folder / kept
 
 
 def export_versions(

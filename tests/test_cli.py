@@ -440,7 +440,7 @@ def test_doctor_looks_at_this_machine_and_changes_nothing(tmp_path: Path) -> Non
 def test_doctor_says_what_is_missing_to_programs_too(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "home", {})
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("name: mine\nbase: {model: ./none}\ntraining: {adapter: full}\n")
+    recipe.write_text("name: mine\nbase: {model: ./none}\ntraining: {adapter: qlora}\n")
     result = machine.call("doctor", "--recipe", recipe, "--json")
     assert result.exit_code == 1
     found = json.loads(result.stdout)

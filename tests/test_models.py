@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,18 @@ from pathlib import Path
 import pytest
 
 from flytewheel.errors import BaseModelError
-from flytewheel.models import base_digest, find_device, load_tokenizer, locate_base, token_counter
+from flytewheel.models import (
+    ADAPTER_FILES,
+    base_digest,
+    find_device,
+    load_adapted,
+    load_full,
+    load_tokenizer,
+    locate_base,
+    token_counter,
+    trained_files,
+    trained_kind,
+)
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.training.sft import train_sft
 from flytewheel.training.workplace import Workplace
@@ -105,6 +117,38 @@ def test_a_folder_is_found_and_a_hub_id_stays_one(model: Path, monkeypatch: pyte
     assert locate_base(BaseModelSpec(model=model.name)) == str(model)
     assert locate_base(BaseModelSpec(model="someone/small")) == "someone/small"
     assert Path(locate_base(BaseModelSpec(model="pocket"))).joinpath("model.safetensors").is_file()
+
+
+def test_a_trained_folder_is_an_adapter_or_full_weights(model: Path, tmp_path: Path) -> None:
+    spec = base_spec(model)
+    with pytest.raises(BaseModelError, match=r"expected an adapter .* or full weights .*, found neither"):
+        trained_kind(tmp_path)
+    full = Path(shutil.copytree(model, tmp_path / "full"))
+    assert trained_kind(full) == "full"
+    assert trained_files(full) == ["config.json", "generation_config.json", "model.safetensors"]  # not the tokenizer
+    assert load_adapted(spec, full, dtype="float32").num_parameters() > 0
+    for name in ADAPTER_FILES:
+        (tmp_path / name).write_text("{}")
+    assert (trained_kind(tmp_path), trained_files(tmp_path)) == ("adapter", list(ADAPTER_FILES))
+    (tmp_path / ADAPTER_FILES[1]).unlink()
+    with pytest.raises(BaseModelError, match=r"adapter_model\.safetensors is missing; train it again"):
+        trained_files(tmp_path)
+
+
+def test_full_weights_are_looked_at_before_they_are_loaded(model: Path, tmp_path: Path) -> None:
+    spec = base_spec(model)
+    for name, content, said in (
+        ("model.safetensors", pickle.dumps(print), "is a pickle"),
+        ("pytorch_model.bin", pickle.dumps(print), "is a pickle"),
+        ("model.safetensors", b"cut", "is not safetensors"),
+    ):
+        folder = Path(shutil.copytree(model, tmp_path / f"{name}-{len(content)}"))
+        (folder / name).write_bytes(content)
+        with pytest.raises(BaseModelError, match=said):
+            load_full(spec, folder)
+    deeper = build_tiny_model(tmp_path / "deeper", layers=3)
+    with pytest.raises(BaseModelError, match=r"does not fit base\.model .*num_hidden_layers is 3, the base has 2"):
+        load_full(spec, deeper)
 
 
 def test_tokens_are_counted_without_special_ones(model: Path) -> None:

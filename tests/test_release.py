@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,19 @@ def test_the_champions_adapter_comes_back_and_only_for_its_own_base(
     (tmp_path / "regenerated" / "config.json").write_text("{}")
     with pytest.raises(RegistryError, match=r"oncall v1\.202647\.1 was trained on .* bring those weights back"):
         fetch("v1.202647.1", BaseModelSpec(model=str(tmp_path / "regenerated")))
+
+
+def test_the_champions_full_weights_come_back(here: Services, exported: Path, tmp_path: Path) -> None:
+    shutil.rmtree(exported / "candidate" / "adapter")
+    weights = exported / "candidate" / "weights"
+    weights.mkdir()
+    for name in ("config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"):
+        (weights / name).write_text(name)
+    register(here, judged_run(here), exported)
+    found = release.fetch_adapter(here, "oncall", "v1.202647.1", tmp_path / "got", base=POCKET)
+    assert found == tmp_path / "got" / "weights"
+    assert sorted(path.name for path in found.iterdir()) == sorted(path.name for path in weights.iterdir())
+    assert not (tmp_path / "got" / "model-Q8_0.gguf").exists()
 
 
 def test_without_auto_experiment_it_only_says_how(here: Services) -> None:

@@ -256,7 +256,6 @@ def test_too_little_says_how_much_there_is_and_what_to_do(here: Services) -> Non
     [
         ({"base": {"model": "./none"}}, BaseModelError, "no such folder"),
         ({"rlhf": {"method": "grpo"}}, RecipeError, "rlhf.method"),
-        ({"training": {"adapter": "full"}}, RecipeError, "training.adapter"),
         ({"curation": {"regression_cases": "none.jsonl"}}, FeedbackError, "curation.regression_cases: no file 'none"),
         (
             {"feedback": {"files": {"interactions": "a.jsonl", "feedback": "b.jsonl"}}},

@@ -26,6 +26,7 @@ from flytewheel.doctor.packages import (
     read_packages,
     read_tracking,
 )
+from flytewheel.doctor.rates import judge_rates
 from flytewheel.errors import FeedbackError, RecipeError
 from flytewheel.local.stack import ServiceStatus
 from flytewheel.profiles import Device, Facts, choose_device, read_facts
@@ -165,6 +166,7 @@ def judge_recipe(
         except FeedbackError as error:
             what, _, remedy = str(error).rpartition("; ")
             yield missing(what, remedy)
+    yield from judge_rates(recipe)
     if device.kind == "cpu" and recipe.base.dtype == "bfloat16":
         yield doubtful("base.dtype: 'bfloat16' was measured 9 times slower than float32 on a CPU", "take 'auto'")
     if memory is not None:

@@ -1,17 +1,15 @@
 """Measures candidate and champion on the test part's users, and says how sure that is.
 
-Both adapters sit on one copy of the base, whose bare self (no adapter active) is the first champion. Every figure of
-the two comes from the same rows, prompts and batches, and every interval from the same resamples of users. Which rows
-are taken when there are too many is decided by a hash of seed and row, not by order, so a smaller sample is a part of a
-larger one. Weights are float32 on CPU (bf16 was measured 9 times slower there) and the device's own type elsewhere;
-log-probabilities always float32.
+Both were trained from one base, whose bare self is the first champion (`speakers`). Every figure of the two comes from
+the same rows, prompts and batches, and every interval from the same resamples of users. Which rows are taken when there
+are too many is decided by a hash of seed and row, not by order, so a smaller sample is a part of a larger one. Weights
+are float32 on CPU (bf16 was measured 9 times slower there) and the device's own type elsewhere; log-probabilities
+always float32.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +17,18 @@ import numpy as np
 
 from flytewheel import models
 from flytewheel.dataset import Dataset
-from flytewheel.errors import EvaluationError
 from flytewheel.evaluation import preference, regression, text
 from flytewheel.evaluation.bootstrap import Comparison, compare_by_user, exponential_ratio, ratio
 from flytewheel.evaluation.generate import find_end_tokens
 from flytewheel.evaluation.questions import Answers, Questions, ask, gather_questions, score
 from flytewheel.evaluation.report import Evaluation, describe, read_evaluation, write_evaluation
+from flytewheel.evaluation.speakers import Speakers, kind_of
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec
 
 __all__ = ["CODE_VERSION", "Evaluation", "describe", "evaluate", "read_evaluation"]
 
 CODE_VERSION = "1"  # bump where a figure changes its meaning: Flyte caches results under it
-
-_NONE = "none"
 
 
 def evaluate(
@@ -51,9 +47,9 @@ def evaluate(
     Args:
         dataset: A frozen data set; only its test part is read.
         out: Made if missing.
-        candidate: Adapter folder; none is the bare base.
-        champion: Adapter folder of the model in service; none is the bare base.
-        base: The model that both adapters were trained on.
+        candidate: Folder that training wrote, an adapter or full weights; none is the bare base.
+        champion: The same of the model in service; none is the bare base.
+        base: The model that both were trained from.
         evaluation: How many rows, how long answers, which intervals.
         seed: Decides the choice of rows and the resamples.
         progress: Told the rows done.
@@ -64,35 +60,31 @@ def evaluate(
     Raises:
         DatasetError: the data set cannot be read.
         BaseModelError: the base cannot be loaded.
-        EvaluationError: an adapter does not fit the base, or a regression case is faulty.
+        EvaluationError: what was trained does not fit the base, or a regression case is faulty.
     """
     data = Dataset(dataset)
     cases = data.regression("test")
     regression.check_cases(cases)
-    for adapter in (candidate, champion):
-        _check_adapter(adapter)
+    device = models.find_device()
     if progress is not None:
         progress("loading the model", 0, 1)
+    speakers = Speakers(base, {"candidate": candidate, "champion": champion}, device)
     with quiet_libraries():
         tokenizer = models.load_tokenizer(base)
-        device = models.find_device()
-        model: Any = models.load_model(base, dtype=device.profile.evaluation_dtype.value, device=device.kind)
-        adapters = {"candidate": candidate, "champion": champion}
-        model = _attach(model, {name: path for name, path in adapters.items() if path is not None}).eval()
     if progress is not None:
         progress("loading the model", 1, 1)
-    questions = gather_questions(data, cases, tokenizer, model, base, evaluation, seed)
-    end_tokens = find_end_tokens(model, tokenizer)
+    questions = gather_questions(data, cases, tokenizer, speakers.model, base, evaluation, seed)
+    end_tokens = find_end_tokens(speakers.model, tokenizer)
 
     def hear(name: str) -> Answers:
-        with _speaking_as(model, name if adapters[name] is not None else _NONE):
+        with speakers.speaking(name) as model:
             return ask(model, tokenizer, questions, evaluation, end_tokens, name, progress)
 
     ours = hear("candidate")
     theirs = ours if candidate == champion else hear("champion")
     bare = theirs if champion is None else ours
     if champion is not None and candidate is not None:
-        with _speaking_as(model, _NONE):
+        with speakers.speaking(None) as model:
             bare = score(model, tokenizer, questions, evaluation, "base", progress, pairs_only=True)
     passed = _check_answers(questions, ours), _check_answers(questions, theirs)
     result = Evaluation(
@@ -100,50 +92,13 @@ def evaluate(
         newly_failing=_differing(questions, passed[1], passed[0]),
         newly_passing=_differing(questions, passed[0], passed[1]),
         skipped=questions.skipped,
-        champion="base" if champion is None else "adapter",
+        champion="base" if champion is None else kind_of(champion),
         dataset=data.card.digest,
         device=str(device),
         seed=seed,
     )
     write_evaluation(out, result, _list_answers(questions, ours, theirs, passed))
     return result
-
-
-def _check_adapter(adapter: Path | None) -> None:
-    if adapter is not None and not (adapter / "adapter_config.json").is_file():
-        raise EvaluationError(
-            f"{adapter}: expected a LoRA adapter, found no adapter_config.json; name the folder that training wrote"
-        )
-
-
-def _attach(model: Any, adapters: Mapping[str, Path]) -> Any:
-    """Loads adapters side by side on one base. PEFT only warns when weights are missing; here that is an error."""
-    adapted = model
-    for name, path in adapters.items():
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("error", message="Found missing adapter keys")
-                adapted = models.attach_adapter(adapted, path, name=name)
-        except (RuntimeError, ValueError, UserWarning) as error:
-            cause = " ".join(str(error).split())[:200]
-            raise EvaluationError(
-                f"{name} adapter {path} does not fit the base model ({cause}); "
-                "train it on the base that the recipe names"
-            ) from None
-    return adapted
-
-
-@contextmanager
-def _speaking_as(model: Any, adapter: str) -> Iterator[None]:
-    """Lets the model answer with one adapter, or as the bare base."""
-    if adapter != _NONE:
-        model.set_adapter(adapter)
-        yield
-    elif hasattr(model, "disable_adapter"):
-        with model.disable_adapter():
-            yield
-    else:
-        yield
 
 
 def _check_answers(questions: Questions, answers: Answers) -> list[bool]:

@@ -37,7 +37,7 @@ class Evaluation:
     newly_failing: tuple[str, ...] = ()
     newly_passing: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
-    champion: Literal["base", "adapter"] = "base"
+    champion: Literal["base", "adapter", "full"] = "base"
     dataset: str = ""
     device: str = ""
     seed: int = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,13 +20,14 @@ from flytewheel.export.modelfile import write_modelfile
 from flytewheel.export.parity import ParityReport, check_parity
 from flytewheel.export.quantize import TensorTypes, quantize, read_tensor_types
 from flytewheel.export.report import NAME, ExportedFile, ExportReport, ParitySummary, write_json, write_report
-from flytewheel.models import load_tokenizer
+from flytewheel.models import load_tokenizer, trained_files, trained_kind
 from flytewheel.recipe import BaseModelSpec, ExportSpec
 from flytewheel.records import Message, digest, file_digest
 
 CODE_VERSION = "1"  # goes up where the same weights would give another file
 
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+# Where what was trained lies in an export and in the registry, by its kind (`models.trained_kind`).
+FOLDERS: Mapping[str, str] = {"adapter": "adapter", "full": "weights"}
 _STAGING = ".export-in-progress"
 
 Progress = Callable[[str, int, int | None], None]
@@ -43,15 +44,15 @@ def export_model(
     progress: Progress | None = None,
     threads: int = 1,
 ) -> ExportReport:
-    """Exports base and adapter as GGUF into `out`, with proof that the files behave as the weights.
+    """Exports what was trained as GGUF into `out`, with proof that the files behave as the weights.
 
-    Leaves `model-F16.gguf`, one `model-<kind>.gguf` for each quantisation, `Modelfile`, `adapter/` (if there is one),
-    `parity.json` and `export.json` in `out`.
+    Leaves `model-F16.gguf`, one `model-<kind>.gguf` for each quantisation, `Modelfile`, `adapter/` or `weights/` (what
+    was trained, if anything was), `parity.json` and `export.json` in `out`.
 
     Args:
         out: Folder, made if missing; an earlier export in it is replaced.
         base: The base model.
-        adapter: A PEFT adapter folder, None for the bare base.
+        adapter: Folder that training wrote, an adapter or full weights; None for the bare base.
         export: Kinds to write, the one to serve, and how closely to look.
         prompts: Conversations that end with the user's turn; `export.parity_prompts` of them are drawn.
         seed: Decides which.
@@ -104,7 +105,7 @@ def export_model(
             )
         write_json(staging / "parity.json", parity)
         if adapter is not None:
-            _copy_adapter(adapter, staging / "adapter")
+            _copy_trained(adapter, staging / FOLDERS[trained_kind(adapter)])
         report = ExportReport(
             base_model=base.model,
             adapter_digest=_digest_adapter(adapter),
@@ -155,21 +156,21 @@ def _clear(out: Path) -> None:
     (out / NAME).unlink(missing_ok=True)
     for path in (*out.glob("model-*.gguf"), out / "Modelfile", out / "parity.json"):
         path.unlink(missing_ok=True)
-    shutil.rmtree(out / "adapter", ignore_errors=True)
+    for name in FOLDERS.values():
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
-def _copy_adapter(adapter: Path, target: Path) -> None:
+def _copy_trained(folder: Path, target: Path) -> None:
     target.mkdir()
-    for path in sorted(adapter.iterdir()):
-        if path.name in _ADAPTER_FILES:
-            shutil.copyfile(path, target / path.name)
+    for name in trained_files(folder):
+        shutil.copyfile(folder / name, target / name)
 
 
-def _digest_adapter(adapter: Path | None) -> str | None:
-    """Digest over the adapter's weights and options; None for the bare base."""
-    if adapter is None:
+def _digest_adapter(folder: Path | None) -> str | None:
+    """Digest over what was trained; None for the bare base."""
+    if folder is None:
         return None
-    return digest({name: file_digest(adapter / name) for name in _ADAPTER_FILES if (adapter / name).is_file()})
+    return digest({name: file_digest(folder / name) for name in trained_files(folder)})
 
 
 def _describe(kind: str, path: Path, types: TensorTypes) -> ExportedFile:

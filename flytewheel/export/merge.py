@@ -1,4 +1,5 @@
-"""Merges the adapter into the base weights, in fp32, and rounds them as the GGUF will hold them.
+"""Merges the adapter into the base weights, in fp32, and rounds them as the GGUF will hold them. Full weights take the
+base's place as they are.
 
 The rounding happens here, before the reference for parity is taken, so that parity compares two programs on the same
 numbers: what llama.cpp does with the f16 file against what transformers does with those f16 values in fp32 arithmetic.
@@ -10,32 +11,43 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flytewheel.errors import ExportError
-from flytewheel.models import load_adapted
+from flytewheel.errors import BaseModelError, ExportError
+from flytewheel.models import load_adapted, trained_files, trained_kind
 from flytewheel.recipe import BaseModelSpec
 
 
-def merge_adapter(base: BaseModelSpec, adapter: Path | None) -> Any:
-    """Loads the base in fp32 on the CPU, merges the LoRA adapter (none: the bare base) and rounds to f16 values.
+def merge_adapter(base: BaseModelSpec, trained: Path | None) -> Any:
+    """Loads what was trained in fp32 on the CPU as one model and rounds it to f16 values.
+
+    Args:
+        base: The base model.
+        trained: A LoRA adapter, which is merged into the base, or full weights; none: the bare base.
 
     Returns:
         A transformers model in fp32 whose matrices hold values that f16 can hold; vectors (norms, biases) stay fp32.
 
     Raises:
         BaseModelError: the base cannot be loaded.
-        ExportError: the adapter does not fit the base, or a weight does not fit f16.
+        ExportError: what was trained is not whole or does not fit the base, or a weight does not fit f16.
     """
-    if adapter is not None and not (adapter / "adapter_config.json").is_file():
-        raise ExportError(f"{adapter}: expected a PEFT adapter folder, found no adapter_config.json; train again")
+    if trained is not None:
+        _check_trained(trained)
     try:
-        model: Any = load_adapted(base, adapter, dtype="float32", device="cpu")
-        if adapter is not None:
+        model: Any = load_adapted(base, trained, dtype="float32", device="cpu")
+        if trained is not None and trained_kind(trained) == "adapter":
             model = model.merge_and_unload(safe_merge=True)
     except (ValueError, RuntimeError, OSError) as error:
         cause = " ".join(str(error).split())[:200]
-        raise ExportError(f"{adapter}: the adapter does not fit base.model {base.model!r} ({cause})") from error
+        raise ExportError(f"{trained}: the adapter does not fit base.model {base.model!r} ({cause})") from error
     round_to_f16(model)
     return model.eval()
+
+
+def _check_trained(folder: Path) -> None:
+    try:
+        trained_files(folder)
+    except BaseModelError as error:
+        raise ExportError(str(error)) from None
 
 
 def round_to_f16(model: Any) -> None:

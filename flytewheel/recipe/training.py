@@ -24,7 +24,9 @@ class BaseModelSpec(Section):
 class TrainingSpec(Section):
     """Supervised fine-tuning. `adapter` is what the reference design calls `training.method`."""
 
-    adapter: Literal["lora", "qlora", "full"] = "lora"
+    adapter: Literal["lora", "qlora", "full"] = Field(
+        default="lora", description="`full` trains all weights, in float32; take about a tenth of LoRA's rates for it"
+    )
     lora_rank: AtLeastOne = 16
     lora_alpha: AtLeastOne = 32
     lora_dropout: Share = 0.05
@@ -65,7 +67,7 @@ class RlhfSpec(Section):
     enable: bool = True
     method: Literal["dpo", "kto", "orpo", "grpo"] = "dpo"
     fallback: Literal["kto", "skip"] = Field(default="kto", description="what to do with too few preference pairs")
-    beta: Positive = 0.1
+    beta: Positive = Field(default=0.1, description="of DPO and KTO; for ORPO its λ, the weight of the odds ratio")
     loss: Many[Literal["sigmoid", "ipo", "hinge", "sft"]] = ("sigmoid",)
     learning_rate: Positive = Field(default=5e-6, description="for LoRA, as TRL advises; full weights take 5e-7")
     epochs: Positive = 1.0

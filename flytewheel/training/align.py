@@ -1,10 +1,12 @@
-"""Alignment to preferences, from the SFT adapter on: DPO on pairs, KTO on single thumbs, or nothing, said in words.
+"""Alignment to preferences, from the SFT adapter on: DPO or ORPO on pairs, KTO on single thumbs, or nothing, said in
+words.
 
-DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306. The reference is the SFT
-policy (the bare base when there was no SFT); its log-probabilities are kept by content (`reference`), so there is no
-second copy of the base and none of the adapter. `rlhf.loss` may add `sft` to DPO's loss: on a small model sigmoid
-alone wrecked generation. Weeks with too few pairs are ordinary: `rlhf.fallback` decides, and the SFT adapter is handed
-on unchanged where nothing can be learnt.
+DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306; ORPO, which has no
+reference: Hong et al. 2024, arXiv:2403.07691. The reference is the SFT policy (the bare base when there was no SFT);
+its log-probabilities are kept by content (`reference`), so there is no second copy of the base and none of the adapter,
+nor of full weights. `rlhf.loss` may add `sft` to DPO's loss: on a small model sigmoid alone wrecked generation. Weeks
+with too few pairs are ordinary: `rlhf.fallback` decides, and the SFT adapter is handed on unchanged where nothing can
+be learnt.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from flytewheel.training.arguments import (
     check_base,
 )
 from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpoints, publish_folder
-from flytewheel.training.fit import ADAPTER_FILES, Plan, digest_adapter, fit, summarise
+from flytewheel.training.fit import Plan, digest_adapter, fit, summarise
+from flytewheel.training.full import check_start
 from flytewheel.training.lengths import longest_sequence
 from flytewheel.training.memory import fit_memory
 from flytewheel.training.micro_batch import MicroBatch, of_spec
@@ -45,7 +48,7 @@ __all__ = ["CODE_VERSION", "align", "check_method", "choose_method"]
 class Choice:
     """The method taken, and the reason in words."""
 
-    method: Literal["dpo", "kto", "skipped"]
+    method: Literal["dpo", "kto", "orpo", "skipped"]
     reason: str
 
 
@@ -53,10 +56,10 @@ def check_method(rlhf: RlhfSpec) -> None:
     """Refuses a method that cannot be trained yet; call it before SFT, to fail early.
 
     Raises:
-        RecipeError: `orpo` or `grpo`.
+        RecipeError: `grpo`.
     """
-    if rlhf.enable and rlhf.method not in ("dpo", "kto"):
-        raise RecipeError("recipe", [f"rlhf.method: {rlhf.method!r} cannot be trained; take 'dpo' or 'kto'"])
+    if rlhf.enable and rlhf.method not in ("dpo", "kto", "orpo"):
+        raise RecipeError("recipe", [f"rlhf.method: {rlhf.method!r} cannot be trained; take 'dpo', 'kto' or 'orpo'"])
 
 
 def choose_method(rlhf: RlhfSpec, pairs: int, liked: int, disliked: int) -> Choice:
@@ -81,7 +84,8 @@ def choose_method(rlhf: RlhfSpec, pairs: int, liked: int, disliked: int) -> Choi
             return Choice("kto", f"{have_unpaired}: kto as rlhf.method says")
         return Choice("skipped", f"{have_unpaired}: skipped, kto has too little to learn from")
     if pairs >= rlhf.min_preference_pairs:
-        return Choice("dpo", f"{have_pairs}: dpo as rlhf.method says")
+        method: Literal["dpo", "orpo"] = "orpo" if rlhf.method == "orpo" else "dpo"
+        return Choice(method, f"{have_pairs}: {method} as rlhf.method says")
     if rlhf.fallback == "kto" and enough_unpaired:
         return Choice("kto", f"{have_pairs}, {have_unpaired}: kto as rlhf.fallback says")
     if rlhf.fallback == "kto":
@@ -108,7 +112,7 @@ def align(
         dataset: Folder of a frozen data set.
         sft_adapter: Where to start, and the reference; None: a fresh adapter, with the bare base as the reference.
         out: Gets `adapter_config.json`, `adapter_model.safetensors` and `report.json`; the SFT adapter's own files when
-            skipped.
+            skipped; `config.json` and safetensors instead with `training.adapter: full`.
         base: The model under the adapter.
         training: Shape of a fresh adapter, weight decay, schedule.
         rlhf: How.
@@ -129,8 +133,8 @@ def align(
     check_method(rlhf)
     check_adapter(training, device)
     check_base(base, device)
-    if sft_adapter is not None and not all((sft_adapter / name).is_file() for name in ADAPTER_FILES):
-        raise BaseModelError(f"{sft_adapter}: expected an adapter ({' and '.join(ADAPTER_FILES)}); train SFT again")
+    if sft_adapter is not None:
+        check_start(sft_adapter, training)
     data = Dataset(dataset)
     pairs, thumbs = data.preferences("train"), data.unpaired("train")
     liked = sum(row.label for row in thumbs)

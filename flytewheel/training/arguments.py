@@ -27,12 +27,8 @@ def check_adapter(training: TrainingSpec, device: Device | None = None) -> None:
     """Refuses an adapter that cannot be trained on `device` (`None`: on any), before anything is loaded.
 
     Raises:
-        RecipeError: `full`, or `qlora` without CUDA or bitsandbytes.
+        RecipeError: `qlora` without CUDA or bitsandbytes.
     """
-    if training.adapter == "full":
-        raise RecipeError(
-            "recipe", ["training.adapter: 'full' weights cannot be published as an adapter; take 'lora' or 'qlora'"]
-        )
     if training.adapter != "qlora" or device is None:
         return
     if not device.profile.qlora.value:
@@ -64,7 +60,13 @@ def check_base(base: BaseModelSpec, device: Device) -> None:
 
 
 def load_trainable(base: BaseModelSpec, training: TrainingSpec, device: Device) -> Any:
-    """Loads the base model to put an adapter on: on `device`, in 4 bits for `qlora`."""
+    """Loads the base model to put an adapter on: on `device`, in 4 bits for `qlora`.
+
+    For `full`, to be trained itself: in float32 whatever `base.dtype` says, as Adam's small steps would be rounded away
+    in bfloat16's eight bits. Products are taken in the profile's autocast.
+    """
+    if training.adapter == "full":
+        return load_model(base, dtype="float32", device=device.kind)
     if training.adapter != "qlora":
         return load_model(base, device=device.kind)
     import torch
@@ -85,7 +87,9 @@ def load_trainable(base: BaseModelSpec, training: TrainingSpec, device: Device) 
 
 
 def lora_config(training: TrainingSpec) -> Any:
-    """The LoRA configuration of `training`."""
+    """The LoRA configuration of `training`; `None` for full weights."""
+    if training.adapter == "full":
+        return None
     from peft import LoraConfig
 
     return LoraConfig(

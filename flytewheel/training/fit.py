@@ -1,9 +1,9 @@
 """Takes a training to its end, from wherever an earlier attempt was stopped, and publishes the adapter.
 
 The same for every trainer: look for a finished attempt, go on from the newest complete checkpoint, report the curve,
-and publish what others need: `adapter_config.json`, `adapter_model.safetensors`, `report.json`. Not the frozen
-reference, not the optimiser, and no path of this machine. On CPU a training that was killed and gone on with gives the
-same bytes as one that was not, with the same number of threads.
+and publish what others need: `adapter_config.json`, `adapter_model.safetensors`, `report.json`; full weights as `full`
+writes them. Not the frozen reference, not the optimiser, and no path of this machine. On CPU a training that was killed
+and gone on with gives the same bytes as one that was not, with the same number of threads.
 
 Where memory runs out, training goes on from the newest checkpoint with half the rows at once and as many a step
 (`micro_batch`); where time runs out, it stops (`allowance`). Both are in the report, in words.
@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytewheel.errors import CheckpointError, DivergedError, TrainingError
-from flytewheel.models import Device, is_commit
+from flytewheel.models import Device, is_commit, trained_files
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
 from flytewheel.training.allowance import Allowance, Clock, keep_time
 from flytewheel.training.batches import BatchFigures
 from flytewheel.training.checkpoints import Checkpoints
+from flytewheel.training.full import is_full, reload_full, save_full
 from flytewheel.training.journal import Journal, read_journal
 from flytewheel.training.micro_batch import MicroBatch, free_memory, is_out_of_memory
 from flytewheel.training.order import order_by_epoch
@@ -39,16 +40,14 @@ from flytewheel.training.workplace import Workplace
 if TYPE_CHECKING:
     from flytewheel.tracking import Tracker
 
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is trained and why.
 
-    `make_trainer` gets transformers callbacks and a micro-batch, and returns a TRL trainer on a PEFT model. `batch` is
-    the micro-batch to begin with, `least` the fewest rows that one needs, `fitted` says in words why it is smaller than
-    the recipe's.
+    `make_trainer` gets transformers callbacks and a micro-batch, and returns a TRL trainer on a PEFT model, or on one
+    whose weights are all trained. `batch` is the micro-batch to begin with, `least` the fewest rows that one needs,
+    `fitted` says in words why it is smaller than the recipe's.
     """
 
     method: Method
@@ -195,7 +194,10 @@ def _train(
         ended = state.global_step >= state.max_steps
         if ended or allowance.is_spent(clock.seconds):
             # Killed after the last step: going on "from" it would take one step more.
-            trainer.model.load_adapter(str(newest), "default", is_trainable=True)
+            if is_full(trainer.model):
+                reload_full(trainer.model, newest)
+            else:
+                trainer.model.load_adapter(str(newest), "default", is_trainable=True)
             trainer.state = state
             watcher.restore(state)
             stopped = "" if ended else allowance.describe(state.global_step, state.max_steps)
@@ -230,8 +232,8 @@ def summarise(report: TrainingReport, tracker: Tracker | None, checkpoints: Chec
 
 
 def digest_adapter(folder: Path) -> str:
-    """Digest of an adapter: over the two files that make it, by name."""
-    return digest({name: file_digest(folder / name) for name in ADAPTER_FILES})
+    """Digest of what was trained, an adapter or full weights: over the files that make it, by name."""
+    return digest({name: file_digest(folder / name) for name in trained_files(folder)})
 
 
 def name_base(base: BaseModelSpec) -> str:
@@ -243,6 +245,9 @@ def name_base(base: BaseModelSpec) -> str:
 def _save_adapter(trainer: Any, base: BaseModelSpec, base_digest: str, folder: Path) -> str:
     if folder.exists():
         shutil.rmtree(folder)
+    if is_full(trainer.model):
+        save_full(trainer.model, folder)
+        return digest_adapter(folder)
     raw = folder.with_suffix(".raw")
     # Embeddings are never trained here; "auto" would ask the hub whether their size has changed.
     trainer.model.save_pretrained(str(raw), selected_adapters=["default"], save_embedding_layers=False)

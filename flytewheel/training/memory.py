@@ -4,7 +4,7 @@
 |---|---|---|
 | base | parameters × bytes of the dtype; 4-bit: 4.127 bits in linear layers | Dettmers et al. 2023, arXiv:2305.14314, §3 |
 | adapter | rank × (inputs + outputs) of each target matrix, × 16: weight, gradient, two Adam moments in float32 | Hu et al. 2021; Kingma & Ba 2014 |
-| reference | the adapter's weights once more, where a frozen copy of it is the reference of DPO and KTO | – |
+| full weights | in place of base and adapter: parameters × 16, weight, gradient and two Adam moments in float32; × 2 more where products are taken in 16 bits (autocast keeps a copy) | Rajbhandari et al. 2020, arXiv:1910.02054, §3.1; Micikevicius et al. 2018, arXiv:1710.03740 |
 | activations | what the backward pass reads again, below, × 1.25 for what the allocator holds besides | counted and measured |
 | logits | the widest tile of TRL's chunked log-probabilities (4,096 tokens × 32,768 words), × 8.25 in float32 | trl.kernels.chunked_logprob, `_backward_tile` |
 | program | 0.55 GiB: Python, torch, transformers and TRL | measured: 567 MiB after the first step |
@@ -37,7 +37,6 @@ from flytewheel.training.micro_batch import MicroBatch
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _NF4_BYTES = 4.127 / 8
 _TRAINED_BYTES = 16
-_REFERENCE_BYTES = 4
 _ALLOCATOR = 1.25
 _TILE_TOKENS, _TILE_WORDS = 4096, 32_768
 _TILE_COPIES = 8.25
@@ -60,11 +59,13 @@ class Sized(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingMemory:
-    """Bytes of each part; `tokens` are those of the largest micro-batch, padding included."""
+    """Bytes of each part; `tokens` are those of the largest micro-batch, padding included.
+
+    Of full weights `adapter` is all that is trained, and `base` the copy in 16 bits.
+    """
 
     base: int
     adapter: int
-    reference: int
     activations: int
     logits: int
     program: int
@@ -73,7 +74,7 @@ class TrainingMemory:
     @property
     def least(self) -> int:
         """What is taken whatever the rows: without activations and logits."""
-        return self.base + self.adapter + self.reference + self.program
+        return self.base + self.adapter + self.program
 
     @property
     def most(self) -> int:
@@ -105,12 +106,15 @@ def estimate_memory(
     hidden, layers, vocabulary = (size.config.get(key) for key in ("hidden_size", "num_hidden_layers", "vocab_size"))
     if size.parameters is None or not (hidden and layers and vocabulary):
         return None
+    full = training.adapter == "full"
     width = _BYTES[base.dtype if base.dtype != "auto" else profile.dtype.value]
+    if full:
+        width = _BYTES[profile.autocast.value or "float32"]
     packed = method == "sft" and profile.packing.value
     length = base.max_length if longest is None or packed else longest
     tokens = length * rows * (2 if method == "dpo" else 1)
     targets = _list_targets(size, training)
-    adapter = training.lora_rank * sum(sum(shape) for _, shape in targets)
+    adapter = size.parameters if full else training.lora_rank * sum(sum(shape) for _, shape in targets)
     each_layer = _count_kept(size, training, targets, hidden, layers, dropout=method == "sft")
     whole = tokens * width * each_layer
     checkpointed = size.parameters >= CHECKPOINTING_FROM
@@ -120,7 +124,6 @@ def estimate_memory(
     return TrainingMemory(
         base=_count_base_bytes(size, training, width),
         adapter=adapter * _TRAINED_BYTES,
-        reference=adapter * _REFERENCE_BYTES if method in ("dpo", "kto") else 0,
         activations=int((kept + mask) * _ALLOCATOR),
         logits=int(tile * (_CARD_TILE_COPIES if profile.kind == "cuda" else _TILE_COPIES)),
         program=_PROGRAM_BYTES,
@@ -236,6 +239,8 @@ def _count_kept(
 
 def _count_base_bytes(size: Sized, training: TrainingSpec, width: int) -> int:
     parameters = size.parameters or 0
+    if training.adapter == "full":
+        return parameters * width if width < _BYTES["float32"] else 0
     if training.adapter != "qlora":
         return parameters * width
     linear = sum(

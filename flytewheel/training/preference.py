@@ -1,12 +1,14 @@
 """TRL's trainers of preferences, the SFT adapter trainable, the reference's log-probabilities given as columns.
 
-DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306.
+DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306; ORPO, which needs no
+reference: `orpo`.
 
 TRL clones a given adapter into a frozen one named `ref` and, with `precompute_ref_log_probs`, keeps what it computes in
 the data set's cache, by a fingerprint of the whole table. Here that one method is ours (`reference`): rows are known
-one by one, across tables and runs, and the clone is removed before the optimiser exists. KTO's mismatched answers,
-of which its KL term is made, are a column of the table as well (each batch's answers, turned by one): they are cached
-like all others, but only the same rows in the same order and batches meet them again.
+one by one, across tables and runs, and the clone is removed before the optimiser exists. Full weights get no second
+copy either: their reference is taken while they still are the reference. KTO's mismatched answers, of which its KL term
+is made, are a column of the table as well (each batch's answers, turned by one): they are cached like all others, but
+only the same rows in the same order and batches meet them again.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.acceleration import accelerate
 from flytewheel.training.arguments import load_trainable, lora_config, preference_arguments
+from flytewheel.training.full import load_policy
 from flytewheel.training.grouping import group_batches
 from flytewheel.training.micro_batch import MicroBatch, of_spec
+from flytewheel.training.orpo import make_orpo_trainer
 from flytewheel.training.reference import ReferenceUse, add_reference, column_answers, reference_logps
 from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.rows import Rows
@@ -51,25 +55,32 @@ def make_preference_trainer(
     progress: ProgressCallback | None = None,
     load: Callable[..., Any] = load_trainable,
 ) -> Any:
-    """Builds TRL's DPO or KTO trainer, its model loaded (by `load`) with the SFT adapter trainable.
+    """Builds TRL's DPO, KTO or ORPO trainer, its model loaded (by `load`) with the SFT adapter trainable.
 
-    Its `reference_use` says how many of the reference's log-probabilities were in `reference` already.
+    Its `reference_use`, where there is one, says how many of the reference's log-probabilities were in `reference`
+    already.
     """
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
     from trl.trainer.kto_config import KTOConfig
     from trl.trainer.kto_trainer import KTOTrainer
 
-    model = load(base, training, device)
+    full = training.adapter == "full"
+    model = load_policy(sft_adapter, base, training, device) if full else load(base, training, device)
     arguments = preference_arguments(
         base, training, (batch or of_spec(rlhf)).apply(rlhf), kto=method == "kto", device=device,
         parameters=model.num_parameters(), rows=train.count, validate=validation.table is not None, seed=seed,
         folder=folder,
     )  # fmt: skip
     fresh: dict[str, Any] = {"peft_config": lora_config(training)}
-    if sft_adapter is not None:
+    if sft_adapter is not None and not full:
         model = _load_sft_adapter(model, sft_adapter, base)
         fresh = {}
+    if method == "orpo":
+        arguments.pop("loss_type")
+        return make_orpo_trainer(
+            arguments, train.table, validation.table, tokenizer, model=model, callbacks=callbacks, **fresh
+        )
     common: dict[str, Any] = {
         "model": model,
         "ref_model": None,

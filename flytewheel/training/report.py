@@ -10,7 +10,7 @@ from typing import Any, Literal
 from flytewheel.errors import CheckpointError
 from flytewheel.records import to_jsonable
 
-Method = Literal["sft", "dpo", "kto", "skipped"]
+Method = Literal["sft", "dpo", "kto", "orpo", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)

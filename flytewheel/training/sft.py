@@ -56,7 +56,8 @@ def train_sft(
 
     Args:
         dataset: Folder of a frozen data set.
-        out: Gets `adapter_config.json`, `adapter_model.safetensors` and `report.json`.
+        out: Gets `adapter_config.json`, `adapter_model.safetensors` and `report.json`; `config.json` and safetensors
+            instead of the first two with `training.adapter: full`.
         base: The model to adapt.
         training: How.
         seed: Decides the adapter's first weights, dropout and the order of rows.
@@ -167,7 +168,7 @@ def make_sft_trainer(
     folder: Path,
     load: Callable[..., Any] = load_trainable,
 ) -> Any:
-    """Builds the trainer of `feed`, its model loaded (by `load`) and wrapped with a fresh adapter.
+    """Builds the trainer of `feed`, its model loaded (by `load`) and, but for full weights, wrapped with an adapter.
 
     Raises:
         RecipeError: rows are packed, and the model mixes packed rows.

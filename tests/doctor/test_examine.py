@@ -55,8 +55,22 @@ def test_an_accelerator_that_is_not_used_is_doubtful(facts: Facts, torch: Torch,
     [
         ({}, Facts(), None),
         ({"training": {"adapter": "qlora"}}, MAC, "missing: training.adapter: 'qlora' needs a CUDA device, found mps"),
-        ({"training": {"adapter": "full"}}, Facts(cards=(H100,)), "missing: training.adapter: 'full' weights"),
-        ({"rlhf": {"method": "grpo"}}, Facts(), "missing: rlhf.method: 'grpo' cannot be trained; take 'dpo' or 'kto'"),
+        (
+            {"training": {"adapter": "full"}, "rlhf": {"learning_rate": 5e-7}},
+            Facts(cards=(H100,)),
+            "doubtful: training.learning_rate: 0.0002 is a rate for LoRA, training.adapter is 'full'; take about",
+        ),
+        (
+            {"training": {"adapter": "full", "learning_rate": 2e-5}},
+            Facts(cards=(H100,)),
+            "doubtful: rlhf.learning_rate: 5e-06 is a rate for LoRA, training.adapter is 'full'; take 5e-7",
+        ),
+        (
+            {"training": {"adapter": "full", "learning_rate": 2e-5}, "rlhf": {"method": "orpo"}},
+            Facts(cards=(H100,)),
+            None,
+        ),
+        ({"rlhf": {"method": "grpo"}}, Facts(), "missing: rlhf.method: 'grpo' cannot be trained; take 'dpo', 'kto'"),
         ({"base": {"model": "pocket", "dtype": "float16"}}, MAC, "missing: base.dtype: 'float16' is not for mps"),
         ({"base": {"model": "pocket", "dtype": "bfloat16"}}, MAC, None),
         (
@@ -110,4 +124,4 @@ def test_this_machine_is_examined_and_left_as_it_was(tmp_path: Path) -> None:
 
 
 def _missing() -> Any:
-    return judge_recipe(_recipe(rlhf={"method": "orpo"}), choose_device(Facts()), Facts(), MACHINE, None, None)
+    return judge_recipe(_recipe(rlhf={"method": "grpo"}), choose_device(Facts()), Facts(), MACHINE, None, None)

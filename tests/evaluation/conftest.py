@@ -70,6 +70,27 @@ def build_adapter(base: BaseModelSpec, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
+def build_full(base: BaseModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Builds full weights that lie at random around the base's."""
+
+    def build(seed: int) -> Path:
+        import torch
+
+        from flytewheel import models
+
+        model: Any = models.load_model(base, dtype="float32")
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            for weight in model.parameters():
+                weight.add_(torch.randn_like(weight), alpha=0.1)
+        folder = tmp_path_factory.mktemp(f"full-{seed}")
+        model.save_pretrained(str(folder))
+        return folder
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def adapter(build_adapter: Callable[[int], Path]) -> Path:
     return build_adapter(1)
 

@@ -102,6 +102,53 @@ def test_each_model_gets_its_own_figures(
     assert found.champion == ("base" if champion_is_base else "adapter")
 
 
+@pytest.mark.parametrize(
+    ("sides", "kind"),
+    [
+        (("full", None), "base"),
+        (("full", "adapter"), "adapter"),
+        (("adapter", "full"), "full"),
+        (("full", "other"), "full"),
+        ((None, "full"), "full"),
+    ],
+)
+def test_full_weights_speak_for_themselves(
+    run: Callable[..., Evaluation],
+    write_dataset: Callable[..., Path],
+    base: BaseModelSpec,
+    adapter: Path,
+    build_full: Callable[[int], Path],
+    sides: tuple[str | None, str | None],
+    kind: str,
+) -> None:
+    """Beside the base, an adapter or other full weights, as candidate or champion: each gets its own figures."""
+    folders = {"full": build_full(1), "other": build_full(2), "adapter": adapter, None: None}
+    dataset = write_dataset(users=3)
+    candidate, champion = (folders[side] for side in sides)
+    found = run(candidate, champion, dataset=dataset)
+    for side, path in (("candidate", candidate), ("champion", champion)):
+        perplexity, accuracy = measure_alone(base, path, dataset)
+        assert getattr(found.metrics["perplexity"], side).estimate == pytest.approx(perplexity, rel=1e-5)
+        assert getattr(found.metrics["preference_accuracy"], side).estimate == accuracy
+    assert found.metrics["perplexity"].difference.estimate != 0
+    assert found.champion == kind
+
+
+def test_full_weights_of_another_base_are_refused(
+    run: Callable[..., Evaluation], build_full: Callable[[int], Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(build_full(1), broken)
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps({**config, "vocab_size": 7}))
+    with pytest.raises(EvaluationError, match=r"does not fit base\.model .*vocab_size is 7") as caught:
+        run(broken, None)
+    assert "\n" not in str(caught.value)
+    (broken / "model.safetensors").unlink()
+    with pytest.raises(EvaluationError, match=r"model\.safetensors is missing; train it again"):
+        run(broken, None)
+
+
 def test_the_result_is_written_and_the_same_every_time(
     run: Callable[..., Evaluation], adapter: Path, tmp_path: Path
 ) -> None:
@@ -169,7 +216,7 @@ def test_faults_are_told_before_any_model_is_loaded(
     case = RegressionCase("bad-1", "suite", "ops", (Message(role="user", content="?"),), "regex", "(")
     with pytest.raises(EvaluationError, match="regression case 'bad-1'"):
         run(adapter, None, dataset=write_dataset(cases=[case]), base=nowhere)
-    with pytest.raises(EvaluationError, match="expected a LoRA adapter, found no adapter_config"):
+    with pytest.raises(EvaluationError, match=r"expected an adapter .* or full weights"):
         run(tmp_path, None, base=nowhere)
     with pytest.raises(DatasetError):
         run(adapter, None, dataset=tmp_path / "none")

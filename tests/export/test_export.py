@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from flytewheel.errors import ExportError
+from flytewheel.errors import BaseModelError, ExportError
 from flytewheel.export import parity
 from flytewheel.export.export import export_model
 from flytewheel.export.merge import merge_adapter
@@ -92,6 +92,44 @@ def test_merging_adds_the_scaled_product_of_the_adapter(base: BaseModelSpec, ada
     assert torch.equal(other, other.half().float())
 
 
+@pytest.fixture(scope="module")
+def full(base: BaseModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Full weights that differ from the base's in every tensor."""
+    folder = tmp_path_factory.mktemp("full")
+    model: Any = load_model(base, dtype="float32")
+    torch.manual_seed(4)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.02)
+    model.save_pretrained(folder)
+    (folder / "report.json").write_text("{}")
+    return folder
+
+
+def test_full_weights_take_the_bases_place_as_they_are(base: BaseModelSpec, full: Path, tmp_path: Path) -> None:
+    from gguf import GGUFReader
+    from safetensors.torch import load_file
+
+    published = load_file(full / "model.safetensors")
+    model = merge_adapter(base, full)
+    weights = dict(model.named_parameters())
+    assert set(weights) == set(published)
+    for name, weight in weights.items():
+        assert torch.equal(weight, published[name].half().float() if weight.dim() > 1 else published[name]), name
+
+    report = export(tmp_path / "out", base, full)
+    kept = {"config.json", "generation_config.json", "model.safetensors"}
+    assert names(tmp_path / "out") == FILES | {f"weights/{name}" for name in kept}
+    for name in kept:
+        assert (tmp_path / "out/weights" / name).read_bytes() == (full / name).read_bytes()
+    assert report.parity.prompts == report.parity.greedy_equal == 3
+    tensors = {tensor.name: tensor.data for tensor in GGUFReader(tmp_path / "out/model-F16.gguf").tensors}
+    down = torch.from_numpy(tensors["blk.0.ffn_down.weight"].copy())
+    assert torch.equal(down, published["model.layers.0.mlp.down_proj.weight"].half())
+    export(tmp_path / "out", base)
+    assert names(tmp_path / "out") == FILES
+
+
 def test_the_same_input_gives_the_same_files(base: BaseModelSpec, adapter: Path, tmp_path: Path) -> None:
     one, two = export(tmp_path / "one", base, adapter), export(tmp_path / "two", base, adapter)
     assert one.files == two.files
@@ -122,14 +160,16 @@ def test_what_a_killed_export_left_is_swept_up(base: BaseModelSpec, tmp_path: Pa
 
 
 def test_an_adapter_that_is_none_or_does_not_fit_is_one_line(
-    base: BaseModelSpec, adapter: Path, tmp_path: Path
+    base: BaseModelSpec, adapter: Path, full: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ExportError, match=r"found no adapter_config\.json"):
+    with pytest.raises(ExportError, match=r"expected an adapter .* or full weights"):
         export(tmp_path / "out", base, tmp_path)
     wider = BaseModelSpec(model=str(build_tiny_model(tmp_path / "wider", hidden=128)))
     with pytest.raises(ExportError, match=r"the adapter does not fit base\.model") as raised:
         export(tmp_path / "out", wider, adapter)
     assert "\n" not in str(raised.value)
+    with pytest.raises(BaseModelError, match=r"does not fit base\.model .*hidden_size is 64, the base has 128"):
+        export(tmp_path / "out", wider, full)
     with pytest.raises(ExportError, match="export needs prompts"):
         export(tmp_path / "out", base, prompts=[])
     assert names(tmp_path / "out") == set()

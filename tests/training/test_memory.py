@@ -35,7 +35,8 @@ def _estimate(method: str = "sft", profile: str = "cpu", rows: int = 4, **traini
 
 
 def test_llama_8b_by_hand() -> None:
-    """Adapter: 32 layers x 16 x (8192 + 5120 + 5120 + 8192) = 13,631,488 weights, 16 bytes each, 4 for the reference.
+    """Adapter: 32 layers x 16 x (8192 + 5120 + 5120 + 8192) = 13,631,488 weights, 16 bytes each; the
+    reference takes none.
 
     Kept of a token in a layer, float32, no dropout: norms 2 x 4096, attention 4 x 4096, feed-forward 3 x 14336, the
     input that q, k and v share 4096, ranks 4 x 16: 71,744. Eight rows of 1,024 tokens; each layer's input, one layer
@@ -44,11 +45,11 @@ def test_llama_8b_by_hand() -> None:
     found = _estimate("dpo")
     assert found.tokens == 8192
     assert found.base == 8_030_261_248 * 4
-    assert (found.adapter, found.reference) == (13_631_488 * 16, 13_631_488 * 4)
+    assert found.adapter == 13_631_488 * 16
     kept = 8192 * 4 * (71_744 + 32 * 4096) + 8192 * 1024 * 4
     assert found.activations == int(kept * 1.25)
     assert found.logits == 4096 * 32_768 * 4 * 8.25
-    assert found.least == found.base + found.adapter + found.reference + found.program
+    assert found.least == found.base + found.adapter + found.program
     assert found.most == found.least + found.activations + found.logits
 
 
@@ -153,3 +154,35 @@ def test_the_micro_batch_is_halved_until_it_fits(base_model: Path) -> None:
         fit(0.2)
     with pytest.raises(RecipeError, match="micro-batch of 2 already"):
         fit(0.2, least=2)
+
+
+def test_full_weights_take_sixteen_bytes_each_and_a_copy_in_the_products_type() -> None:
+    """8,030,261,248 parameters: 16 bytes each, and on a card with bf16 products 2 more."""
+    card, cpu, mac = (_estimate(profile=name, adapter="full") for name in ("cuda-bf16", "cpu", "mps"))
+    assert (card.adapter, card.base) == (8_030_261_248 * 16, 8_030_261_248 * 2)
+    assert (cpu.adapter, cpu.base) == (mac.adapter, mac.base) == (8_030_261_248 * 16, 0)
+    assert mac.activations == cpu.activations  # all in float32, where nothing is cast
+
+
+def test_full_weights_are_all_parameters_and_their_optimiser() -> None:
+    """What is allocated for one step, tensor by tensor: weights, gradients and Adam's moments."""
+    import torch
+
+    base = BaseModelSpec(model="pocket")
+    with quiet_libraries():
+        model: Any = load_model(base, dtype="float32")
+    optimiser = torch.optim.AdamW(model.parameters())
+    model(input_ids=torch.tensor([[5, 6, 7]]), labels=torch.tensor([[5, 6, 7]])).loss.backward()
+    optimiser.step()
+    held = [weight for parameter in model.parameters() for weight in (parameter, parameter.grad)]
+    held += [value for state in optimiser.state.values() for value in state.values() if value.dim()]
+    found = estimate_memory(
+        measure_folder(POCKET),
+        "sft",
+        base=base,
+        training=training_spec(adapter="full"),
+        profile=PROFILES["cpu"],
+        rows=1,
+    )
+    assert found is not None
+    assert found.base + found.adapter == sum(tensor.numel() * tensor.element_size() for tensor in held)

@@ -1,0 +1,206 @@
+"""Every way of training improves what it should, on the bundled feedback with the recipe of the demo and its base.
+
+SFT, with an adapter and of all weights, by the perplexity of held-out answers that people liked. DPO, KTO and ORPO,
+from the same SFT adapter, by the share of greedy answers in the style that the simulated users want
+(`flytewheel.pocket.users`: numbered steps, the command in backticks) to questions of people who are in no data set, and
+by the share of held-out pairs whose chosen answer is the likelier one a token.
+
+The rows are those of the demo, curated once without services. Rates and steps are the recipe's, but for what is
+written in `_RUNS` with the reason.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import Goal, report
+from flytewheel import models
+from flytewheel.curation.build import build_dataset
+from flytewheel.curation.prepare import Rules
+from flytewheel.dataset import Dataset
+from flytewheel.evaluation.generate import find_end_tokens, generate_answers
+from flytewheel.evaluation.perplexity import Encoded, Score, encode, encode_prompt, score_completions
+from flytewheel.evaluation.preference import prefer_by_likelihood
+from flytewheel.feedback.rewards import score
+from flytewheel.pocket.users import Question, draw_questions, find_faults
+from flytewheel.progress import quiet_libraries
+from flytewheel.recipe import Recipe, load_recipe
+from flytewheel.records import build_prompt
+from flytewheel.tokens import TokenCounter
+from flytewheel.training.align import align
+from flytewheel.training.sft import train_sft
+from flytewheel.training.workplace import Workplace
+from flytewheel.turn import locate_cases
+
+ROOT = Path(__file__).resolve().parent.parent
+_GUESTS = 20261127  # seed of the questions; the demo's traffic and the bundled logs have others
+_BATCH = 32
+# What each alignment departs from the recipe in: KTO has a quarter of DPO's signal a row, and ORPO's odds ratio is of
+# mean log-probabilities a token, whose gradient is as many times smaller as the answer has tokens.
+_RUNS: dict[str, dict[str, Any]] = {
+    "dpo": {},
+    "kto": {},
+    "orpo": {},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a model does on held-out users: perplexity of liked answers, and three shares in [0, 1]: pairs whose chosen
+    answer is likelier, answers in the wanted style, answers with no fault at all.
+    """
+
+    perplexity: float
+    accuracy: float
+    style: float
+    faultless: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """What every model is asked."""
+
+    rows: Sequence[Encoded]
+    chosen: Sequence[Encoded]
+    rejected: Sequence[Encoded]
+    questions: Sequence[Question]
+    prompts: Sequence[tuple[int, ...]]
+
+
+def measure(quick: bool) -> list[Goal]:
+    """Trains by every method (`--quick`: half the SFT steps, fewer questions) and prints the table."""
+    recipe = load_recipe(ROOT / "recipes" / "demo.yaml")
+    recipe = recipe.model_copy(
+        update={"training": recipe.training.model_copy(update={"max_steps": 60 if quick else 120})}
+    )
+    with tempfile.TemporaryDirectory(prefix="flytewheel-bench-") as name:
+        folder = Path(name)
+        data = curate(folder, recipe)
+        exam = set_exam(data, recipe, rows=60 if quick else 200, questions=40 if quick else 200)
+        found = {"base": examine(recipe, None, exam)}
+        for method, trained in train_all(folder, data, recipe):
+            found[method] = examine(recipe, trained, exam)
+    print(f"{'':<10}{'perplexity':>12}{'preference accuracy':>22}{'style':>8}{'no fault':>10}")
+    for method, row in found.items():
+        print(f"{method:<10}{row.perplexity:>12.3f}{row.accuracy:>22.3f}{row.style:>8.3f}{row.faultless:>10.3f}")
+    return judge(found)
+
+
+def judge(found: dict[str, Figures]) -> list[Goal]:
+    """Each method against what it started from."""
+    goals = [
+        Goal(
+            f"{method}: held-out perplexity, after by before", found[method].perplexity / found["base"].perplexity, 0.9
+        )
+        for method in ("sft", "sft full")
+    ]
+    for method in _RUNS:
+        before, after = found["sft"], found[method]
+        goals.append(Goal(f"{method}: share of the preferred style gained", after.style - before.style, 0.05, False))
+        goals.append(Goal(f"{method}: preference accuracy gained", after.accuracy - before.accuracy, 0.0, False))
+    return goals
+
+
+def curate(folder: Path, recipe: Recipe) -> Path:
+    """Curates the bundled logs as one window into a data set."""
+    window = folder / "window"
+    window.mkdir()
+    counts = {}
+    for name in ("interactions", "feedback"):
+        lines = gzip.decompress((ROOT / "examples" / f"{name}.jsonl.gz").read_bytes())
+        (window / f"{name}.jsonl").write_bytes(lines)
+        counts[name] = lines.count(b"\n")
+    facts = {
+        "sources": [*recipe.sources], "high_xid": "9", "low_xid": "0", "series": recipe.name, "number": 1,
+        "interactions": counts["interactions"], "events": counts["feedback"],
+    }  # fmt: skip
+    (window / "window.json").write_text(json.dumps(facts), encoding="utf-8")
+    rules = Rules(recipe.feedback, locate_cases(recipe.curation), recipe.base, TokenCounter(recipe.base), score)
+    build_dataset(window, folder / "dataset", rules=rules, rlhf=recipe.rlhf, seed=recipe.seed)
+    return folder / "dataset"
+
+
+def train_all(folder: Path, dataset: Path, recipe: Recipe) -> Any:
+    """Trains by each method; gives its name and the folder with what was trained."""
+    shared: dict[str, Any] = {"base": recipe.base, "seed": recipe.seed, "at": Workplace(folder / "checkpoints")}
+    # A tenth of the adapter's rate, as LoRA wants ten times that of full weights.
+    full = recipe.training.model_copy(update={"adapter": "full", "learning_rate": recipe.training.learning_rate / 10})
+    for name, training in (("sft", recipe.training), ("sft full", full)):
+        _timed(name, lambda: train_sft(dataset, folder / name, training=training, **shared))  # noqa: B023
+        yield name, folder / name
+    for method, fields in _RUNS.items():
+        rlhf = recipe.rlhf.model_copy(update={"method": method, **fields})
+        _timed(
+            method,
+            lambda: align(dataset, folder / "sft", folder / method, training=recipe.training, rlhf=rlhf, **shared),  # noqa: B023
+        )
+        yield method, folder / method
+
+
+def set_exam(dataset: Path, recipe: Recipe, *, rows: int, questions: int) -> Exam:
+    """Held-out rows and pairs, at most `rows` of each, and as many new people's questions as `questions`."""
+    tokenizer: Any = models.load_tokenizer(recipe.base)
+    data = Dataset(dataset)
+    pairs = data.preferences("test")[:rows]
+    guests = draw_questions(questions, _GUESTS)
+    asked = [build_prompt(each.query, system=recipe.base.system_prompt, context=each.context) for each in guests]
+    return Exam(
+        rows=[encode(tokenizer, row.prompt, row.completion) for row in data.sft("test")[:rows]],
+        chosen=[encode(tokenizer, pair.prompt, pair.chosen) for pair in pairs],
+        rejected=[encode(tokenizer, pair.prompt, pair.rejected) for pair in pairs],
+        questions=guests,
+        prompts=[encode_prompt(tokenizer, prompt) for prompt in asked],
+    )
+
+
+def examine(recipe: Recipe, trained: Path | None, exam: Exam) -> Figures:
+    """Asks one model."""
+    with quiet_libraries():
+        tokenizer: Any = models.load_tokenizer(recipe.base)
+        model = models.load_adapted(recipe.base, trained, dtype="float32")
+
+    def rate(rows: Sequence[Encoded]) -> list[Score]:
+        return score_completions(model, rows, batch_size=_BATCH, pad_id=tokenizer.pad_token_id)
+
+    liked = rate(exam.rows)
+    wins = prefer_by_likelihood(rate(exam.chosen), rate(exam.rejected))
+    answers = generate_answers(
+        model,
+        exam.prompts,
+        max_new_tokens=recipe.evaluation.max_new_tokens,
+        batch_size=_BATCH,
+        end_tokens=find_end_tokens(model, tokenizer),
+        pad_id=tokenizer.pad_token_id,
+    )
+    faults = [
+        find_faults(question, tokenizer.decode(ids, skip_special_tokens=True))
+        for question, ids in zip(exam.questions, answers, strict=True)
+    ]
+    unstyled = {"empty", "loop", "style"}
+    return Figures(
+        perplexity=math.exp(-sum(each.logprob_nats for each in liked) / sum(each.tokens for each in liked)),
+        accuracy=float(wins.mean()),
+        style=sum(not unstyled.intersection(found) for found in faults) / len(faults),
+        faultless=sum(not found for found in faults) / len(faults),
+    )
+
+
+def _timed(name: str, train: Any) -> None:
+    started = time.monotonic()
+    done = train()
+    print(f"{name}: {done.reason}, {done.steps} steps, {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    sys.exit(report(measure, __doc__.splitlines()[0]))
