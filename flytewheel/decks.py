@@ -8,7 +8,7 @@ from typing import Any
 
 from flytewheel import figures
 from flytewheel.dataset.readme import describe_length_bias, draw_figures, list_examples, order_counts
-from flytewheel.figures import describe_interval
+from flytewheel.figures import describe_held_out, describe_interval
 from flytewheel.records import HOLDOUT, PARTS, Interval
 
 
@@ -22,6 +22,7 @@ def describe(station: str, report: Mapping[str, Any]) -> str:
     parts = {
         "curate": _dataset,
         "train_sft": _training,
+        "train_reward": _training,
         "align": _training,
         "evaluate": _evaluation,
         "gate": _verdict,
@@ -62,9 +63,19 @@ def _dataset(report: Mapping[str, Any]) -> list[str]:
 
 
 def _training(report: Mapping[str, Any]) -> list[str]:
-    curve = [(point["step"], point["loss"]) for point in report["curve"] if "loss" in point]
-    facts = {key: value for key, value in report.items() if key != "curve"}
-    return [figures.line_chart(curve, x="step", y="loss"), *_plain(facts)]
+    charts = [
+        figures.line_chart([(point["step"], point[y]) for point in report["curve"] if y in point], x="step", y=y)
+        for y in ("loss", "reward")
+    ]
+    facts = {key: value for key, value in report.items() if key not in ("curve", "held_out")}
+    return [*charts, *_held_out(report.get("held_out") or {}), *_plain(facts)]
+
+
+def _held_out(held_out: Mapping[str, Any]) -> list[str]:
+    lines = [figures.paragraph(line) for line in describe_held_out(held_out)]
+    bins = [(each["pairs"], f"{each['confidence']:.3f}", f"{each['right']:.3f}") for each in held_out.get("bins", ())]
+    calibration = figures.table(("pairs", "confidence", "right"), bins) if bins else ""
+    return [figures.section("Held out", *lines, calibration)] if lines else []
 
 
 def _evaluation(report: Mapping[str, Any]) -> list[str]:

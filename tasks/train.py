@@ -1,6 +1,6 @@
-"""The arrows from data set to adapter: supervised fine-tuning, then alignment to preferences.
+"""The arrows from data set to adapter: supervised fine-tuning, a reward model, then alignment to preferences.
 
-Both keep their checkpoints in the home of this machine, named by data and recipe: a task that is tried again, or a
+All keep their checkpoints in the home of this machine, named by data and recipe: a task that is tried again, or a
 run that is started again after a kill, goes on from the newest complete one.
 """
 
@@ -15,10 +15,11 @@ from flytekit.types.directory import FlyteDirectory
 from flytewheel import decks
 from flytewheel.curation.pii import redact_conversations
 from flytewheel.local.services import Services
-from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
+from flytewheel.recipe import BaseModelSpec, RewardSpec, RlhfSpec, TrainingSpec
 from flytewheel.records import to_jsonable
 from flytewheel.runs import Station, run_station
 from flytewheel.training import align as alignment
+from flytewheel.training import reward as reward_training
 from flytewheel.training import sft
 from flytewheel.training.checkpoints import CODE_VERSION
 from flytewheel.training.workplace import Workplace
@@ -63,10 +64,40 @@ def train_sft(
 
 
 @task(**TRAINING)
+def train_reward(
+    run_id: str,
+    dataset: HashedDirectory,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    reward: RewardSpec,
+    rlhf: RlhfSpec,
+    seed: int,
+) -> HashedDirectory:
+    services = connect()
+    with run_station(services.database_url, services.home, run_id, "train_reward") as station:
+        out = new_folder("reward")
+        report = reward_training.train_reward(
+            Path(dataset.download()),
+            out,
+            base=base,
+            training=training,
+            reward=reward,
+            rlhf=rlhf,
+            seed=seed,
+            at=_workplace(services, station),
+            redact=redact_conversations,
+        )
+        station.report = to_jsonable(report)
+        Deck("training", station.show(decks.describe("train_reward", station.report)))
+        return FlyteDirectory(str(out))
+
+
+@task(**TRAINING)
 def align(
     run_id: str,
     dataset: HashedDirectory,
     sft_adapter: HashedDirectory,
+    reward_model: HashedDirectory,
     base: BaseModelSpec,
     training: TrainingSpec,
     rlhf: RlhfSpec,
@@ -84,6 +115,7 @@ def align(
             rlhf=rlhf,
             seed=seed,
             at=_workplace(services, station),
+            reward_model=Path(reward_model.download()),
             redact=redact_conversations,
         )
         station.report = to_jsonable(report)

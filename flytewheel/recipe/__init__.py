@@ -23,6 +23,8 @@ from flytewheel.recipe.curation import EndpointSpec as EndpointSpec
 from flytewheel.recipe.curation import NamesSpec as NamesSpec
 from flytewheel.recipe.curation import QualityWeights as QualityWeights
 from flytewheel.recipe.training import BaseModelSpec as BaseModelSpec
+from flytewheel.recipe.training import GrpoSpec as GrpoSpec
+from flytewheel.recipe.training import RewardSpec as RewardSpec
 from flytewheel.recipe.training import RlhfSpec as RlhfSpec
 from flytewheel.recipe.training import TrainingSpec as TrainingSpec
 from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults, list_refused
@@ -228,6 +230,7 @@ class Recipe(Section):
     feedback: FeedbackSpec = FeedbackSpec()
     curation: CurationSpec = CurationSpec()
     training: TrainingSpec = TrainingSpec()
+    reward: RewardSpec = RewardSpec()
     rlhf: RlhfSpec = RlhfSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     gate: GateSpec = GateSpec()

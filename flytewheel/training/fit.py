@@ -34,7 +34,9 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is trained and why. `make_trainer` gets transformers callbacks and returns a TRL trainer on a PEFT model."""
+    """What is trained and why. `make_trainer` gets transformers callbacks and returns a TRL trainer on a PEFT model;
+    `measure` gets it back when it is trained, and says what it shows on held-out rows.
+    """
 
     method: Method
     reason: str
@@ -45,6 +47,7 @@ class Plan:
     redacted_rows: int
     keep_checkpoints: int
     make_trainer: Callable[[list[Any]], Any]
+    measure: Callable[[Any], dict[str, Any]] | None = None
 
 
 def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str) -> TrainingReport:
@@ -109,6 +112,7 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
         adapter_digest=adapter_digest,
         redacted_rows=plan.redacted_rows,
         base=base_digest,
+        held_out=plan.measure(trainer) if plan.measure is not None else {},
     )
     checkpoints.finish(staged, report)
     summarise(report, at.tracker)

@@ -43,7 +43,7 @@ def make_preference_trainer(
     )  # fmt: skip
     fresh: dict[str, Any] = {"peft_config": lora_config(training)}
     if sft_adapter is not None:
-        model = _load_sft_adapter(model, sft_adapter, base)
+        model = load_sft_adapter(model, sft_adapter, base)
         fresh = {}
     common: dict[str, Any] = {
         "model": model,
@@ -70,7 +70,12 @@ def _add_lengths(table: Any) -> Any:
     return table.add_column("length", [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides])
 
 
-def _load_sft_adapter(model: Any, adapter: Path, base: BaseModelSpec) -> Any:
+def load_sft_adapter(model: Any, adapter: Path, base: BaseModelSpec) -> Any:
+    """Puts the SFT adapter on the base, trainable.
+
+    Raises:
+        BaseModelError: it does not fit.
+    """
     try:
         adapted = attach_adapter(model, adapter, trainable=True)
     except (ValueError, RuntimeError) as error:

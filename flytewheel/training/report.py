@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from flytewheel.errors import CheckpointError
 from flytewheel.records import to_jsonable
 
-Method = Literal["sft", "dpo", "kto", "skipped"]
+Method = Literal["sft", "reward", "dpo", "kto", "grpo", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,9 @@ class TrainingReport:
     is the wall time of the attempt that finished, `resumed_from_step` the step that it began at (0: from the start).
     In `redacted_rows` personal data was found that curation had left. `reason` says in words why this method, or why
     none. `adapter_digest` covers the published adapter's files; `None`: there is no adapter. `base` is the content of
-    the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known.
+    the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known. `held_out` is what
+    the trained weights showed on rows kept apart, where a method measures more than a loss (`pair_quality` for
+    `reward`, `grpo` for `grpo`).
     """
 
     method: Method
@@ -41,6 +43,7 @@ class TrainingReport:
     adapter_digest: str | None
     redacted_rows: int = 0
     base: str = ""
+    held_out: dict[str, Any] = field(default_factory=dict)
 
 
 def write_report(path: Path, report: TrainingReport) -> None:

@@ -192,9 +192,8 @@ def test_wrong_inputs_are_refused_in_one_line(base_model: Path, sft_adapter: Pat
     data = write_teaching_data(tmp_path / "data", rows=4)
     options: dict[str, Any] = {"training": training_spec(), "seed": 1, "at": Workplace(tmp_path / "checkpoints")}
     base = base_spec(base_model)
-    for method in ("orpo", "grpo"):
-        with pytest.raises(RecipeError, match=f"rlhf.method: '{method}' cannot be trained; take 'dpo' or 'kto'"):
-            check_method(rlhf_spec(method=method))
+    with pytest.raises(RecipeError, match=r"rlhf.method: 'orpo' cannot be trained; take 'dpo', 'kto' or 'grpo'"):
+        check_method(rlhf_spec(method="orpo"))
     with pytest.raises(BaseModelError, match="expected an adapter"):
         align(data, tmp_path, tmp_path / "out", base=base, rlhf=rlhf_spec(), **options)
     with pytest.raises(DatasetError, match="all 32 are longer"):
