@@ -143,7 +143,7 @@ def test_what_is_no_reward_model_of_this_base_is_refused(
 
     unsigned = Path(shutil.copytree(folder, tmp_path / "unsigned"))
     (unsigned / "report.json").unlink()
-    with pytest.raises(BaseModelError, match="expected a report.json that names the base"):
+    with pytest.raises(BaseModelError, match=r"expected a report\.json that names the base"):
         check_reward_model(base, unsigned)
 
     narrow = Path(shutil.copytree(folder, tmp_path / "narrow"))

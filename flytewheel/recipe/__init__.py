@@ -252,6 +252,12 @@ class Recipe(Section):
             raise RecipeError("recipe", [*refused.values()])
         return recipe
 
+    @model_validator(mode="after")
+    def _grpo_trains_an_adapter(self) -> Self:
+        if self.rlhf.enable and self.rlhf.method == "grpo" and self.training.adapter == "full":
+            raise ValueError("rlhf.method 'grpo' trains an adapter: take training.adapter 'lora' or 'qlora'")
+        return self
+
     @property
     def sources(self) -> tuple[str, ...]:
         """The feedback streams that this recipe learns from."""

@@ -1,5 +1,5 @@
-"""Alignment to preferences, from the SFT adapter on: DPO on pairs, KTO on single thumbs, GRPO on its own answers, which a
-reward model judges (`grpo`), or nothing, said in words.
+"""Alignment to preferences, from the SFT adapter on: DPO on pairs, KTO on single thumbs, GRPO on its own answers, which
+a reward model judges (`grpo`), or nothing, said in words.
 
 DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306. The reference is the SFT
 policy: TRL clones the adapter into a frozen one named `ref` beside the trained one (the bare base when there was no

@@ -1,8 +1,8 @@
 """GRPO: the policy answers a prompt several times, the reward model judges, and what was better than its group grows.
 
-Shao et al. 2024, arXiv:2402.03300 (equations 3 and 4), through TRL's GRPOTrainer, from the SFT adapter on and held to it
-by a KL term. One base serves all: the trained adapter, TRL's frozen copy of it named `ref`, and the reward model are
-adapters of the same weights. Departs from TRL's defaults: completions come from transformers (no vLLM); prompts are
+Shao et al. 2024, arXiv:2402.03300 (equations 3 and 4), through TRL's GRPOTrainer, from the SFT adapter on and held to
+it by a KL term. One base serves all: the trained adapter, TRL's frozen copy of it named `ref`, and the reward model
+are adapters of the same weights. Departs from TRL's defaults: completions come from transformers (no vLLM); prompts are
 dealt out for all epochs beforehand, because TRL's sampler starts its order anew when a training is gone on with. The
 loss is TRL's, `dapo`: the paper's own prefers short answers among the good and long ones among the bad.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.dataset import Dataset
-from flytewheel.errors import DatasetError
+from flytewheel.errors import DatasetError, RecipeError
 from flytewheel.models import Device, load_tokenizer
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.records import Interval, Message, SftRow, to_jsonable
@@ -72,7 +72,13 @@ def plan_grpo(
 
     Raises:
         DatasetError: no prompt leaves room for an answer.
+        RecipeError: full weights are asked for.
     """
+    if training.adapter == "full":
+        raise RecipeError(
+            "recipe",
+            ["rlhf.method: 'grpo' trains an adapter beside its reward model; take training.adapter 'lora'"],
+        )
     tokenizer: Any = load_tokenizer(base)
     room = base.max_length - rlhf.grpo.max_answer_tokens
     train, held_out = (_keep_short(own, tokenizer, room) for own in (rows.train, rows.validation))

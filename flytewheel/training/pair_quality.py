@@ -98,7 +98,7 @@ def bin_confidences(margins: Sequence[float]) -> tuple[Bin, ...]:
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """Expected calibration error: mean |right - confidence| by pairs (Guo et al. 2017, arXiv:1706.04599, equation 3)."""
+    """Expected calibration error: mean |right - confidence|, by pairs (Guo et al. 2017, arXiv:1706.04599, eq. 3)."""
     count = sum(each.pairs for each in bins)
     return math.fsum(each.pairs * abs(each.right - each.confidence) for each in bins) / count
 

@@ -90,6 +90,8 @@ def train_reward(
         report = _skip(out, reason, device)
         summarise(report, at.tracker)
         return report
+    if training.adapter == "full":  # a judge is an adapter always: its base is shared with what it judges
+        training = training.model_copy(update={"adapter": "lora"})
     check_adapter(training, device)
     check_base(base, device)
     held_out = thin(data.preferences("validation"), MAX_VALIDATION_ROWS)

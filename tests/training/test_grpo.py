@@ -27,10 +27,9 @@ def _adapter_bytes(folder: Path) -> list[bytes]:
 
 def _align(model: Path, data: Path, sft: Path | None, out: Path, at: Workplace, **options: Any) -> TrainingReport:
     judge = options.pop("reward_model", None)
+    training = training_spec(lr_scheduler="constant")
     rlhf = rlhf_spec(**{"method": "grpo", "batch_size": 8, "max_steps": 6, **options})
-    return align(
-        data, sft, out, base=base_spec(model), training=training_spec(), rlhf=rlhf, seed=3, at=at, reward_model=judge
-    )
+    return align(data, sft, out, base=base_spec(model), training=training, rlhf=rlhf, seed=3, at=at, reward_model=judge)
 
 
 def test_without_a_reward_model_the_fallback_says_why() -> None:
@@ -76,10 +75,10 @@ def test_grpo_raises_the_reward_and_holds_the_base_once(
 ) -> None:
     report = _align(
         base_model, teaching_data, sft_adapter, tmp_path / "out", Workplace(tmp_path / "c"),
-        reward_model=reward_model, max_steps=20, learning_rate=1e-2, batch_size=16, checkpoint_every=20,
+        reward_model=reward_model, max_steps=30, learning_rate=1e-2, batch_size=32, checkpoint_every=30,
         grpo=GrpoSpec(group_size=8, max_answer_tokens=12, kl_weight=0.001),
     )  # fmt: skip
-    assert (report.method, report.rows, report.steps) == ("grpo", 48, 20)
+    assert (report.method, report.rows, report.steps) == ("grpo", 48, 30)
     assert report.reason == "a reward model judges: grpo as rlhf.method says"
     found = report.held_out
     assert found["prompts"] == 12
@@ -89,7 +88,7 @@ def test_grpo_raises_the_reward_and_holds_the_base_once(
     assert report.curve[0]["kl"] == pytest.approx(0, abs=1e-6)  # at step 0 policy and reference are the same
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*ADAPTER, "report.json"]
     assert read_report(tmp_path / "out" / "report.json") == report
-    (last,) = tmp_path.glob("c/align-*/checkpoint-20")
+    (last,) = tmp_path.glob("c/align-*/checkpoint-30")
     assert {path.name for path in last.iterdir() if path.is_dir()} == {"ref", "reward"}
     kept = (last / "reward" / ADAPTER[1]).stat().st_size
     assert kept < 0.5 * (base_model / "model.safetensors").stat().st_size

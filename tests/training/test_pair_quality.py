@@ -69,4 +69,5 @@ def test_bins_hold_every_pair_once_and_swapping_sides_mirrors_what_is_right(marg
     assert sum(each.pairs for each in bins) == len(margins)
     assert 0 <= calibration_error(bins) <= 1
     swapped = bin_confidences([-margin for margin in margins])
-    assert [each.right + other.right for each, other in zip(bins, swapped, strict=True)] == pytest.approx([1] * len(bins))
+    right = [each.right + other.right for each, other in zip(bins, swapped, strict=True)]
+    assert right == pytest.approx([1] * len(bins))
