@@ -21,7 +21,7 @@ from flytewheel.runs import RunRecord
 from flytewheel.summary import METRICS
 
 ABSENT = "–"
-_TRAINING = ("train_sft", "align")  # shown in this order, then any other station that left a curve
+_TRAINING = ("train_sft", "train_reward", "align")  # shown in this order, then any other station that left a curve
 _FIGURES = {
     "rows": "rows",
     "steps": "steps",

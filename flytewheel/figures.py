@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from flytewheel.records import Interval
 
@@ -162,3 +163,28 @@ def describe_interval(interval: Interval, digits: int = 3) -> str:
     if interval.low is None or interval.high is None:
         return f"{interval.estimate:.{digits}f}"
     return f"{interval.estimate:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def describe_held_out(held_out: Mapping[str, Any]) -> list[str]:
+    """What a training's report says of rows kept apart, in a line for each kind of figure."""
+    lines = []
+    if "accuracy" in held_out:
+        accuracy, length = (_read_interval(held_out[key]) for key in ("accuracy", "length_accuracy"))
+        lines += [
+            f"held-out accuracy {accuracy} over {held_out['pairs']:,} pairs",
+            f"length alone ({held_out['length_rule']} wins) {length}",
+            f"calibration error {held_out['calibration_error']:.3f}",
+        ]
+    if "reward_gain" in held_out:
+        gain = _read_interval(held_out["reward_gain"])
+        means = f"{held_out['reward_start']:.3f} → {held_out['reward_end']:.3f}"
+        lines.append(f"mean reward {means}, gain {gain} over {held_out['prompts']:,} held-out prompts")
+    if held_out.get("kl") is not None:
+        lines.append(f"KL {held_out['kl']:.4f} nats a token")
+    if held_out.get("note"):
+        lines.append(held_out["note"])
+    return lines
+
+
+def _read_interval(value: Mapping[str, Any]) -> str:
+    return describe_interval(Interval(**value))

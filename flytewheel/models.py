@@ -114,8 +114,12 @@ def load_tokenizer(spec: BaseModelSpec) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(spec: BaseModelSpec, *, dtype: str | None = None, device: str = "cpu") -> PreTrainedModel:
+def load_model(
+    spec: BaseModelSpec, *, dtype: str | None = None, device: str = "cpu", scalar_head: bool = False
+) -> PreTrainedModel:
     """Loads the base model's weights in `dtype` (default: the recipe's, else that of the found device) onto `device`.
+
+    With a `scalar_head` of zeros in the place of the vocabulary's, for a reward model.
 
     Raises:
         BaseModelError: no such model, no access to the hub, or a file that must not be loaded.
@@ -123,24 +127,28 @@ def load_model(spec: BaseModelSpec, *, dtype: str | None = None, device: str = "
     import torch
 
     attention = {} if spec.attention == "auto" else {"attn_implementation": spec.attention}
-    return load_weights(spec, dtype=getattr(torch, _name_dtype(spec, dtype)), **attention).to(device)
+    name = _name_dtype(spec, dtype)
+    return load_weights(spec, scalar_head=scalar_head, dtype=getattr(torch, name), **attention).to(device)
 
 
-def load_weights(spec: BaseModelSpec, **options: Any) -> Any:
+def load_weights(spec: BaseModelSpec, *, scalar_head: bool = False, **options: Any) -> Any:
     """Loads the base model with `options` of transformers' `from_pretrained`: from safetensors, and without its code.
 
     Raises:
         BaseModelError: no such model, no access to the hub, or a file that must not be loaded.
     """
     folder = open_base(spec, with_weights=True)
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-    return _load(
-        spec,
-        lambda: AutoModelForCausalLM.from_pretrained(
-            str(folder), trust_remote_code=False, use_safetensors=True, **options
-        ),
+    kind: Any = AutoModelForCausalLM
+    if scalar_head:
+        kind, options = AutoModelForSequenceClassification, {**options, "num_labels": 1}
+    model = _load(
+        spec, lambda: kind.from_pretrained(str(folder), trust_remote_code=False, use_safetensors=True, **options)
     )
+    if scalar_head:  # drawn at random otherwise: from zero, every answer begins with the same reward
+        model.score.weight.data.zero_()
+    return model
 
 
 def trained_kind(folder: Path) -> Literal["adapter", "full"]:

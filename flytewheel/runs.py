@@ -27,7 +27,9 @@ from flytewheel.recipe import Recipe
 from flytewheel.records import digest, to_jsonable
 from flytewheel.tracking import Tracker
 
-STATIONS = ("curate", "train_sft", "align", "evaluate", "gate", "export_gguf", "register", "launch_canary")
+STATIONS = (
+    "curate", "train_sft", "train_reward", "align", "evaluate", "gate", "export_gguf", "register", "launch_canary",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel import runs
-from flytewheel.figures import describe_interval
+from flytewheel.figures import describe_held_out, describe_interval
 from flytewheel.local.services import Services
 from flytewheel.records import Interval
 
@@ -58,6 +58,7 @@ def summarise(services: Services, run_id: str) -> Summary:
     for station, describe in (
         ("curate", _curated),
         ("train_sft", _trained),
+        ("train_reward", _trained),
         ("align", _trained),
         ("evaluate", _nothing),
         ("gate", _judged),
@@ -102,9 +103,10 @@ def _trained(station: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
     redacted = f", personal data taken out of {found:,} rows" if found else ""
     base = f", base {report['base'][:12]}" if report.get("base") else ""
     reason = f" ({report['reason']})" if report.get("reason") else ""
+    held_out = "".join(f", {line}" for line in describe_held_out(report.get("held_out") or {}))
     lines = [
         f"{report['method']}{reason}: {report['rows']:,} rows, {report['steps']:,} steps, {', '.join(losses)}, "
-        f"{report['device']}{base}{resumed}{redacted}",
+        f"{report['device']}{base}{resumed}{redacted}{held_out}",
         *filter(None, (report.get("stopped"), *(report.get("fitted") or ()))),
     ]
     return [(station, "\n".join(lines))]

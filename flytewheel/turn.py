@@ -30,7 +30,6 @@ from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message
 from flytewheel.runs import Station
 from flytewheel.training import leftovers
-from flytewheel.training.align import check_method
 from flytewheel.training.arguments import check_adapter
 from flytewheel.training.uploads import remove_copies
 from flytewheel.training.workplace import Workplace
@@ -88,7 +87,6 @@ def open_turn(
         DatabaseError, StoreError: a service is away.
     """
     print(f"device: {models.find_device()}", flush=True)
-    check_method(recipe.rlhf)
     check_adapter(recipe.training)
     models.load_tokenizer(recipe.base)
     unpinned = models.warn_unpinned(recipe.base)

@@ -1,9 +1,9 @@
-"""The arrows from data set to adapter: supervised fine-tuning, then alignment to preferences.
+"""The arrows from data set to adapter: supervised fine-tuning, a reward model, then alignment to preferences.
 
-Both keep their checkpoints in the home of this machine, named by data and recipe, and copy them to the object store: a
+All keep their checkpoints in the home of this machine, named by data and recipe, and copy them to the object store: a
 task that is tried again, on another machine too, or a run that is started again after a kill, goes on from the newest
-complete one. The budget is an input of both, so that a training that was stopped early is not taken from Flyte's cache
-where there is more time; SFT's adapter brings along how long it took.
+complete one. The budget is an input of those that it counts for, so that a training that was stopped early is not taken
+from Flyte's cache where there is more time; SFT's adapter brings along how long it took.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from flytekit.types.directory import FlyteDirectory
 
 from flytewheel import decks
 from flytewheel.curation.pii import redact_conversations
-from flytewheel.recipe import BaseModelSpec, BudgetSpec, RlhfSpec, TrainingSpec
+from flytewheel.recipe import BaseModelSpec, BudgetSpec, RewardSpec, RlhfSpec, TrainingSpec
 from flytewheel.records import to_jsonable
 from flytewheel.runs import run_station
 from flytewheel.training import align as alignment
+from flytewheel.training import reward as reward_training
 from flytewheel.training import sft
 from flytewheel.training.checkpoints import CODE_VERSION
 from flytewheel.turn import open_workplace
@@ -70,10 +71,40 @@ def train_sft(
 
 
 @task(**TRAINING)
+def train_reward(
+    run_id: str,
+    dataset: HashedDirectory,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    reward: RewardSpec,
+    rlhf: RlhfSpec,
+    seed: int,
+) -> HashedDirectory:
+    services = connect()
+    with run_station(services.database_url, services.home, run_id, "train_reward") as station:
+        out = new_folder("reward")
+        report = reward_training.train_reward(
+            Path(dataset.download()),
+            out,
+            base=base,
+            training=training,
+            reward=reward,
+            rlhf=rlhf,
+            seed=seed,
+            at=open_workplace(services, station, fresh=name_fresh_start()),
+            redact=redact_conversations,
+        )
+        station.report = to_jsonable(report)
+        Deck("training", station.show(decks.describe("train_reward", station.report)))
+        return FlyteDirectory(str(out))
+
+
+@task(**TRAINING)
 def align(
     run_id: str,
     dataset: HashedDirectory,
     sft_adapter: HashedDirectory,
+    reward_model: HashedDirectory,
     base: BaseModelSpec,
     training: TrainingSpec,
     rlhf: RlhfSpec,
@@ -92,6 +123,7 @@ def align(
             rlhf=rlhf,
             seed=seed,
             at=open_workplace(services, station, fresh=name_fresh_start()),
+            reward_model=Path(reward_model.download()),
             redact=redact_conversations,
             budget=budget,
         )

@@ -22,7 +22,7 @@ from tasks.launch_canary import launch_canary
 from tasks.open_turn import open_turn
 from tasks.register import register
 from tasks.report import keep_champion, record_failure, report, wait_for_more
-from tasks.train import align, train_sft
+from tasks.train import align, train_reward, train_sft
 
 
 @workflow
@@ -48,10 +48,20 @@ def learn(recipe: Recipe, run_id: str, window: FlyteDirectory, champion: str, re
         budget=recipe.budget,
         seed=recipe.seed,
     )
+    reward_model = train_reward(
+        run_id=run_id,
+        dataset=dataset,
+        base=recipe.base,
+        training=recipe.training,
+        reward=recipe.reward,
+        rlhf=recipe.rlhf,
+        seed=recipe.seed,
+    )
     candidate = align(
         run_id=run_id,
         dataset=dataset,
         sft_adapter=tuned,
+        reward_model=reward_model,
         base=recipe.base,
         training=recipe.training,
         rlhf=recipe.rlhf,
@@ -95,7 +105,7 @@ def release(recipe: Recipe, run_id: str, champion: str, dataset: FlyteDirectory,
 
 @workflow(on_failure=record_failure)
 def weekly(recipe: Recipe) -> str:
-    """curate → train_sft → align → evaluate → gate → export_gguf → register → launch_canary."""
+    """curate → train_sft → train_reward → align → evaluate → gate → export_gguf → register → launch_canary."""
     turn = open_turn(recipe=recipe)
     judged = (
         conditional("enough_feedback")

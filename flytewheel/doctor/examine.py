@@ -33,7 +33,6 @@ from flytewheel.profiles import Device, Facts, choose_device, read_facts
 from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import Recipe
 from flytewheel.settings import Settings
-from flytewheel.training.align import check_method
 from flytewheel.training.arguments import check_adapter, check_base
 from flytewheel.training.memory import TrainingMemory
 from flytewheel.turn import locate_cases, locate_logs
@@ -150,7 +149,6 @@ def judge_recipe(
 ) -> Iterator[Finding]:
     """What the recipe asks that this machine cannot do, or hardly can."""
     checks: tuple[Callable[[], object], ...] = (
-        lambda: check_method(recipe.rlhf),
         lambda: check_adapter(recipe.training, device),
         lambda: check_base(recipe.base, device),
         lambda: locate_logs(recipe.feedback),

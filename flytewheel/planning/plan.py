@@ -17,7 +17,7 @@ from flytewheel.planning.probe import STEPS, Probe, Request, take_probe
 from flytewheel.planning.rows import Batches, count_batches, count_steps, read_training_rows, take_sample
 from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import Recipe, RlhfSpec, TrainingSpec
-from flytewheel.training.align import check_method, choose_method
+from flytewheel.training.align import choose_method
 from flytewheel.training.arguments import MAX_VALIDATION_ROWS, check_adapter, check_base
 from flytewheel.training.lengths import RowLength, measure_rows
 from flytewheel.training.memory import Sized, TrainingMemory, estimate_memory, fit_memory, measure_folder
@@ -51,7 +51,6 @@ def plan(
         TrainingError: a probe failed.
     """
     device = find_device()
-    check_method(recipe.rlhf)
     check_adapter(recipe.training, device)
     check_base(recipe.base, device)
     dataset, size = Dataset(folder), measure_folder(open_base(recipe.base, with_weights=True))

@@ -24,6 +24,8 @@ from flytewheel.recipe.curation import NamesSpec as NamesSpec
 from flytewheel.recipe.curation import QualityWeights as QualityWeights
 from flytewheel.recipe.training import BaseModelSpec as BaseModelSpec
 from flytewheel.recipe.training import BudgetSpec as BudgetSpec
+from flytewheel.recipe.training import GrpoSpec as GrpoSpec
+from flytewheel.recipe.training import RewardSpec as RewardSpec
 from flytewheel.recipe.training import RlhfSpec as RlhfSpec
 from flytewheel.recipe.training import TrainingSpec as TrainingSpec
 from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults, list_refused
@@ -229,6 +231,7 @@ class Recipe(Section):
     feedback: FeedbackSpec = FeedbackSpec()
     curation: CurationSpec = CurationSpec()
     training: TrainingSpec = TrainingSpec()
+    reward: RewardSpec = RewardSpec()
     rlhf: RlhfSpec = RlhfSpec()
     budget: BudgetSpec = BudgetSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
@@ -250,6 +253,12 @@ class Recipe(Section):
         if refused:
             raise RecipeError("recipe", [*refused.values()])
         return recipe
+
+    @model_validator(mode="after")
+    def _grpo_trains_an_adapter(self) -> Self:
+        if self.rlhf.enable and self.rlhf.method == "grpo" and self.training.adapter == "full":
+            raise ValueError("rlhf.method 'grpo' trains an adapter: take training.adapter 'lora' or 'qlora'")
+        return self
 
     @property
     def sources(self) -> tuple[str, ...]:

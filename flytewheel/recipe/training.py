@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -59,6 +59,35 @@ class TrainingSpec(Section):
         return self.nodes * self.gpus_per_node
 
 
+class RewardSpec(Section):
+    """The reward model: a scalar head and a LoRA adapter, learnt from preference pairs. Its shape, weight decay and
+    schedule are those of `training`.
+    """
+
+    enable: Literal["auto"] | bool = Field(default="auto", description="`auto`: where rlhf.method needs one (grpo)")
+    learning_rate: Positive = Field(default=1e-4, description="TRL's for a reward model with LoRA")
+    epochs: Positive = Field(default=1.0, description="one, as InstructGPT: a second overfits (arXiv:2203.02155, C.2)")
+    max_steps: AtLeastOne | None = None
+    batch_size: AtLeastOne = 4
+    gradient_accumulation: AtLeastOne = 4
+    warmup_ratio: Share = 0.1
+    min_pairs: AtLeastOne = Field(default=500, description="fewer training pairs give no reward model; as for dpo")
+    checkpoint_every: Literal["epoch"] | AtLeastOne = "epoch"
+    keep_checkpoints: AtLeastOne = 3
+
+
+class GrpoSpec(Section):
+    """What only `rlhf.method: grpo` reads. Defaults keep a group on one small device; the paper samples 64 answers of
+    up to 1,024 tokens (arXiv:2402.03300, section 4.2).
+    """
+
+    group_size: int = Field(default=8, ge=2, description="answers to one prompt; the baseline is their mean reward")
+    max_answer_tokens: AtLeastOne = Field(default=256, description="a longer answer is cut, and judged as it is then")
+    temperature: Positive = Field(default=1.0, description="below 1 the gradient is of another policy than the trained")
+    kl_weight: Positive = Field(default=0.04, description="of the divergence from the SFT policy, as in the paper")
+    measured_prompts: AtLeastOne = Field(default=64, description="held-out prompts answered before and after")
+
+
 class RlhfSpec(Section):
     """Alignment to preferences after SFT. PPO is not offered: TRL no longer ships it; `grpo` scores trajectories
     instead.
@@ -80,6 +109,17 @@ class RlhfSpec(Section):
     min_chosen_quality: Share = 0.7
     checkpoint_every: Literal["epoch"] | AtLeastOne = "epoch"
     keep_checkpoints: AtLeastOne = 3
+    grpo: GrpoSpec = GrpoSpec()
+
+    @model_validator(mode="after")
+    def _groups_fill_a_step(self) -> Self:
+        answers, group = self.batch_size * self.gradient_accumulation, self.grpo.group_size
+        if self.enable and self.method == "grpo" and answers % group:
+            raise ValueError(
+                f"batch_size x gradient_accumulation is {answers} answers a step, not a multiple of "
+                f"grpo.group_size {group}"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

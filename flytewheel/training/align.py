@@ -1,5 +1,5 @@
-"""Alignment to preferences, from the SFT adapter on: DPO or ORPO on pairs, KTO on single thumbs, or nothing, said in
-words.
+"""Alignment to preferences, from the SFT adapter on: DPO or ORPO on pairs, KTO on single thumbs, GRPO on its own
+answers, which a reward model judges (`grpo`), or nothing, said in words.
 
 DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306; ORPO, which has no
 reference: Hong et al. 2024, arXiv:2403.07691. The reference is the SFT policy (the bare base when there was no SFT);
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flytewheel.dataset import Dataset, digest_content
-from flytewheel.errors import BaseModelError, DatasetError, RecipeError
+from flytewheel.errors import BaseModelError, DatasetError
 from flytewheel.models import Device, base_digest, find_device, load_tokenizer
 from flytewheel.progress import quiet_libraries
 from flytewheel.recipe import BaseModelSpec, BudgetSpec, RlhfSpec, TrainingSpec
@@ -30,6 +30,7 @@ from flytewheel.training.arguments import (
 from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpoints, publish_folder
 from flytewheel.training.fit import Plan, digest_adapter, fit, summarise
 from flytewheel.training.full import check_start
+from flytewheel.training.grpo import look_at_prompts, plan_grpo
 from flytewheel.training.lengths import longest_sequence
 from flytewheel.training.memory import fit_memory
 from flytewheel.training.micro_batch import MicroBatch, of_spec
@@ -41,28 +42,20 @@ from flytewheel.training.report import TrainingReport, read_report, write_report
 from flytewheel.training.rows import Rows, preference_rows, thin, unpaired_rows
 from flytewheel.training.workplace import Workplace
 
-__all__ = ["CODE_VERSION", "align", "check_method", "choose_method"]
+__all__ = ["CODE_VERSION", "align", "choose_method"]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The method taken, and the reason in words."""
 
-    method: Literal["dpo", "kto", "orpo", "skipped"]
+    method: Literal["dpo", "kto", "orpo", "grpo", "skipped"]
     reason: str
 
 
-def check_method(rlhf: RlhfSpec) -> None:
-    """Refuses a method that cannot be trained yet; call it before SFT, to fail early.
-
-    Raises:
-        RecipeError: `grpo`.
-    """
-    if rlhf.enable and rlhf.method not in ("dpo", "kto", "orpo"):
-        raise RecipeError("recipe", [f"rlhf.method: {rlhf.method!r} cannot be trained; take 'dpo', 'kto' or 'orpo'"])
-
-
-def choose_method(rlhf: RlhfSpec, pairs: int, liked: int, disliked: int) -> Choice:
+def choose_method(
+    rlhf: RlhfSpec, pairs: int, liked: int, disliked: int, *, judge: bool = False, no_judge: str = "not given"
+) -> Choice:
     """Chooses the method by what there is to learn from.
 
     Args:
@@ -70,6 +63,8 @@ def choose_method(rlhf: RlhfSpec, pairs: int, liked: int, disliked: int) -> Choi
         pairs: Training pairs.
         liked: Unpaired training rows with a thumb up.
         disliked: Unpaired training rows with a thumb down.
+        judge: Whether there is a reward model, without which `grpo` cannot learn.
+        no_judge: Why there is none.
     """
     if not rlhf.enable:
         return Choice("skipped", "rlhf.enable is false: skipped")
@@ -83,7 +78,11 @@ def choose_method(rlhf: RlhfSpec, pairs: int, liked: int, disliked: int) -> Choi
         if enough_unpaired:
             return Choice("kto", f"{have_unpaired}: kto as rlhf.method says")
         return Choice("skipped", f"{have_unpaired}: skipped, kto has too little to learn from")
-    if pairs >= rlhf.min_preference_pairs:
+    if rlhf.method == "grpo":
+        if judge:
+            return Choice("grpo", "a reward model judges: grpo as rlhf.method says")
+        have_pairs = f"no reward model ({no_judge})"
+    elif pairs >= rlhf.min_preference_pairs:
         method: Literal["dpo", "orpo"] = "orpo" if rlhf.method == "orpo" else "dpo"
         return Choice(method, f"{have_pairs}: {method} as rlhf.method says")
     if rlhf.fallback == "kto" and enough_unpaired:
@@ -103,6 +102,7 @@ def align(
     rlhf: RlhfSpec,
     seed: int,
     at: Workplace,
+    reward_model: Path | None = None,
     redact: RedactTexts | None = None,
     budget: BudgetSpec | None = None,
 ) -> TrainingReport:
@@ -118,11 +118,12 @@ def align(
         rlhf: How.
         seed: Decides a fresh adapter's weights and the order of rows.
         at: Where the training is at work.
+        reward_model: Folder that `reward.train_reward` left, with a reward model or the reason why there is none.
         redact: Looks at the rows once more (`redaction`).
         budget: Time, of which SFT has taken its part, and memory that it may take.
 
     Raises:
-        BaseModelError: base or adapter cannot be loaded.
+        BaseModelError: base, adapter or reward model cannot be loaded.
         CheckpointError: an unfinished training would be left behind (`checkpoints`), or is at work.
         DatasetError: there is no data set, or there is nothing to learn and no adapter to hand on.
         RecipeError: method or adapter cannot be trained on this device, the base's dtype or attention is not for it, or
@@ -130,7 +131,6 @@ def align(
     """
     budget = budget or BudgetSpec()
     device = find_device()
-    check_method(rlhf)
     check_adapter(training, device)
     check_base(base, device)
     if sft_adapter is not None:
@@ -138,7 +138,8 @@ def align(
     data = Dataset(dataset)
     pairs, thumbs = data.preferences("train"), data.unpaired("train")
     liked = sum(row.label for row in thumbs)
-    choice = choose_method(rlhf, len(pairs), liked, len(thumbs) - liked)
+    judge, no_judge = _look_at_judge(reward_model)
+    choice = choose_method(rlhf, len(pairs), liked, len(thumbs) - liked, judge=judge is not None, no_judge=no_judge)
     allowance = Allowance(budget.hours, before_s=_read_seconds(sft_adapter))
     if choice.method != "skipped" and sft_adapter is not None and allowance.is_spent(0.0):
         choice = Choice("skipped", f"budget.hours {budget.hours:g} was taken by SFT: skipped")
@@ -146,7 +147,7 @@ def align(
         report = _hand_on(sft_adapter, out, choice, device)
         summarise(report, at.tracker)
         return report
-    rows = _look_again(choice, data, redact)
+    rows = _look_again(choice, data, rlhf, redact)
     learnt_on = base_digest(base)
     if sft_adapter is not None:
         _check_same_base(sft_adapter, base, learnt_on)
@@ -158,6 +159,7 @@ def align(
             "base_digest": learnt_on,
             "training": training.model_dump(mode="json"),
             "rlhf": rlhf.model_dump(mode="json"),
+            **({"reward_model": digest_adapter(judge)} if judge is not None and choice.method == "grpo" else {}),
             **rows.name(),
         },
         seed=seed,
@@ -170,12 +172,37 @@ def align(
             summarise(report, at.tracker, folder)
         else:
             with quiet_libraries():
-                plan = _plan(
-                    choice, data, rows, sft_adapter, folder.folder, base, training, rlhf, budget, device, manifest, at
-                )
+                if choice.method == "grpo" and judge is not None:
+                    plan = plan_grpo(
+                        choice.reason, data, rows, sft_adapter, judge, folder.folder,
+                        base=base, training=training, rlhf=rlhf, seed=seed, device=device,
+                    )  # fmt: skip
+                else:
+                    plan = _plan(
+                        choice,
+                        data,
+                        rows,
+                        sft_adapter,
+                        folder.folder,
+                        base,
+                        training,
+                        rlhf,
+                        budget,
+                        device,
+                        manifest,
+                        at,
+                    )
                 report = fit(plan, folder, at, base_digest=learnt_on, allowance=allowance)
         folder.publish(out)
     return report
+
+
+def _look_at_judge(reward_model: Path | None) -> tuple[Path | None, str]:
+    """The folder of a reward model if one lies there, and otherwise why not."""
+    if reward_model is None:
+        return None, "not given"
+    report = read_report(reward_model / "report.json")
+    return (None, report.reason) if report.method == "skipped" else (reward_model, "")
 
 
 def _hand_on(sft_adapter: Path | None, out: Path, choice: Choice, device: Device) -> TrainingReport:
@@ -282,7 +309,9 @@ def _plan(
     )
 
 
-def _look_again(choice: Choice, data: Dataset, redact: RedactTexts | None) -> Looked[Any]:
+def _look_again(choice: Choice, data: Dataset, rlhf: RlhfSpec, redact: RedactTexts | None) -> Looked[Any]:
+    if choice.method == "grpo":
+        return look_at_prompts(data, rlhf, redact)
     if choice.method == "kto":
         thumbs = thin(data.unpaired("validation"), MAX_VALIDATION_ROWS)
         return look_again(data.unpaired("train"), thumbs, data.card, redact)

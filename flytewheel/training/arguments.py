@@ -14,7 +14,7 @@ from typing import Any
 
 from flytewheel.errors import RecipeError
 from flytewheel.models import Device, load_model, load_weights
-from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
+from flytewheel.recipe import BaseModelSpec, RewardSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.packing import Pace, pace_unpacked
 
 MAX_VALIDATION_ROWS = 256
@@ -59,7 +59,7 @@ def check_base(base: BaseModelSpec, device: Device) -> None:
         raise RecipeError("recipe", faults)
 
 
-def load_trainable(base: BaseModelSpec, training: TrainingSpec, device: Device) -> Any:
+def load_trainable(base: BaseModelSpec, training: TrainingSpec, device: Device, *, scalar_head: bool = False) -> Any:
     """Loads the base model to put an adapter on: on `device`, in 4 bits for `qlora`.
 
     For `full`, to be trained itself: in float32 whatever `base.dtype` says, as Adam's small steps would be rounded away
@@ -68,7 +68,7 @@ def load_trainable(base: BaseModelSpec, training: TrainingSpec, device: Device) 
     if training.adapter == "full":
         return load_model(base, dtype="float32", device=device.kind)
     if training.adapter != "qlora":
-        return load_model(base, device=device.kind)
+        return load_model(base, device=device.kind, scalar_head=scalar_head)
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -77,6 +77,7 @@ def load_trainable(base: BaseModelSpec, training: TrainingSpec, device: Device) 
     attention = {} if base.attention == "auto" else {"attn_implementation": base.attention}
     return load_weights(
         base,
+        scalar_head=scalar_head,
         dtype=compute,
         device_map={"": 0},
         quantization_config=quantization(
@@ -86,8 +87,10 @@ def load_trainable(base: BaseModelSpec, training: TrainingSpec, device: Device) 
     )
 
 
-def lora_config(training: TrainingSpec) -> Any:
-    """The LoRA configuration of `training`; `None` for full weights."""
+def lora_config(training: TrainingSpec, task: str = "CAUSAL_LM") -> Any:
+    """The LoRA configuration of `training`; `None` for full weights. For PEFT's task `SEQ_CLS` the scalar head is
+    trained, too, and kept.
+    """
     if training.adapter == "full":
         return None
     from peft import LoraConfig
@@ -98,7 +101,7 @@ def lora_config(training: TrainingSpec) -> Any:
         lora_dropout=training.lora_dropout,
         target_modules=list(training.target_modules),
         bias="none",
-        task_type="CAUSAL_LM",
+        task_type=task,
     )
 
 
@@ -176,8 +179,81 @@ def preference_arguments(
     }
 
 
+def reward_arguments(
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    reward: RewardSpec,
+    *,
+    device: Device,
+    parameters: int,
+    rows: int,
+    validate: bool,
+    seed: int,
+    folder: Path,
+) -> dict[str, Any]:
+    """Keyword arguments of `trl.RewardConfig` for `rows` tokenised pairs."""
+    arguments = _arguments(
+        reward,
+        training,
+        pace_unpacked(reward),
+        device=device,
+        parameters=parameters,
+        rows=rows,
+        validate=validate,
+        seed=seed,
+        folder=folder,
+    )
+    return {
+        **arguments,
+        "max_length": base.max_length,
+        "disable_dropout": True,  # a reward is a measurement: the same pair must not be judged differently by chance
+        "remove_unused_columns": False,  # `length` has to reach the sampler; the collator picks what it needs
+        "train_sampling_strategy": device.profile.sampling.value,
+    }
+
+
+def grpo_arguments(
+    training: TrainingSpec,
+    rlhf: RlhfSpec,
+    *,
+    device: Device,
+    parameters: int,
+    steps: int,
+    seed: int,
+    folder: Path,
+) -> dict[str, Any]:
+    """Keyword arguments of `trl.GRPOConfig` for `steps` steps."""
+    arguments = _arguments(
+        rlhf,
+        training,
+        pace_unpacked(rlhf),
+        device=device,
+        parameters=parameters,
+        rows=1,
+        validate=False,
+        seed=seed,
+        folder=folder,
+    )
+    every = rlhf.checkpoint_every
+    return {
+        **arguments,
+        "max_steps": steps,
+        # Rows come repeated for all epochs (`grpo.prompt_rows`), so what counts as an epoch here is the whole training.
+        "save_strategy": "steps",
+        "save_steps": max(1, math.ceil(steps / math.ceil(rlhf.epochs))) if every == "epoch" else every,
+        "logging_steps": max(1, min(_MAX_LOGGING_STEPS, steps // _LOGGED_POINTS)),
+        "num_generations": rlhf.grpo.group_size,
+        "max_completion_length": rlhf.grpo.max_answer_tokens,
+        "temperature": rlhf.grpo.temperature,
+        "beta": rlhf.grpo.kl_weight,
+        "disable_dropout": True,
+        "shuffle_dataset": False,
+        "use_vllm": False,
+    }
+
+
 def _arguments(
-    spec: TrainingSpec | RlhfSpec,
+    spec: TrainingSpec | RlhfSpec | RewardSpec,
     training: TrainingSpec,
     pace: Pace,
     *,

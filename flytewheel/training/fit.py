@@ -47,7 +47,8 @@ class Plan:
 
     `make_trainer` gets transformers callbacks and a micro-batch, and returns a TRL trainer on a PEFT model, or on one
     whose weights are all trained. `batch` is the micro-batch to begin with, `least` the fewest rows that one needs,
-    `fitted` says in words why it is smaller than the recipe's.
+    `fitted` says in words why it is smaller than the recipe's. `measure` gets the trainer back at its end, and says
+    what it shows on held-out rows.
     """
 
     method: Method
@@ -65,6 +66,7 @@ class Plan:
     truncated_tokens: int = 0
     figures: BatchFigures | None = None
     batching: str = ""
+    measure: Callable[[Any], dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ def fit(
         fitted=(*plan.fitted, *clock.journal.said),
         total_seconds=round(clock.seconds, 3),
         **attempt.watcher.totals(),
+        held_out=plan.measure(trainer) if plan.measure is not None else {},
     )
     checkpoints.finish(staged, report)
     summarise(report, at.tracker, checkpoints)

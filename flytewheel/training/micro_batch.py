@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from flytewheel.recipe import RlhfSpec, TrainingSpec
+from flytewheel.recipe import RewardSpec, RlhfSpec, TrainingSpec
 
-_Spec = TypeVar("_Spec", TrainingSpec, RlhfSpec)
+_Spec = TypeVar("_Spec", TrainingSpec, RlhfSpec, RewardSpec)
 # What the allocators of Metal and of the CPU write; CUDA's error has a class of its own.
 _EXHAUSTED = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
 
@@ -57,7 +57,7 @@ class MicroBatch:
         return f"{self.accumulation} x {self.rows}"
 
 
-def of_spec(spec: TrainingSpec | RlhfSpec, least: int = 1) -> MicroBatch:
+def of_spec(spec: TrainingSpec | RlhfSpec | RewardSpec, least: int = 1) -> MicroBatch:
     """The micro-batch that a recipe asks for."""
     return MicroBatch(max(spec.batch_size, least), spec.gradient_accumulation)
 

@@ -18,7 +18,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flytewheel.recipe import RlhfSpec, TrainingSpec
+from flytewheel.recipe import RewardSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.batches import Batch
 from flytewheel.training.micro_batch import MicroBatch
 
@@ -93,7 +93,7 @@ def pack_rows(lengths: Sequence[int], max_length: int, *, seed: int) -> list[Bat
     return [tuple(sequence) for sequence in sequences]
 
 
-def pace_unpacked(spec: TrainingSpec | RlhfSpec) -> Pace:
+def pace_unpacked(spec: TrainingSpec | RlhfSpec | RewardSpec) -> Pace:
     """The recipe's own pace: a sequence is a row."""
     return Pace(
         batch_size=spec.batch_size,

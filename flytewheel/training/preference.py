@@ -74,7 +74,7 @@ def make_preference_trainer(
     )  # fmt: skip
     fresh: dict[str, Any] = {"peft_config": lora_config(training)}
     if sft_adapter is not None and not full:
-        model = _load_sft_adapter(model, sft_adapter, base)
+        model = load_sft_adapter(model, sft_adapter, base)
         fresh = {}
     if method == "orpo":
         arguments.pop("loss_type")
@@ -145,7 +145,12 @@ def _count_tokens(table: Any) -> list[int]:
     return [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides]
 
 
-def _load_sft_adapter(model: Any, adapter: Path, base: BaseModelSpec) -> Any:
+def load_sft_adapter(model: Any, adapter: Path, base: BaseModelSpec) -> Any:
+    """Puts the SFT adapter on the base, trainable.
+
+    Raises:
+        BaseModelError: it does not fit.
+    """
     try:
         adapted = attach_adapter(model, adapter, trainable=True)
     except (ValueError, RuntimeError) as error:

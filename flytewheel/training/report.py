@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from flytewheel.errors import CheckpointError
 from flytewheel.records import to_jsonable
 
-Method = Literal["sft", "dpo", "kto", "orpo", "skipped"]
+Method = Literal["sft", "reward", "dpo", "kto", "orpo", "grpo", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,10 @@ class TrainingReport:
     training before its last step, empty: it did not. `fitted` says what was done so that memory sufficed.
     `total_seconds` is the wall time of all attempts.
 
-    The last six are the figures of `meter` over the whole training (memory: over the last attempt); `None`: not
-    measured. Their names differ from those of the curve, whose last point would otherwise stand for them in wandb's
-    summary.
+    `tokens` and the five after it are the figures of `meter` over the whole training (memory: over the last attempt);
+    `None`: not measured. Their names differ from those of the curve, whose last point would otherwise stand for them in
+    wandb's summary. `held_out` is what the trained weights showed on rows kept apart, where a method measures more than
+    a loss (`pair_quality` for `reward`, `grpo` for `grpo`).
     """
 
     method: Method
@@ -70,6 +71,7 @@ class TrainingReport:
     mean_useful_share: float | None = None
     mean_loss_share: float | None = None
     peak_memory_gib: float | None = None
+    held_out: dict[str, Any] = field(default_factory=dict)
 
 
 def write_report(path: Path, report: TrainingReport) -> None:

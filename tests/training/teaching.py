@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.dataset import DatasetCard, digest_content, part_file, write_card, write_rows
-from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
+from flytewheel.recipe import BaseModelSpec, GrpoSpec, RewardSpec, RlhfSpec, TrainingSpec
 from flytewheel.records import Message, Preference, SftRow, Unpaired
 
 LIKED = "1. restart it"
@@ -69,5 +69,13 @@ def rlhf_spec(**fields: Any) -> RlhfSpec:
     defaults = {
         "learning_rate": 2e-3, "gradient_accumulation": 1, "batch_size": 4, "checkpoint_every": 3,
         "min_preference_pairs": 10, "min_unpaired": 10,
+        "grpo": GrpoSpec(group_size=4, max_answer_tokens=12),
     }  # fmt: skip
     return RlhfSpec(**{**defaults, **fields})
+
+
+def reward_spec(**fields: Any) -> RewardSpec:
+    defaults = {
+        "enable": True, "learning_rate": 1e-2, "gradient_accumulation": 1, "checkpoint_every": 3, "min_pairs": 10,
+    }  # fmt: skip
+    return RewardSpec(**{**defaults, **fields})
