@@ -68,16 +68,22 @@ def _registry() -> Registry:
 
 @main.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-def run(recipe: Path) -> None:
+@click.option(
+    "--incremental/--full",
+    default=None,
+    help="A small turn that goes on from the champion, or a full one from the base, whatever RECIPE says as its mode.",
+)
+def run(recipe: Path, incremental: bool | None) -> None:
     """Turn the loop once with RECIPE: prepares the environment and calls pyflyte."""
     from flytewheel.local.pyflyte import run_weekly
     from flytewheel.recipe import load_recipe
     from flytewheel.settings import read_settings
 
-    load_recipe(recipe)
+    given = load_recipe(recipe)
+    asked = None if incremental is None else given.in_mode("incremental" if incremental else "full")
     settings = read_settings()
     services = _services()
-    sys.exit(run_weekly(recipe, services, debug=settings.debug))
+    sys.exit(run_weekly(recipe, services, instead=asked, debug=settings.debug))
 
 
 @main.command()

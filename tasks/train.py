@@ -21,6 +21,7 @@ from flytewheel.runs import Station, run_station
 from flytewheel.training import align as alignment
 from flytewheel.training import sft
 from flytewheel.training.checkpoints import CODE_VERSION
+from flytewheel.training.start import read_start
 from flytewheel.training.workplace import Workplace
 from images import trainer
 from tasks import DECK, LARGE, LONG, SECRETS
@@ -43,7 +44,12 @@ TRAINING: dict[str, Any] = {
 
 @task(**TRAINING)
 def train_sft(
-    run_id: str, dataset: HashedDirectory, base: BaseModelSpec, training: TrainingSpec, seed: int
+    run_id: str,
+    dataset: HashedDirectory,
+    start: HashedDirectory,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    seed: int,
 ) -> HashedDirectory:
     services = connect()
     with run_station(services.database_url, services.home, run_id, "train_sft") as station:
@@ -56,6 +62,7 @@ def train_sft(
             seed=seed,
             at=_workplace(services, station),
             redact=redact_conversations,
+            start=read_start(Path(start.download())),
         )
         station.report = to_jsonable(report)
         Deck("training", station.show(decks.describe("train_sft", station.report)))
@@ -67,6 +74,7 @@ def align(
     run_id: str,
     dataset: HashedDirectory,
     sft_adapter: HashedDirectory,
+    start: HashedDirectory,
     base: BaseModelSpec,
     training: TrainingSpec,
     rlhf: RlhfSpec,
@@ -75,6 +83,7 @@ def align(
     services = connect()
     with run_station(services.database_url, services.home, run_id, "align") as station:
         out = new_folder("aligned")
+        started = read_start(Path(start.download()))
         report = alignment.align(
             Path(dataset.download()),
             Path(sft_adapter.download()),
@@ -85,6 +94,7 @@ def align(
             seed=seed,
             at=_workplace(services, station),
             redact=redact_conversations,
+            tolerance=started.tolerance if started else None,
         )
         station.report = to_jsonable(report)
         Deck("training", station.show(decks.describe("align", station.report)))

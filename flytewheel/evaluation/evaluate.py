@@ -27,12 +27,14 @@ from flytewheel.evaluation.questions import Answers, Questions, ask, gather_ques
 from flytewheel.evaluation.report import Evaluation, describe, read_evaluation, write_evaluation
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec
+from flytewheel.records import file_digest
 
 __all__ = ["CODE_VERSION", "Evaluation", "describe", "evaluate", "read_evaluation"]
 
 CODE_VERSION = "1"  # bump where a figure changes its meaning: Flyte caches results under it
 
 _NONE = "none"
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def evaluate(
@@ -85,7 +87,8 @@ def evaluate(
             return ask(model, tokenizer, questions, evaluation, end_tokens, name, progress)
 
     ours = hear("candidate")
-    theirs = ours if candidate == champion else hear("champion")
+    unchanged = _same_weights(candidate, champion)
+    theirs = ours if unchanged else hear("champion")
     bare = theirs if champion is None else ours
     if champion is not None and candidate is not None:
         with _speaking_as(model, _NONE):
@@ -100,6 +103,7 @@ def evaluate(
         dataset=data.card.digest,
         device=str(device),
         seed=seed,
+        unchanged=unchanged,
     )
     write_evaluation(out, result, _list_answers(questions, ours, theirs, passed))
     return result
@@ -110,6 +114,13 @@ def _check_adapter(adapter: Path | None) -> None:
         raise EvaluationError(
             f"{adapter}: expected a LoRA adapter, found no adapter_config.json; name the folder that training wrote"
         )
+
+
+def _same_weights(candidate: Path | None, champion: Path | None) -> bool:
+    """Whether there is nothing to compare: the bare base twice, or adapters of the same bytes."""
+    if candidate is None or champion is None:
+        return candidate is champion
+    return all(file_digest(candidate / name) == file_digest(champion / name) for name in _ADAPTER_FILES)
 
 
 def _attach(model: Any, adapters: Mapping[str, Path]) -> Any:

@@ -10,7 +10,7 @@ where nothing can be learnt.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ from flytewheel.training.preference import make_preference_trainer
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport, read_report, write_report
 from flytewheel.training.rows import Rows, preference_rows, thin, unpaired_rows
+from flytewheel.training.takeback import Bar
 from flytewheel.training.workplace import Workplace
 
 __all__ = ["CODE_VERSION", "align", "check_method", "choose_method"]
@@ -94,6 +95,7 @@ def align(
     seed: int,
     at: Workplace,
     redact: RedactTexts | None = None,
+    tolerance: float | None = None,
 ) -> TrainingReport:
     """Aligns an adapter to the preferences in a data set.
 
@@ -108,6 +110,8 @@ def align(
         seed: Decides a fresh adapter's weights and the order of rows.
         at: Where the training is at work.
         redact: Looks at the rows once more (`redaction`).
+        tolerance: Takes the alignment back to the SFT adapter when its validation loss is above that one's by more than
+            this share of it (`takeback`); None: its last step is published.
 
     Raises:
         BaseModelError: base or adapter cannot be loaded.
@@ -142,6 +146,7 @@ def align(
             "training": training.model_dump(mode="json"),
             "rlhf": rlhf.model_dump(mode="json"),
             **rows.name(),
+            **({} if tolerance is None else {"tolerance": tolerance}),
         },
         seed=seed,
         start=digest_adapter(sft_adapter) if sft_adapter is not None else None,
@@ -154,6 +159,8 @@ def align(
         else:
             with quiet_libraries():
                 plan = _plan(choice, data, rows, sft_adapter, folder.folder, base, training, rlhf, seed, device)
+                if tolerance is not None and sft_adapter is not None:
+                    plan = replace(plan, bar=Bar(sft_adapter, tolerance))
                 report = fit(plan, folder, at, base_digest=learnt_on)
         folder.publish(out)
     return report

@@ -23,6 +23,7 @@ from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
 from flytewheel.training.checkpoints import Checkpoints
 from flytewheel.training.report import Method, TrainingReport
+from flytewheel.training.takeback import Bar, Taken, choose_step, compare_from_start
 from flytewheel.training.watcher import measured, watch
 from flytewheel.training.workplace import Workplace
 
@@ -45,6 +46,7 @@ class Plan:
     redacted_rows: int
     keep_checkpoints: int
     make_trainer: Callable[[list[Any]], Any]
+    bar: Bar | None = None  # taken back when it is worse than its start
 
 
 def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str) -> TrainingReport:
@@ -67,6 +69,8 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
     trainer.remove_callback(PrinterCallback)
     newest = checkpoints.newest()
     resumed_from = 0
+    if plan.bar is not None:
+        compare_from_start(trainer, resumed=newest is not None)
     if newest is None:
         trainer.train()
     else:
@@ -84,23 +88,28 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
                 raise CheckpointError(
                     f"{newest}: cannot be resumed from ({cause}); remove it to train afresh"
                 ) from None
-    _check_finite(trainer.model, plan.method, int(trainer.state.global_step))
+    if plan.bar is None:
+        _check_finite(trainer.model, plan.method, int(trainer.state.global_step))
     if trainer.eval_dataset is not None and not _evaluated_at(trainer.state):
         trainer.evaluate()
 
     staged = checkpoints.folder / "finished.partial"
-    adapter_digest = _save_adapter(trainer, plan.base, base_digest, staged)
+    taken = _take_best(trainer, checkpoints, plan) if plan.bar is not None else None
+    if plan.bar is not None and taken is not None and not taken.step:
+        adapter_digest = _copy_adapter(plan.bar.adapter, staged)
+    else:
+        adapter_digest = _save_adapter(trainer, plan.base, base_digest, staged)
     curve = _read_curve(trainer.state.log_history)
     losses = [point["loss"] for point in curve if "loss" in point]
     evaluations = [point["eval_loss"] for point in curve if "eval_loss" in point]
     report = TrainingReport(
         method=plan.method,
-        reason=plan.reason,
+        reason=f"{plan.reason}; {taken.reason}" if taken else plan.reason,
         rows=plan.rows,
         steps=int(trainer.state.global_step),
         first_loss=losses[0] if losses else None,
         last_loss=losses[-1] if losses else None,
-        eval_loss=evaluations[-1] if evaluations else None,
+        eval_loss=taken.loss if taken else evaluations[-1] if evaluations else None,
         curve=curve,
         device=str(plan.device),
         seconds=round(time.monotonic() - started, 3),
@@ -109,6 +118,8 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
         adapter_digest=adapter_digest,
         redacted_rows=plan.redacted_rows,
         base=base_digest,
+        start_loss=taken.start_loss if taken else None,
+        taken_back=taken is not None and not taken.step,
     )
     checkpoints.finish(staged, report)
     summarise(report, at.tracker)
@@ -120,7 +131,7 @@ def summarise(report: TrainingReport, tracker: Tracker | None) -> None:
     if tracker is not None:
         names = (
             "method", "reason", "rows", "steps", "first_loss", "last_loss", "eval_loss", "seconds", "resumed_from_step",
-            "truncated_rows", "redacted_rows", "base",
+            "truncated_rows", "redacted_rows", "base", "start_loss", "taken_back",
         )  # fmt: skip
         tracker.summary({name: getattr(report, name) for name in names})
 
@@ -134,6 +145,28 @@ def name_base(base: BaseModelSpec) -> str:
     """What an adapter says its base is: the recipe's words, and for a folder its name, not where it lies."""
     folder = Path(base.model).expanduser()
     return folder.name if folder.is_absolute() or base.model.startswith(".") else base.model
+
+
+def _take_best(trainer: Any, checkpoints: Checkpoints, plan: Plan) -> Taken:
+    """Chooses the step to publish and loads its weights, which must be finite."""
+    assert plan.bar is not None
+    last = int(trainer.state.global_step)
+    kept = {int(path.name.rpartition("-")[2]): path for path in checkpoints.complete()}
+    taken = choose_step(trainer.state.log_history, {*kept, last}, plan.bar.tolerance)
+    if taken.step and taken.step != last:
+        trainer.model.load_adapter(str(kept[taken.step]), "default", is_trainable=True)
+    if taken.step:
+        _check_finite(trainer.model, plan.method, taken.step)
+    return taken
+
+
+def _copy_adapter(adapter: Path, folder: Path) -> str:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    for name in ADAPTER_FILES:
+        shutil.copyfile(adapter / name, folder / name)
+    return digest_adapter(folder)
 
 
 def _save_adapter(trainer: Any, base: BaseModelSpec, base_digest: str, folder: Path) -> str:

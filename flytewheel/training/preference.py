@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from flytewheel.errors import BaseModelError
-from flytewheel.models import Device, attach_adapter, locate_base
+from flytewheel.models import Device
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.arguments import load_trainable, lora_config, preference_arguments
 from flytewheel.training.rows import Rows
+from flytewheel.training.start import attach_start
 
 
 def make_preference_trainer(
@@ -43,7 +43,7 @@ def make_preference_trainer(
     )  # fmt: skip
     fresh: dict[str, Any] = {"peft_config": lora_config(training)}
     if sft_adapter is not None:
-        model = _load_sft_adapter(model, sft_adapter, base)
+        model = attach_start(model, sft_adapter, base)
         fresh = {}
     common: dict[str, Any] = {
         "model": model,
@@ -68,17 +68,6 @@ def _add_lengths(table: Any) -> Any:
         return None
     sides = zip(table["prompt_ids"], table["chosen_ids"], table["rejected_ids"], strict=True)
     return table.add_column("length", [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides])
-
-
-def _load_sft_adapter(model: Any, adapter: Path, base: BaseModelSpec) -> Any:
-    try:
-        adapted = attach_adapter(model, adapter, trainable=True)
-    except (ValueError, RuntimeError) as error:
-        cause = " ".join(str(error).split())[:200]
-        raise BaseModelError(f"{adapter}: does not fit base.model {base.model!r} ({cause}); train SFT again") from None
-    # Published adapters name their base in the recipe's words; PEFT reads a config under this name at each checkpoint.
-    adapted.peft_config["default"].base_model_name_or_path = locate_base(base)
-    return adapted
 
 
 def _weigh_labels(train: Rows) -> dict[str, Any]:

@@ -24,6 +24,9 @@ class TrainingReport:
     In `redacted_rows` personal data was found that curation had left. `reason` says in words why this method, or why
     none. `adapter_digest` covers the published adapter's files; `None`: there is no adapter. `base` is the content of
     the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known.
+
+    A training that may be taken back (`takeback`) was measured at its start, `start_loss`, and `eval_loss` is that of
+    the published step; `taken_back`: nothing of it is published, the adapter is the one that it started from.
     """
 
     method: Method
@@ -41,6 +44,8 @@ class TrainingReport:
     adapter_digest: str | None
     redacted_rows: int = 0
     base: str = ""
+    start_loss: float | None = None
+    taken_back: bool = False
 
 
 def write_report(path: Path, report: TrainingReport) -> None:

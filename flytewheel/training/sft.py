@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.dataset import Dataset, digest_content
-from flytewheel.errors import DatasetError
+from flytewheel.errors import BaseModelError, DatasetError
 from flytewheel.models import Device, base_digest, find_device, load_tokenizer
 from flytewheel.progress import quiet_libraries
 from flytewheel.recipe import BaseModelSpec, TrainingSpec
@@ -28,6 +28,8 @@ from flytewheel.training.fit import Plan, fit, summarise
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.rows import Rows, sft_rows, thin
+from flytewheel.training.start import Start, attach_start
+from flytewheel.training.takeback import Bar
 from flytewheel.training.workplace import Workplace
 
 __all__ = ["CODE_VERSION", "train_sft"]
@@ -42,6 +44,7 @@ def train_sft(
     seed: int,
     at: Workplace,
     redact: RedactTexts | None = None,
+    start: Start | None = None,
 ) -> TrainingReport:
     """Trains an adapter on the SFT rows of a data set.
 
@@ -53,9 +56,10 @@ def train_sft(
         seed: Decides the adapter's first weights, dropout and the order of rows.
         at: Where the training is at work.
         redact: Looks at the rows once more (`redaction`).
+        start: An adapter to go on from instead of a fresh one, and to be taken back to (`takeback`).
 
     Raises:
-        BaseModelError: the base cannot be loaded.
+        BaseModelError: the base cannot be loaded, or is not the one that `start` was trained on.
         CheckpointError: the checkpoint directory belongs to another training.
         DatasetError: there is no data set, or none of its rows can be trained on.
         RecipeError: the adapter, or the dtype or attention of the base, is not for this device.
@@ -66,6 +70,11 @@ def train_sft(
     data = Dataset(dataset)
     rows = look_again(data.sft("train"), thin(data.sft("validation"), MAX_VALIDATION_ROWS), data.card, redact)
     learnt_on = base_digest(base)
+    if start is not None and start.base not in ("", learnt_on):
+        raise BaseModelError(
+            f"{start.version}: was trained on the base {start.base[:12]}, base.model {base.model!r} is "
+            f"{learnt_on[:12]} now; pin base.revision, or train from the base"
+        )
     manifest = Manifest(
         station="sft",
         data=digest_content(dataset),
@@ -74,8 +83,10 @@ def train_sft(
             "base_digest": learnt_on,
             "training": training.model_dump(mode="json"),
             **rows.name(),
+            **({} if start is None else {"tolerance": start.tolerance}),
         },
         seed=seed,
+        start=start.adapter if start is not None else None,
     )
     with open_checkpoints(at.checkpoints, manifest) as folder:
         report = folder.finished()
@@ -83,7 +94,7 @@ def train_sft(
             summarise(report, at.tracker)
         else:
             with quiet_libraries():
-                plan = _plan(data, rows, folder.folder, base, training, seed, device)
+                plan = _plan(data, rows, folder.folder, base, training, seed, device, start)
                 report = fit(plan, folder, at, base_digest=learnt_on)
         folder.publish(out)
     return report
@@ -97,6 +108,7 @@ def _plan(
     training: TrainingSpec,
     seed: int,
     device: Device,
+    start: Start | None,
 ) -> Plan:
     tokenizer = load_tokenizer(base)
     train = sft_rows(rows.train, tokenizer, base.max_length)
@@ -111,11 +123,12 @@ def _plan(
         return make_sft_trainer(
             train, validation, tokenizer, callbacks,
             base=base, training=training, seed=seed, device=device, folder=folder,
+            start=start.folder if start is not None else None,
         )  # fmt: skip
 
     return Plan(
         method="sft",
-        reason=f"{train.count} rows",
+        reason=f"{train.count} rows" if start is None else f"{train.count} rows, on from {start.version}",
         base=base,
         device=device,
         rows=train.count,
@@ -123,6 +136,7 @@ def _plan(
         redacted_rows=rows.changed,
         keep_checkpoints=training.keep_checkpoints,
         make_trainer=make_trainer,
+        bar=Bar(start.folder, start.tolerance) if start is not None else None,
     )
 
 
@@ -137,8 +151,9 @@ def make_sft_trainer(
     seed: int,
     device: Device,
     folder: Path,
+    start: Path | None = None,
 ) -> Any:
-    """Builds the TRL trainer of tokenised rows, its model loaded and wrapped with a fresh adapter."""
+    """Builds the TRL trainer of tokenised rows, its model loaded with a fresh adapter, or the one in `start`."""
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
@@ -147,12 +162,14 @@ def make_sft_trainer(
         base, training, device=device, parameters=model.num_parameters(), rows=train.count,
         validate=validation.table is not None, seed=seed, folder=folder,
     )  # fmt: skip
+    if start is not None:
+        model = attach_start(model, start, base)
     return SFTTrainer(
         model=model,
         args=SFTConfig(**arguments),
         train_dataset=train.table,
         eval_dataset=validation.table,
         processing_class=tokenizer,
-        peft_config=lora_config(training),
+        peft_config=lora_config(training) if start is None else None,
         callbacks=callbacks,
     )
