@@ -21,7 +21,7 @@ class IncrementalSpec(Section):
     )
     batch_size: AtLeastOne = Field(default=32, description="rows of an optimizer step, accumulated where need be")
     max_steps: AtLeastOne = Field(
-        default=30, description="steps of SFT and of alignment each: a thousand interactions give some 400 rows, twice"
+        default=10, description="steps of SFT and of alignment each: about once through the rows of 1,000 interactions"
     )
     learning_rate_factor: Annotated[Number, Field(gt=0, le=1)] = Field(
         default=0.5, description="learning rates against those of a full turn; measured, docs/log.md"
