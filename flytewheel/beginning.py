@@ -21,7 +21,7 @@ from flytewheel.erasures import find_erased
 from flytewheel.errors import DatasetError
 from flytewheel.recipe import Recipe
 from flytewheel.training.fit import digest_adapter
-from flytewheel.training.start import Start, write_start
+from flytewheel.training.start import Start, keep_earlier, write_start
 from registry.manifest import Manifest
 from registry.versions import Registry
 
@@ -85,15 +85,18 @@ def choose_beginning(
         return Beginning(recipe.in_mode("full"), f"full instead of incremental: {against}")
     assert manifest is not None  # or it would have been objected to
     assert window is not None
-    digest, tolerance = digest_adapter(folder / "adapter"), recipe.automation.incremental.tolerance
-    write_start(folder, Start(folder / "adapter", champion, digest, base_digest, tolerance))
-    return Beginning(
-        recipe.settle(),
-        f"incremental: on from {champion}",
-        champion,
-        window["high_xid"],
-        manifest.facts["dataset_digest"],
+    replay = str(manifest.facts["dataset_digest"])
+    start = Start(
+        folder=folder / "adapter",
+        version=champion,
+        adapter=digest_adapter(folder / "adapter"),
+        base=base_digest,
+        tolerance=recipe.automation.incremental.tolerance,
+        share=recipe.curation.replay_share,
+        earlier=keep_earlier(fetch(replay), folder),
     )
+    write_start(folder, start)
+    return Beginning(recipe.settle(), f"incremental: on from {champion}", champion, window["high_xid"], replay)
 
 
 def _object_to_champion(recipe: Recipe, manifest: Manifest | None, base_digest: str) -> str | None:

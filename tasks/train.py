@@ -83,7 +83,6 @@ def align(
     services = connect()
     with run_station(services.database_url, services.home, run_id, "align") as station:
         out = new_folder("aligned")
-        started = read_start(Path(start.download()))
         report = alignment.align(
             Path(dataset.download()),
             Path(sft_adapter.download()),
@@ -94,7 +93,7 @@ def align(
             seed=seed,
             at=_workplace(services, station),
             redact=redact_conversations,
-            tolerance=started.tolerance if started else None,
+            start=read_start(Path(start.download())),
         )
         station.report = to_jsonable(report)
         Deck("training", station.show(decks.describe("align", station.report)))

@@ -91,6 +91,8 @@ class Wheel:
                 for row, user, said, heard in sources
             ],
         )
+        held_out = SftRow(f"v{names[0]}", "v", "t", prompt, "r.", 1.0, 0.9, "answer", *sources[0][2:])
+        write_rows(part_file(folder, "sft", "validation"), "sft", [held_out])
         write_rows(
             part_file(folder, "unpaired", "train"),
             "unpaired",
@@ -171,7 +173,10 @@ def test_a_small_turn_goes_on_from_the_champion_with_what_came_in_since(wheel: W
     assert names_in(opened) == ["i4", "i5", "i6"]
     start = read_start(opened.start)
     assert start is not None
-    assert (start.version, start.base, start.tolerance) == (champion, POCKET, 0.0)
+    assert (start.version, start.base, start.tolerance, start.share) == (champion, POCKET, 0.0, 0.2)
+    assert start.earlier == digest_content(opened.start / "earlier")
+    known = start.mix("sft", [SftRow("x", "u", "t", (), "r.", 1.0, 0.9, "answer")] * 4)
+    assert [row.id for row in known] == ["x", "x", "x", "x", "v0"]  # one in five, as in replay
     assert json.loads((start.folder / "adapter_config.json").read_text()) == CONFIG
     assert opened.replay == wheel.registry.show("oncall", champion).facts["dataset_digest"]
     run = runs.read_run(wheel.services.database_url, opened.run_id)

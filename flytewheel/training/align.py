@@ -30,6 +30,7 @@ from flytewheel.training.preference import make_preference_trainer
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport, read_report, write_report
 from flytewheel.training.rows import Rows, preference_rows, thin, unpaired_rows
+from flytewheel.training.start import Start
 from flytewheel.training.takeback import Bar
 from flytewheel.training.workplace import Workplace
 
@@ -95,7 +96,7 @@ def align(
     seed: int,
     at: Workplace,
     redact: RedactTexts | None = None,
-    tolerance: float | None = None,
+    start: Start | None = None,
 ) -> TrainingReport:
     """Aligns an adapter to the preferences in a data set.
 
@@ -110,8 +111,8 @@ def align(
         seed: Decides a fresh adapter's weights and the order of rows.
         at: Where the training is at work.
         redact: Looks at the rows once more (`redaction`).
-        tolerance: Takes the alignment back to the SFT adapter when its validation loss is above that one's by more than
-            this share of it (`takeback`); None: its last step is published.
+        start: Where a small turn began. The alignment is taken back to the SFT adapter when its validation loss is
+            above that one's by more than is tolerated (`takeback`); None: the last step is published.
 
     Raises:
         BaseModelError: base or adapter cannot be loaded.
@@ -133,7 +134,7 @@ def align(
         report = _hand_on(sft_adapter, out, choice, device)
         summarise(report, at.tracker)
         return report
-    rows = _look_again(choice, data, redact)
+    rows = _look_again(choice, data, redact, start)
     learnt_on = base_digest(base)
     if sft_adapter is not None:
         _check_same_base(sft_adapter, base, learnt_on)
@@ -146,7 +147,7 @@ def align(
             "training": training.model_dump(mode="json"),
             "rlhf": rlhf.model_dump(mode="json"),
             **rows.name(),
-            **({} if tolerance is None else {"tolerance": tolerance}),
+            **({} if start is None else start.name()),
         },
         seed=seed,
         start=digest_adapter(sft_adapter) if sft_adapter is not None else None,
@@ -159,8 +160,8 @@ def align(
         else:
             with quiet_libraries():
                 plan = _plan(choice, data, rows, sft_adapter, folder.folder, base, training, rlhf, seed, device)
-                if tolerance is not None and sft_adapter is not None:
-                    plan = replace(plan, bar=Bar(sft_adapter, tolerance))
+                if start is not None and sft_adapter is not None:
+                    plan = replace(plan, bar=Bar(sft_adapter, start.tolerance))
                 report = fit(plan, folder, at, base_digest=learnt_on)
         folder.publish(out)
     return report
@@ -244,12 +245,12 @@ def _plan(
     )
 
 
-def _look_again(choice: Choice, data: Dataset, redact: RedactTexts | None) -> Looked[Any]:
-    if choice.method == "kto":
-        thumbs = thin(data.unpaired("validation"), MAX_VALIDATION_ROWS)
-        return look_again(data.unpaired("train"), thumbs, data.card, redact)
-    pairs = thin(data.preferences("validation"), MAX_VALIDATION_ROWS)
-    return look_again(data.preferences("train"), pairs, data.card, redact)
+def _look_again(choice: Choice, data: Dataset, redact: RedactTexts | None, start: Start | None) -> Looked[Any]:
+    kind = "unpaired" if choice.method == "kto" else "preference"
+    validation = thin(list(data.rows(kind, "validation")), MAX_VALIDATION_ROWS)
+    if start is not None:
+        validation = start.mix(kind, validation)
+    return look_again(list(data.rows(kind, "train")), validation, data.card, redact)
 
 
 def _rows(choice: Choice, rows: Sequence[Any], tokenizer: Any, max_length: int, seed: int) -> Rows:

@@ -68,7 +68,10 @@ def train_sft(
     check_adapter(training, device)
     check_base(base, device)
     data = Dataset(dataset)
-    rows = look_again(data.sft("train"), thin(data.sft("validation"), MAX_VALIDATION_ROWS), data.card, redact)
+    validation = thin(data.sft("validation"), MAX_VALIDATION_ROWS)
+    if start is not None:
+        validation = start.mix("sft", validation)
+    rows = look_again(data.sft("train"), validation, data.card, redact)
     learnt_on = base_digest(base)
     if start is not None and start.base not in ("", learnt_on):
         raise BaseModelError(
@@ -83,7 +86,7 @@ def train_sft(
             "base_digest": learnt_on,
             "training": training.model_dump(mode="json"),
             **rows.name(),
-            **({} if start is None else {"tolerance": start.tolerance}),
+            **({} if start is None else start.name()),
         },
         seed=seed,
         start=start.adapter if start is not None else None,

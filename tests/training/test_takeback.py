@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flytewheel.dataset import part_file, write_rows
+from flytewheel.dataset import Dataset, part_file, write_rows
 from flytewheel.errors import BaseModelError
 from flytewheel.recipe import IncrementalSpec
 from flytewheel.recipe.incremental import shrink
@@ -17,7 +19,7 @@ from flytewheel.training.align import align
 from flytewheel.training.fit import ADAPTER_FILES, digest_adapter
 from flytewheel.training.report import TrainingReport, read_report
 from flytewheel.training.sft import train_sft
-from flytewheel.training.start import Start, read_start, write_start
+from flytewheel.training.start import Start, keep_earlier, read_start, write_start
 from flytewheel.training.takeback import choose_step
 from flytewheel.training.workplace import Workplace
 from tests.training.teaching import base_spec, rlhf_spec, training_spec, write_teaching_data
@@ -159,14 +161,14 @@ def test_an_interrupted_small_turn_goes_on_to_the_same_bytes(
 
 
 def test_an_alignment_that_gets_worse_hands_the_sft_adapter_on(
-    sft_adapter: Path, base_model: Path, teaching_data: Path, tmp_path: Path
+    started: Start, sft_adapter: Path, base_model: Path, teaching_data: Path, tmp_path: Path
 ) -> None:
     def aligned(rate: float) -> TrainingReport:
         folder = tmp_path / str(rate)
         return align(
             teaching_data, sft_adapter, folder / "out", base=base_spec(base_model), training=training_spec(),
             rlhf=shrink(rlhf_spec(learning_rate=rate), SMALL), seed=5, at=Workplace(folder / "checkpoints"),
-            tolerance=0.0,
+            start=started,
         )  # fmt: skip
 
     good, bad = aligned(2e-3), aligned(20.0)
@@ -175,6 +177,35 @@ def test_an_alignment_that_gets_worse_hands_the_sft_adapter_on(
     assert (good.taken_back, good.eval_loss < math.log(2)) == (False, True)
     assert good.adapter_digest != digest_adapter(sft_adapter)
     assert (bad.method, bad.taken_back, bad.adapter_digest) == ("dpo", True, digest_adapter(sft_adapter))
+
+
+def test_what_the_champion_knew_counts_and_forgetting_it_takes_the_turn_back(
+    sft_adapter: Path, base_model: Path, teaching_data: Path, tmp_path: Path
+) -> None:
+    """The new rows want other answers to the same questions: the better they are learnt, the more is forgotten."""
+    data = write_teaching_data(tmp_path / "data")
+    for part in ("train", "validation"):
+        rows = [replace(row, id=f"n{row.id}", completion="ask Ann") for row in Dataset(data).sft(part)]
+        write_rows(part_file(data, "sft", part), "sft", rows)
+    folder = tmp_path / "start"
+    shutil.copytree(sft_adapter, folder / "adapter")
+    earlier = keep_earlier(teaching_data, folder)
+    reports = {}
+    for share in (0.0, 0.5):
+        adapter, digest = folder / "adapter", digest_adapter(folder / "adapter")
+        write_start(folder, Start(adapter, "v1.202648.1", digest, "", 0.0, share, earlier))
+        start = read_start(folder)
+        assert start is not None
+        reports[share] = go_on(start, base_model, data, tmp_path / str(share), learning_rate=2e-2)
+        mixed = start.mix("sft", Dataset(data).sft("validation"))
+        assert Counter(row.completion == "ask Ann" for row in mixed) == {True: 12, **({False: 12} if share else {})}
+        assert start.mix("sft", Dataset(teaching_data).sft("validation")) == Dataset(teaching_data).sft("validation")
+    assert not reports[0.0].taken_back
+    assert max(measure(reports[0.5]).values()) > measure(reports[0.5])[0]  # while the new rows are learnt
+    assert reports[0.0].eval_loss < 0.2 * reports[0.0].start_loss
+    (folder / "earlier" / "sft" / "validation.parquet").unlink()
+    with pytest.raises(BaseModelError, match=r"earlier: expected the rows"):
+        read_start(folder)
 
 
 def test_a_start_that_is_not_what_was_noted_is_refused(started: Start, base_model: Path, tmp_path: Path) -> None:
