@@ -214,7 +214,7 @@ def play_many(url: str, names: Sequence[str]) -> Tally:
 
 def measure(quick: bool) -> list[Goal]:
     """1,000 interleavings (`--quick`: 100) on a PostgreSQL of its own, then the audit over all of them."""
-    for url in _start_database():
+    for url in start_database():
         tally = play_many(url, [f"story-{number}" for number in range(100 if quick else 1000)])
         audited = audit(url)
     print(", ".join(f"{count:,} {name}" for name, count in tally.seen.items()))
@@ -229,7 +229,8 @@ def measure(quick: bool) -> list[Goal]:
     ]
 
 
-def _start_database() -> Iterator[str]:
+def start_database() -> Iterator[str]:
+    """A PostgreSQL of its own, with the schema in it, stopped and removed at the end."""
     with ExitStack() as cleanup:
         folder = Path(tempfile.mkdtemp(prefix="flytewheel-bench-"))
         os.chmod(folder, 0o711)

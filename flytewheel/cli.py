@@ -70,17 +70,23 @@ def _registry() -> Registry:
 
 @main.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
+@click.option(
+    "--incremental/--full",
+    default=None,
+    help="A small turn that goes on from the champion, or a full one from the base, whatever RECIPE says as its mode.",
+)
 @click.option("--fresh", is_flag=True, help="Train from the beginning; unfinished trainings are set aside.")
-def run(recipe: Path, fresh: bool) -> None:
+def run(recipe: Path, incremental: bool | None, fresh: bool) -> None:
     """Turn the loop once with RECIPE: prepares the environment and calls pyflyte."""
     from flytewheel.local.pyflyte import run_weekly
     from flytewheel.recipe import load_recipe
     from flytewheel.settings import read_settings
 
-    load_recipe(recipe)
+    given = load_recipe(recipe)
+    asked = None if incremental is None else given.in_mode("incremental" if incremental else "full")
     settings = read_settings()
     services = _services()
-    sys.exit(run_weekly(recipe, services, fresh=fresh, debug=settings.debug))
+    sys.exit(run_weekly(recipe, services, instead=asked, fresh=fresh, debug=settings.debug))
 
 
 @main.command()

@@ -38,7 +38,8 @@ def describe_candidate(
 
     Args:
         recipe: what the run was asked for.
-        reports: `runs.read_reports` of the run; `curate`, `gate` and `export_gguf` must have ended.
+        reports: `runs.read_reports` of the run; `curate`, `gate` and `export_gguf` must have ended. `started_from` is
+            the version whose adapter training went on from; empty: it began at the base.
         run_id: the run.
         code: folder of the code that ran.
         champion: version that it was judged against; empty for the bare base.
@@ -51,6 +52,8 @@ def describe_candidate(
         "base_model": recipe.base.model,
         "base_digest": base_digest,
         "dataset_digest": reports["curate"]["digest"],
+        "mode": recipe.mode,
+        "started_from": reports.get("open_turn", {}).get("started_from", ""),
         "recipe": to_jsonable(recipe),
         "recipe_digest": digest(recipe),
         "git_commit": find_commit(code),

@@ -163,6 +163,19 @@ def read_run(database_url: str, run_id: str) -> Run:
     return Run(row[0], row[1], Recipe.model_validate(row[2]), *row[3:])
 
 
+def read_window(database_url: str, run_id: str) -> dict[str, Any] | None:
+    """JSON of the window that a run learnt from; `None` where the run is not known here."""
+    with connect(database_url) as connection:
+        row = connection.execute('SELECT "window" FROM runs WHERE run_id = %s', (run_id,)).fetchone()
+    return None if row is None else dict(row[0])
+
+
+def note_opening(database_url: str, run_id: str, report: Mapping[str, Any]) -> None:
+    """Keeps how a run was opened, as the report of `open_turn`."""
+    for status in ("running", "succeeded"):
+        _mark(database_url, run_id, "open_turn", status, report)
+
+
 def list_runs(database_url: str, *, limit: int = 20) -> list[Run]:
     """The newest runs first."""
     with connect(database_url) as connection:
@@ -203,11 +216,15 @@ def read_reports(database_url: str, run_id: str) -> dict[str, dict[str, Any]]:
 
 
 def previous_dataset(database_url: str, name: str) -> str | None:
-    """Digest of the data set of the last run of this model that came to an end, for replay."""
+    """Digest of the data set of the last full turn of this model that came to an end, for replay.
+
+    A small turn's rows are in the next full turn's window themselves.
+    """
     with connect(database_url) as connection:
         row = connection.execute(
             "SELECT s.report ->> 'digest' FROM runs r JOIN run_stations s USING (run_id) "
-            "WHERE r.name = %s AND r.status = 'succeeded' AND s.station = 'curate' ORDER BY r.ended_at DESC LIMIT 1",
+            "WHERE r.name = %s AND r.status = 'succeeded' AND s.station = 'curate' "
+            "AND coalesce(r.recipe ->> 'mode', 'full') = 'full' ORDER BY r.ended_at DESC LIMIT 1",
             (name,),
         ).fetchone()
     return None if row is None else row[0]

@@ -56,6 +56,7 @@ def summarise(services: Services, run_id: str) -> Summary:
     rows: list[tuple[str, str]] = [("recipe", f"{run.name} on base {run.recipe.base.model}")]
     evaluated = reports.get("evaluate", {})
     for station, describe in (
+        ("open_turn", _opened),
         ("curate", _curated),
         ("train_sft", _trained),
         ("train_reward", _trained),
@@ -77,6 +78,10 @@ def summarise(services: Services, run_id: str) -> Summary:
     rows.append(("decks", _relative(decks)))
     rows.append(("time", ", ".join(f"{name} {report['seconds']:.0f} s" for name, report in _in_order(reports))))
     return Summary(run, tuple(rows), _compared(evaluated.get("metrics", {})))
+
+
+def _opened(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [("turn", report["reason"])]
 
 
 def _curated(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -11,18 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel import models, runs
+from flytewheel.beginning import choose_beginning
 from flytewheel.dataset import Dataset, DatasetCard, digest_content, list_files, name_files, parse_card
-from flytewheel.errors import DatabaseError, DatasetError, FeedbackError, RecipeError, StoreError
+from flytewheel.erasures import find_erased, leave_out
+from flytewheel.errors import DatabaseError, DatasetError, FeedbackError, StoreError
 from flytewheel.feedback.quarantine import hold_events
 from flytewheel.feedback.store import FeedbackStore
-from flytewheel.feedback.window import (
-    Window,
-    WrittenWindow,
-    close_window,
-    count_sources,
-    get_window,
-    write_window,
-)
+from flytewheel.feedback.window import Window, count_sources, write_window
 from flytewheel.local.pyflyte import FAILED
 from flytewheel.local.services import Services
 from flytewheel.progress import Progress
@@ -33,6 +28,7 @@ from flytewheel.training import leftovers
 from flytewheel.training.arguments import check_adapter
 from flytewheel.training.uploads import remove_copies
 from flytewheel.training.workplace import Workplace
+from flytewheel.turn_window import describe_window, find_named_window, write_turn_window
 from registry.store import ObjectStore
 from registry.versions import Registry
 
@@ -45,7 +41,7 @@ _LOCAL_NODE = re.compile(r"(fn\d+)?")
 @dataclass(frozen=True, slots=True)
 class OpenedTurn:
     """A turn that may begin, or (`ready` false) the reason why not yet. `champion` is empty where the bare base
-    serves.
+    serves. `recipe` is the one that counts from here on, `start` the folder of the adapter that training goes on from.
     """
 
     run_id: str
@@ -54,6 +50,8 @@ class OpenedTurn:
     window: Path
     champion: str
     replay: str
+    recipe: Recipe
+    start: Path
 
 
 def open_store(services: Services) -> ObjectStore:
@@ -67,7 +65,7 @@ def open_store(services: Services) -> ObjectStore:
 
 
 def open_turn(
-    services: Services, recipe: Recipe, folder: Path, *, now: datetime, execution: str, fresh: bool = False
+    services: Services, recipe: Recipe, folder: Path, *, start: Path, now: datetime, execution: str, fresh: bool = False
 ) -> OpenedTurn:
     """Imports the recipe's logs, closes the curation window, and opens or resumes the run when there is enough of it.
 
@@ -75,6 +73,7 @@ def open_turn(
         services: where everything is.
         recipe: what to do.
         folder: where the window's rows are written.
+        start: where the adapter is put that training goes on from (`beginning`).
         now: current time.
         execution: id of the execution; a failure is noted by it (`record_failure`).
         fresh: set trainings aside that this recipe would leave unfinished.
@@ -94,21 +93,34 @@ def open_turn(
         print(unpinned, flush=True)
     locate_cases(recipe.curation)
     logs = locate_logs(recipe.feedback)
-    _check_leftovers(services, recipe, fresh=fresh)
     store = open_store(services)
-    _find_named_window(services.database_url, recipe)
+    find_named_window(services.database_url, recipe)
     if logs is not None:
         with Progress(stream=sys.stdout) as progress:
             report = FeedbackStore(services.database_url).import_files(
                 *logs, source=recipe.sources[0], quarantine_dir=services.home / "quarantine", progress=progress
             )
         print(report.describe(), flush=True)
-    champion = Registry(store).get_alias(recipe.name, "champion") or ""
+    registry = Registry(store)
+    champion = registry.get_alias(recipe.name, "champion") or ""
+    begun = choose_beginning(
+        recipe,
+        champion,
+        start,
+        registry=registry,
+        database_url=services.database_url,
+        fetch=lambda name: fetch_dataset(services, name),
+    )
+    recipe = begun.recipe
+    if begun.reason:
+        print(begun.reason, flush=True)
+    _check_leftovers(services, recipe, fresh=fresh)
     looked_at = describe_sources(count_sources(services.database_url), recipe.sources)
-    opened = _write_window(services.database_url, recipe, folder, looked_at)
+    opened = write_turn_window(services.database_url, recipe, folder, looked_at, begun.since)
     if isinstance(opened, str):
         folder.mkdir(parents=True, exist_ok=True)
-        return OpenedTurn("", False, opened, folder, champion, "")
+        message = f"{begun.reason}; {opened}" if begun.reason else opened
+        return OpenedTurn("", False, message, folder, champion, "", recipe, start)
     written, given_up = opened
     if given_up is not None:
         leftovers.remove_run(services.home / CHECKPOINTS, given_up)
@@ -119,13 +131,16 @@ def open_turn(
     kept = Window.from_json(run.window)
     if kept != written.window:  # another turn of this recipe was quicker, and its data set is frozen
         written = write_window(services.database_url, kept, folder, limit=recipe.curation.max_interactions)
+    if begun.reason:
+        runs.note_opening(services.database_url, run.run_id, begun.to_json())
     verb = "resumes" if run.resumed else "opens"
     message = f"run {run.run_id} {verb}: {kept.interactions:,} interactions, {kept.events:,} feedback events"
     print(f"{message}\n{describe_window(written)}\nsources: {looked_at}", flush=True)
     frozen = runs.read_reports(services.database_url, run.run_id).get("curate", {})
     # A frozen data set comes out the same again only with what was mixed into it then.
-    replay = frozen.get("replay", runs.previous_dataset(services.database_url, recipe.name) or "")
-    return OpenedTurn(run.run_id, True, message, folder, champion, replay)
+    earlier = begun.replay or runs.previous_dataset(services.database_url, recipe.name) or ""
+    replay = frozen.get("replay", earlier)
+    return OpenedTurn(run.run_id, True, message, folder, champion, replay, recipe, start)
 
 
 def _check_leftovers(services: Services, recipe: Recipe, *, fresh: bool) -> None:
@@ -172,80 +187,6 @@ def finish_turn(services: Services, run_id: str) -> None:
         remove_copies(open_store(services), run_id)
     except StoreError as error:
         print(f"warning: checkpoints of {run_id} stay in the object store ({error})", flush=True)
-
-
-def _write_window(
-    database_url: str, recipe: Recipe, folder: Path, looked_at: str
-) -> tuple[WrittenWindow, str | None] | str:
-    """Writes the window that a turn learns from; gives it, and the run that had to be given up for it, or says why not
-    yet.
-
-    An unfinished run keeps its window, so that nothing that was cut for it goes by unlearned. Only where curation
-    itself failed, which the same rows would do again, is a new window taken, when there is enough for one.
-    """
-    limit = recipe.curation.max_interactions
-    unfinished = runs.find_unfinished(database_url, recipe)
-    kept = given_up = None
-    if unfinished is not None:
-        run, frozen = unfinished
-        try:
-            kept = Window.from_json(run.window)
-            if frozen or run.status == "running":
-                return write_window(database_url, kept, folder, limit=limit), None
-        except FeedbackError as error:
-            runs.finish_run(database_url, run.run_id, error=str(error), station="open_turn")
-            print(f"run {run.run_id} is closed as failed: {error}", flush=True)
-            kept, given_up = None, run.run_id
-    window = _choose_window(database_url, recipe, looked_at)
-    if isinstance(window, str):
-        if kept is None:
-            return window
-        window = kept
-    elif kept is not None and kept != window:
-        print(f"window {kept.number} stays behind: `curation.window: {kept.number}` learns from it", flush=True)
-    return write_window(database_url, window, folder, limit=limit), given_up
-
-
-def _choose_window(database_url: str, recipe: Recipe, looked_at: str) -> Window | str:
-    """The window that the recipe names, else a new one, else the last one where nothing came in since; or "not yet"."""
-    named, needed = _find_named_window(database_url, recipe), recipe.curation.min_interactions
-    if named is not None:
-        return named
-    closing = close_window(database_url, recipe.name, recipe.sources, at_least=needed)
-    if closing.window is None:
-        since = f" since window {closing.since} closed," if closing.since and not closing.again else ""
-        again = f" in window {closing.since}, and nothing new since," if closing.again else ""
-        return (
-            f"not yet: {closing.interactions:,} of {needed:,} interactions{since}{again} in {looked_at} "
-            "(collect more, `flytewheel feedback import … --source NAME`, or lower curation.min_interactions)"
-        )
-    if closing.again:
-        print(f"no new feedback since window {closing.since} closed: learning from it again", flush=True)
-    return closing.window
-
-
-def _find_named_window(database_url: str, recipe: Recipe) -> Window | None:
-    number = recipe.curation.window
-    if number == "new":
-        return None
-    try:
-        return get_window(database_url, recipe.name, recipe.sources, number)
-    except FeedbackError as error:
-        raise RecipeError("curation.window", [str(error)]) from None
-
-
-def describe_window(written: WrittenWindow) -> str:
-    """A window in one line: its number, what it brings along and what there was no room for."""
-    window = written.window
-    parts = [f"window {window.number} of series {window.series}"]
-    if window.revisited:
-        parts.append(f"{window.revisited:,} earlier interactions come along with {window.earlier_events:,} events")
-    if window.releases:
-        parts.append(f"{window.releases:,} votes were released from quarantine")
-    if written.skipped or written.skipped_revisited:
-        skipped = written.skipped + written.skipped_revisited
-        parts.append(f"{skipped:,} interactions skipped, more than curation.max_interactions")
-    return "; ".join(parts)
 
 
 def describe_sources(counts: Mapping[str, int], wanted: Sequence[str]) -> str:
@@ -342,6 +283,22 @@ def fetch_dataset(services: Services, name: str) -> Path:
     if digest_content(folder) != card.content_digest:
         raise DatasetError(f"data set {name}: its rows in {store} are not those of its card; curate it again")
     store.get_file(f"{prefix}card.json", folder / "card.json")
+    return folder
+
+
+def fetch_replay(services: Services, name: str, folder: Path) -> Path:
+    """Brings an earlier data set to be replayed, without the rows that were erased since: in `folder` where any were.
+
+    Raises:
+        DatasetError: see `fetch_dataset`.
+        DatabaseError: PostgreSQL is away.
+    """
+    whole = fetch_dataset(services, name)
+    erased = find_erased(services.database_url, whole)
+    if not erased:
+        return whole
+    leave_out(whole, folder, erased)
+    print(f"replay of data set {name[:12]}: rows of {erased} that were erased since are left out", flush=True)
     return folder
 
 

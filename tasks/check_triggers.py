@@ -1,4 +1,4 @@
-"""Watch: hourly, launches a turn when one is due."""
+"""Watch: hourly, launches a turn when one is due, a full or a small one."""
 
 from __future__ import annotations
 
@@ -22,5 +22,6 @@ def check_triggers(recipe: Recipe) -> str:
     Deck("triggers", decks.describe("triggers", to_jsonable(report)))
     if not report.due:
         return f"not due: {report.new_interactions:,} new interactions"
-    execution = launch_weekly(recipe) if recipe.automation.auto_finetune else "automation.auto_finetune is off"
+    asked = recipe.in_mode(report.mode)
+    execution = launch_weekly(asked) if recipe.automation.auto_finetune else "automation.auto_finetune is off"
     return f"due ({'; '.join(report.reasons)}): {execution}"

@@ -78,7 +78,7 @@ def curate(
             rules=prepare.Rules(feedback, turn.locate_cases(curation), base, TokenCounter(base), rewards.score),
             rlhf=rlhf,
             seed=seed,
-            replay=turn.fetch_dataset(services, replay) if replay else None,
+            replay=turn.fetch_replay(services, replay, new_folder("replay")) if replay else None,
             cache=services.home / "paraphrases",
             workers=prepare.count_cores(),
             progress=station.progress,

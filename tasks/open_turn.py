@@ -1,4 +1,6 @@
-"""Before the first arrow: imports what the recipe names, closes the curation window, opens or resumes the run."""
+"""Before the first arrow: imports what the recipe names, decides where the turn begins, closes the curation window,
+opens or resumes the run.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from tasks.services import connect, name_execution, name_fresh_start
 
 
 class Opened(NamedTuple):
-    """A turn that may begin (`ready`), or the reason why not yet (`message`)."""
+    """A turn that may begin (`ready`), or the reason why not yet (`message`). What is run is `recipe`: another one than
+    was given where that wants a small turn. `start` holds the adapter to go on from, if there is one.
+    """
 
     run_id: str
     ready: bool
@@ -25,6 +29,8 @@ class Opened(NamedTuple):
     window: FlyteDirectory
     champion: str
     replay: str
+    recipe: Recipe
+    start: FlyteDirectory
 
 
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS, **DECK)
@@ -34,6 +40,7 @@ def open_turn(recipe: Recipe) -> Opened:
         connect(),
         recipe,
         new_folder("window"),
+        start=new_folder("start"),
         now=datetime.now(UTC),
         execution=name_execution(),
         fresh=name_fresh_start() is not None,
@@ -45,4 +52,6 @@ def open_turn(recipe: Recipe) -> Opened:
         window=FlyteDirectory(str(opened.window)),
         champion=opened.champion,
         replay=opened.replay,
+        recipe=opened.recipe,
+        start=FlyteDirectory(str(opened.start)),
     )

@@ -23,6 +23,7 @@ from flytewheel.training import align as alignment
 from flytewheel.training import reward as reward_training
 from flytewheel.training import sft
 from flytewheel.training.checkpoints import CODE_VERSION
+from flytewheel.training.start import read_start
 from flytewheel.turn import open_workplace
 from images import trainer
 from tasks import DECK, LARGE, LONG, SECRETS
@@ -47,6 +48,7 @@ TRAINING: dict[str, Any] = {
 def train_sft(
     run_id: str,
     dataset: HashedDirectory,
+    start: HashedDirectory,
     base: BaseModelSpec,
     training: TrainingSpec,
     budget: BudgetSpec,
@@ -64,6 +66,7 @@ def train_sft(
             at=open_workplace(services, station, fresh=name_fresh_start()),
             redact=redact_conversations,
             budget=budget,
+            start=read_start(Path(start.download())),
         )
         station.report = to_jsonable(report)
         Deck("training", station.show(decks.describe("train_sft", station.report)))
@@ -105,6 +108,7 @@ def align(
     dataset: HashedDirectory,
     sft_adapter: HashedDirectory,
     reward_model: HashedDirectory,
+    start: HashedDirectory,
     base: BaseModelSpec,
     training: TrainingSpec,
     rlhf: RlhfSpec,
@@ -126,6 +130,7 @@ def align(
             reward_model=Path(reward_model.download()),
             redact=redact_conversations,
             budget=budget,
+            start=read_start(Path(start.download())),
         )
         station.report = to_jsonable(report)
         Deck("training", station.show(decks.describe("align", station.report)))

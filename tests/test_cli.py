@@ -121,6 +121,14 @@ def test_a_recipe_that_is_missing_is_one_line(tmp_path: Path) -> None:
     assert "cannot be read (No such file" in one_line(Machine(tmp_path / "home", {}).call("run", "none.yaml"), 2)
 
 
+def test_a_recipe_that_has_no_room_for_a_small_turn_is_one_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("name: oncall\nbase: {model: pocket}\ncuration: {min_interactions: 10, max_interactions: 500}\n")
+    line = one_line(Machine(tmp_path / "home", {}).call("run", recipe, "--incremental"), 2)
+    assert "automation.incremental.after_interactions 1000 must not exceed curation.max_interactions 500" in line
+    assert not (tmp_path / "home").exists()
+
+
 def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
     line = one_line(Machine(tmp_path / "home", {}).call("status", s3_ur="http://127.0.0.1:9000"), 2)
     assert "unknown setting FLYTEWHEEL_S3_UR" in line

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flytewheel.errors import RecipeError
-from flytewheel.recipe import Recipe, load_recipe
+from flytewheel.recipe import IncrementalSpec, Recipe, TrainingSpec, load_recipe
+from flytewheel.recipe.incremental import shrink
+from flytewheel.records import digest
 from flytewheel.strict import Section
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
@@ -136,6 +138,45 @@ def test_a_recipe_does_not_change() -> None:
     recipe = Recipe.model_validate_json(json.dumps(SMALLEST))
     with pytest.raises(Exception, match="frozen"):
         recipe.training.epochs = 1.0  # type: ignore[misc]
+
+
+def test_a_small_turn_takes_few_gentle_steps_and_keeps_ten_checkpoints() -> None:
+    full = load_recipe(RECIPES[0].parent / "gpu-8b.yaml")
+    assert (full.mode, full.settle()) == ("full", full)
+    asked = full.in_mode("incremental")
+    settled = asked.settle()
+    assert len({digest(full), digest(asked), digest(settled)}) == 3
+    for part, rate in ((settled.training, 1e-4), (settled.rlhf, 2.5e-6)):
+        figures = (part.batch_size, part.gradient_accumulation, part.max_steps, part.checkpoint_every)
+        assert (part.learning_rate, figures) == (rate, (4, 8, 10, 1))
+        assert part.keep_checkpoints == 10
+    assert settled.curation.min_interactions == full.automation.incremental.after_interactions == 1000
+    assert settled.settle() == settled
+    assert settled.training.lora_rank == full.training.lora_rank
+    assert Recipe.model_validate_json(settled.model_dump_json()) == settled
+
+
+@pytest.mark.parametrize(
+    ("batch", "steps", "keep", "figures"),
+    [(64, None, 10, (32, 1, 10, 1)), (5, 8, 3, (5, 6, 8, 3)), (4, 400, 4, (4, 8, 10, 3))],
+)
+def test_what_a_small_turn_makes_of_the_training(
+    batch: int, steps: int | None, keep: int, figures: tuple[int, int, int, int]
+) -> None:
+    small = shrink(TrainingSpec(batch_size=batch, max_steps=steps), IncrementalSpec(keep_checkpoints=keep))
+    assert (small.batch_size, small.gradient_accumulation, small.max_steps, small.checkpoint_every) == figures
+
+
+def test_a_small_turn_needs_room_in_its_window(tmp_path: Path) -> None:
+    tight = {**SMALLEST, "curation": {"min_interactions": 10, "max_interactions": 500}}
+    recipe = Recipe.model_validate(tight)  # nobody wants one
+    message = r"automation\.incremental\.after_interactions 1000 must not exceed curation\.max_interactions 500"
+    with pytest.raises(RecipeError, match=message):
+        recipe.in_mode("incremental")
+    with pytest.raises(RecipeError, match=message):
+        Recipe.model_validate({**tight, "automation": {"incremental": {"enable": True}}})
+    with pytest.raises(RecipeError, match=r"mode: .* got 'small'"):
+        Recipe.model_validate({**SMALLEST, "mode": "small"})
 
 
 def _sections(kind: type[Section], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -44,7 +44,7 @@ def recipe(**fields: Any) -> Recipe:
 
 
 def open_turn(here: Services, given: Recipe) -> turn.OpenedTurn:
-    return turn.open_turn(here, given, here.home / "window", now=NOW, execution="e")
+    return turn.open_turn(here, given, here.home / "window", start=here.home / "start", now=NOW, execution="e")
 
 
 def write_logs(folder: Path, count: int, *, first: int = 0) -> dict[str, str]:

@@ -26,7 +26,9 @@ from tasks.train import align, train_reward, train_sft
 
 
 @workflow
-def learn(recipe: Recipe, run_id: str, window: FlyteDirectory, champion: str, replay: str) -> Judged:
+def learn(
+    recipe: Recipe, run_id: str, window: FlyteDirectory, champion: str, replay: str, start: FlyteDirectory
+) -> Judged:
     """Feedback becomes a candidate with a verdict."""
     shares = deal_window(window=window, curation=recipe.curation)
     prepare = partial(prepare_share, feedback=recipe.feedback, curation=recipe.curation, base=recipe.base)
@@ -43,6 +45,7 @@ def learn(recipe: Recipe, run_id: str, window: FlyteDirectory, champion: str, re
     tuned = train_sft(
         run_id=run_id,
         dataset=dataset,
+        start=start,
         base=recipe.base,
         training=recipe.training,
         budget=recipe.budget,
@@ -62,6 +65,7 @@ def learn(recipe: Recipe, run_id: str, window: FlyteDirectory, champion: str, re
         dataset=dataset,
         sft_adapter=tuned,
         reward_model=reward_model,
+        start=start,
         base=recipe.base,
         training=recipe.training,
         rlhf=recipe.rlhf,
@@ -110,7 +114,16 @@ def weekly(recipe: Recipe) -> str:
     judged = (
         conditional("enough_feedback")
         .if_(turn.ready.is_true())
-        .then(learn(recipe=recipe, run_id=turn.run_id, window=turn.window, champion=turn.champion, replay=turn.replay))
+        .then(
+            learn(
+                recipe=turn.recipe,
+                run_id=turn.run_id,
+                window=turn.window,
+                champion=turn.champion,
+                replay=turn.replay,
+                start=turn.start,
+            )
+        )
         .else_()
         .then(wait_for_more(message=turn.message, window=turn.window))
     )
@@ -119,7 +132,7 @@ def weekly(recipe: Recipe) -> str:
         .if_(judged.decision == "promote_to_canary")
         .then(
             release(
-                recipe=recipe,
+                recipe=turn.recipe,
                 run_id=turn.run_id,
                 champion=turn.champion,
                 dataset=judged.dataset,

@@ -1,5 +1,6 @@
 """Decides whether a turn of the loop is due, and says why: enough new interactions, enough time, or other prompts
-than before.
+than before. Between two full turns a small one is due after fewer interactions, where the recipe wants small turns and
+no canary runs: its candidate would have nowhere to go.
 
 Drift is the two-sample Kolmogorov–Smirnov statistic D of prompt lengths (characters), interactions before against
 after the last run's window; it counts only when D exceeds the recipe's threshold *and* chance does not explain it
@@ -16,16 +17,17 @@ from datetime import datetime
 
 import numpy as np
 
-from flytewheel.database import connect
-from flytewheel.recipe import Recipe
+from flytewheel.database import Connection, connect
+from flytewheel.recipe import Mode, Recipe
 
 MAX_SAMPLE = 20_000
+_LAST = "SELECT \"window\" ->> 'high_xid', ended_at FROM runs WHERE name = %s AND status = 'succeeded'"
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerReport:
     """What was looked at. `reasons` is empty when nothing is due; `drift` is D in [0, 1], or `None` without two
-    samples.
+    samples. `new_interactions` came since the last full turn's window; `mode` is that of the turn that is due.
     """
 
     due: bool
@@ -33,10 +35,11 @@ class TriggerReport:
     new_interactions: int
     hours_since_last_run: float | None
     drift: float | None
+    mode: Mode = "full"
 
 
 def check_triggers(database_url: str, recipe: Recipe, *, now: datetime) -> TriggerReport:
-    """Looks at what came in since the last run of this model that ended.
+    """Looks at what came in since the last full run of this model that ended, and for small turns since any.
 
     Raises:
         DatabaseError: PostgreSQL is away.
@@ -44,9 +47,7 @@ def check_triggers(database_url: str, recipe: Recipe, *, now: datetime) -> Trigg
     sources = list(recipe.sources)
     with connect(database_url) as connection:
         last = connection.execute(
-            "SELECT \"window\" ->> 'high_xid', ended_at FROM runs WHERE name = %s AND status = 'succeeded' "
-            "ORDER BY ended_at DESC LIMIT 1",
-            (recipe.name,),
+            f"{_LAST} AND coalesce(recipe ->> 'mode', 'full') = 'full' ORDER BY ended_at DESC LIMIT 1", (recipe.name,)
         ).fetchone()
         mark, ended_at = last or ("0", None)
         lengths = {
@@ -60,14 +61,36 @@ def check_triggers(database_url: str, recipe: Recipe, *, now: datetime) -> Trigg
             ]
             for is_new in (False, True)
         }
-        counted = connection.execute(
-            "SELECT count(*) FROM interactions WHERE source = ANY(%s) AND xid >= %s::xid8", (sources, mark)
-        ).fetchone()
-    new = int(counted[0]) if counted else 0
+        new = _count_since(connection, sources, mark)
+        small = _find_small_reason(connection, recipe, sources)
     hours = None if ended_at is None else (now - ended_at).total_seconds() / 3600
     statistic = ks_statistic(lengths[False], lengths[True])
     reasons = list(_find_reasons(recipe, new, hours, statistic, len(lengths[False]), len(lengths[True])))
-    return TriggerReport(bool(reasons), tuple(reasons), new, hours, statistic)
+    if not reasons and small is not None:
+        return TriggerReport(True, (small,), new, hours, statistic, "incremental")
+    return TriggerReport(bool(reasons), tuple(reasons), new, hours, statistic, recipe.mode)
+
+
+def _find_small_reason(connection: Connection, recipe: Recipe, sources: Sequence[str]) -> str | None:
+    """Why a small turn is due. Turns that were held count as well, or one would be tried again every hour."""
+    small = recipe.automation.incremental
+    if not small.enable:
+        return None
+    last = connection.execute(f"{_LAST} ORDER BY ended_at DESC LIMIT 1", (recipe.name,)).fetchone()
+    canary = connection.execute("SELECT FROM experiments WHERE name = %s AND state = 'running'", (recipe.name,))
+    if last is None or canary.fetchone() is not None:
+        return None
+    new = _count_since(connection, sources, last[0])
+    if new < small.after_interactions:
+        return None
+    return f"small turn: {new:,} interactions since the last turn, due from {small.after_interactions:,}"
+
+
+def _count_since(connection: Connection, sources: Sequence[str], mark: str) -> int:
+    counted = connection.execute(
+        "SELECT count(*) FROM interactions WHERE source = ANY(%s) AND xid >= %s::xid8", (sources, mark)
+    ).fetchone()
+    return int(counted[0]) if counted else 0
 
 
 def _find_reasons(

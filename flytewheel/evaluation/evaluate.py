@@ -25,6 +25,7 @@ from flytewheel.evaluation.report import Evaluation, describe, read_evaluation, 
 from flytewheel.evaluation.speakers import Speakers, kind_of
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec
+from flytewheel.records import file_digest
 
 __all__ = ["CODE_VERSION", "Evaluation", "describe", "evaluate", "read_evaluation"]
 
@@ -81,7 +82,8 @@ def evaluate(
             return ask(model, tokenizer, questions, evaluation, end_tokens, name, progress)
 
     ours = hear("candidate")
-    theirs = ours if candidate == champion else hear("champion")
+    unchanged = _same_weights(candidate, champion)
+    theirs = ours if unchanged else hear("champion")
     bare = theirs if champion is None else ours
     if champion is not None and candidate is not None:
         with speakers.speaking(None) as model:
@@ -96,9 +98,20 @@ def evaluate(
         dataset=data.card.digest,
         device=str(device),
         seed=seed,
+        unchanged=unchanged,
     )
     write_evaluation(out, result, _list_answers(questions, ours, theirs, passed))
     return result
+
+
+def _same_weights(candidate: Path | None, champion: Path | None) -> bool:
+    """Whether there is nothing to compare: the bare base twice, or what was trained is the same bytes."""
+    if candidate is None or champion is None:
+        return candidate is champion
+    names = [models.trained_files(folder) for folder in (candidate, champion)]
+    return names[0] == names[1] and all(
+        file_digest(candidate / name) == file_digest(champion / name) for name in names[0]
+    )
 
 
 def _check_answers(questions: Questions, answers: Answers) -> list[bool]:

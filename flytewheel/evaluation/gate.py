@@ -7,6 +7,8 @@ end lies beyond it, and holds where the interval straddles it. A figure that is 
 holds: no answer is no pass. One rejection rejects, else one hold holds. So nothing that gets worse can turn another
 verdict into a promotion.
 
+A candidate that is the champion itself, as after a small turn that was taken back, holds whatever is asked.
+
 An improvement also needs enough users to be claimed at all: with n of them all pointing one way, chance alone does that
 with probability 2·2⁻ⁿ (the sign test), so below 6 users no interval at 95 % means what it says, however narrow.
 """
@@ -54,7 +56,9 @@ def decide(evaluation: Evaluation, gate: GateSpec) -> Verdict:
         *(_judge_improvement(name, evaluation.metrics[name]) for name in gate.must_improve),
         *(_judge_worsening(name, evaluation.metrics[name], gate.margin) for name in gate.must_not_worsen),
     ]
-    if not findings:
+    if evaluation.unchanged:
+        findings = [(Decision.HOLD, "nothing learnt: the candidate is the champion, weight for weight; it stays")]
+    elif not findings:
         findings = [(Decision.HOLD, "cannot tell: the gate asks for nothing; name a metric under gate.must_improve")]
     reasons = [text for _, text in findings]
     reasons += _list_changed_cases(evaluation)

@@ -30,7 +30,7 @@ class Evaluation:
     degenerate_share as ratios, bleu in [0, 100], length_ratio (words said per word of the reference),
     implicit_reward_accuracy (no gate). `newly_failing` and `newly_passing` are ids of regression cases whose outcome
     differs between the models. `skipped` counts rows that were longer than the model's room. `dataset` is the data
-    set's digest.
+    set's digest. `unchanged`: candidate and champion are the same weights.
     """
 
     metrics: Mapping[str, Comparison]
@@ -41,6 +41,7 @@ class Evaluation:
     dataset: str = ""
     device: str = ""
     seed: int = 0
+    unchanged: bool = False
 
 
 def write_evaluation(out: Path, evaluation: Evaluation, answers: Iterable[Any]) -> None:

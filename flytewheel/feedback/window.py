@@ -166,11 +166,27 @@ def close_window(
         brought = counts.interactions + counts.revisited
         if brought < at_least:
             return Closing(None, brought, since)
-        digest = slices.digest_rows(connection, place)
-        marks = (place["low_xid"], place["high_xid"])
-        window = Window(series, since + 1, named, *marks, **asdict(counts), digest=digest)
+        window = _make_window(connection, place, since + 1, counts)
         connection.execute(_INSERT, {**window.to_json(), "sources": list(named)})
     return Closing(window, brought, since)
+
+
+def cut_window(
+    database_url: str, name: str, sources: Sequence[str], *, low_xid: str, at_least: int = 1, patience_s: float = 5.0
+) -> Closing:
+    """Cuts a window out of a series, from `low_xid` to now, and closes nothing: the next window has its rows as well.
+
+    It has the number 0 and is in no table; whoever learns from it keeps it. Arguments and errors are those of
+    `close_window`; too little gives no window.
+    """
+    series, named = name_series(name, sources), tuple(sorted(set(sources)))
+    with connect(database_url) as connection:
+        place: dict[str, Any] = {"series": series, "sources": list(named), "low_xid": low_xid}
+        place["high_xid"] = _find_mark(connection, place, patience_s)
+        counts = slices.count_rows(connection, place)
+        brought = counts.interactions + counts.revisited
+        window = _make_window(connection, place, 0, counts) if brought >= at_least else None
+    return Closing(window, brought, 0)
 
 
 def get_window(database_url: str, name: str, sources: Sequence[str], number: int) -> Window:
@@ -258,6 +274,12 @@ def read_window(folder: Path) -> WrittenWindow:
     except (OSError, ValueError, KeyError) as error:
         raise FeedbackError(f"{folder}: no readable window.json ({error}); write the window again") from None
     return WrittenWindow(Window.from_json(data), **{**told, "released": tuple(told["released"])})
+
+
+def _make_window(connection: Connection, place: Mapping[str, Any], number: int, counts: Counts) -> Window:
+    digest = slices.digest_rows(connection, place)
+    marks = (place["low_xid"], place["high_xid"])
+    return Window(place["series"], number, tuple(place["sources"]), *marks, **asdict(counts), digest=digest)
 
 
 def _check_erased(window: Window, found: Counts) -> None:

@@ -22,18 +22,22 @@ from pathlib import Path
 from filelock import FileLock
 
 from flytewheel.local.services import Services
+from flytewheel.recipe import Recipe
 
 FAILED = "✗ "  # begins the one line of standard error that is for a person
 _LOCK = ".lock"
 _RAISED = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Interrupt)): (.*)$")
 
 
-def run_weekly(recipe: Path, services: Services, *, fresh: bool = False, debug: bool = False) -> int:
+def run_weekly(
+    recipe: Path, services: Services, *, instead: Recipe | None = None, fresh: bool = False, debug: bool = False
+) -> int:
     """Runs one turn in a child process.
 
     Args:
         recipe: the recipe's file.
         services: where everything is; handed to the child by environment.
+        instead: a recipe to run in the place of what the file says.
         fresh: let trainings begin anew.
         debug: show standard error instead of keeping it in a log.
 
@@ -43,6 +47,9 @@ def run_weekly(recipe: Path, services: Services, *, fresh: bool = False, debug: 
     log = services.home / "logs" / f"run-{datetime.now(UTC):%Y%m%dT%H%M%S}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with open_scratch(services.home / "tmp") as (scratch, lock), log.open("wb") as errors:
+        if instead is not None:
+            recipe = scratch / "recipe.json"
+            recipe.write_text(instead.model_dump_json(), encoding="utf-8")
         done = subprocess.run(
             [find_pyflyte(), "run", str(find_workflow()), "weekly", "--recipe", str(recipe)],
             env=prepare_environment(services, scratch) | ({"FLYTEWHEEL_FRESH": "1"} if fresh else {}),

@@ -22,6 +22,8 @@ from flytewheel.recipe.curation import CurationSpec as CurationSpec
 from flytewheel.recipe.curation import EndpointSpec as EndpointSpec
 from flytewheel.recipe.curation import NamesSpec as NamesSpec
 from flytewheel.recipe.curation import QualityWeights as QualityWeights
+from flytewheel.recipe.incremental import IncrementalSpec as IncrementalSpec
+from flytewheel.recipe.incremental import shrink
 from flytewheel.recipe.training import BaseModelSpec as BaseModelSpec
 from flytewheel.recipe.training import BudgetSpec as BudgetSpec
 from flytewheel.recipe.training import GrpoSpec as GrpoSpec
@@ -31,6 +33,7 @@ from flytewheel.recipe.training import TrainingSpec as TrainingSpec
 from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults, list_refused
 
 Quantization = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
+Mode = Literal["full", "incremental"]
 Metric = Literal["perplexity", "preference_accuracy", "regression_pass_rate", "rouge_l", "bleu", "degenerate_share"]
 
 
@@ -177,15 +180,6 @@ class AbTestingSpec(Section):
         return self
 
 
-class IncrementalSpec(Section):
-    """The small turn between two weekly ones."""
-
-    enable: bool = False
-    after_interactions: AtLeastOne = 1000
-    batch_size: AtLeastOne = 32
-    keep_checkpoints: AtLeastOne = 10
-
-
 class NotifySpec(Section):
     """Who hears of a finished or failed run on a Flyte cluster: e-mail addresses of the channels."""
 
@@ -226,6 +220,11 @@ class Recipe(Section):
     """One way of turning the loop. `name` names the model that is served: registry, router and feedback stream."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
+    mode: Mode = Field(
+        default="full",
+        description="`full`: from the base; `incremental`: from the champion's adapter, as `automation.incremental` "
+        "says. `flytewheel run --incremental` and the triggers ask for it without another file",
+    )
     seed: int = Field(default=7, ge=0, lt=2**31)
     base: BaseModelSpec
     feedback: FeedbackSpec = FeedbackSpec()
@@ -259,6 +258,41 @@ class Recipe(Section):
         if self.rlhf.enable and self.rlhf.method == "grpo" and self.training.adapter == "full":
             raise ValueError("rlhf.method 'grpo' trains an adapter: take training.adapter 'lora' or 'qlora'")
         return self
+
+    def _small_turns_fit_into_a_window(self) -> Self:
+        small, most = self.automation.incremental, self.curation.max_interactions
+        if (small.enable or self.mode == "incremental") and small.after_interactions > most:
+            raise ValueError(
+                f"automation.incremental.after_interactions {small.after_interactions} must not exceed "
+                f"curation.max_interactions {most}"
+            )
+        return self
+
+    def in_mode(self, mode: Mode) -> Recipe:
+        """The same recipe for a turn of this kind; another digest, so its runs are others.
+
+        Raises:
+            RecipeError: it cannot be run so.
+        """
+        return Recipe.model_validate({**dict(self), "mode": mode})
+
+    def settle(self) -> Recipe:
+        """What a run is asked for: the small turn's figures in the places where stations look; else the recipe itself.
+
+        Settling a settled recipe changes nothing.
+        """
+        if self.mode == "full":
+            return self
+        small = self.automation.incremental
+        settled = small.model_copy(update={"learning_rate_factor": 1.0})
+        return self.model_copy(
+            update={
+                "curation": self.curation.model_copy(update={"min_interactions": small.after_interactions}),
+                "training": shrink(self.training, small),
+                "rlhf": shrink(self.rlhf, small),
+                "automation": self.automation.model_copy(update={"incremental": settled}),
+            }
+        )
 
     @property
     def sources(self) -> tuple[str, ...]:

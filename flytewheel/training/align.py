@@ -12,7 +12,7 @@ be learnt.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +40,8 @@ from flytewheel.training.reference import reference_key
 from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.report import TrainingReport, read_report, write_report
 from flytewheel.training.rows import Rows, preference_rows, thin, unpaired_rows
+from flytewheel.training.start import Start
+from flytewheel.training.takeback import Bar
 from flytewheel.training.workplace import Workplace
 
 __all__ = ["CODE_VERSION", "align", "choose_method"]
@@ -105,6 +107,7 @@ def align(
     reward_model: Path | None = None,
     redact: RedactTexts | None = None,
     budget: BudgetSpec | None = None,
+    start: Start | None = None,
 ) -> TrainingReport:
     """Aligns an adapter to the preferences in a data set.
 
@@ -121,6 +124,8 @@ def align(
         reward_model: Folder that `reward.train_reward` left, with a reward model or the reason why there is none.
         redact: Looks at the rows once more (`redaction`).
         budget: Time, of which SFT has taken its part, and memory that it may take.
+        start: Where a small turn began. The alignment is taken back to the SFT adapter when its validation loss is
+            above that one's by more than is tolerated (`takeback`); None: the last step is published.
 
     Raises:
         BaseModelError: base, adapter or reward model cannot be loaded.
@@ -147,7 +152,7 @@ def align(
         report = _hand_on(sft_adapter, out, choice, device)
         summarise(report, at.tracker)
         return report
-    rows = _look_again(choice, data, rlhf, redact)
+    rows = _look_again(choice, data, rlhf, redact, start)
     learnt_on = base_digest(base)
     if sft_adapter is not None:
         _check_same_base(sft_adapter, base, learnt_on)
@@ -161,6 +166,7 @@ def align(
             "rlhf": rlhf.model_dump(mode="json"),
             **({"reward_model": digest_adapter(judge)} if judge is not None and choice.method == "grpo" else {}),
             **rows.name(),
+            **({} if start is None else start.name()),
         },
         seed=seed,
         start=digest_adapter(sft_adapter) if sft_adapter is not None else None,
@@ -179,19 +185,11 @@ def align(
                     )  # fmt: skip
                 else:
                     plan = _plan(
-                        choice,
-                        data,
-                        rows,
-                        sft_adapter,
-                        folder.folder,
-                        base,
-                        training,
-                        rlhf,
-                        budget,
-                        device,
-                        manifest,
-                        at,
-                    )
+                        choice, data, rows, sft_adapter, folder.folder, base, training, rlhf, budget, device,
+                        manifest, at,
+                    )  # fmt: skip
+                    if start is not None and sft_adapter is not None:
+                        plan = replace(plan, bar=Bar(sft_adapter, start.tolerance))
                 report = fit(plan, folder, at, base_digest=learnt_on, allowance=allowance)
         folder.publish(out)
     return report
@@ -309,14 +307,16 @@ def _plan(
     )
 
 
-def _look_again(choice: Choice, data: Dataset, rlhf: RlhfSpec, redact: RedactTexts | None) -> Looked[Any]:
+def _look_again(
+    choice: Choice, data: Dataset, rlhf: RlhfSpec, redact: RedactTexts | None, start: Start | None
+) -> Looked[Any]:
     if choice.method == "grpo":
         return look_at_prompts(data, rlhf, redact)
-    if choice.method == "kto":
-        thumbs = thin(data.unpaired("validation"), MAX_VALIDATION_ROWS)
-        return look_again(data.unpaired("train"), thumbs, data.card, redact)
-    pairs = thin(data.preferences("validation"), MAX_VALIDATION_ROWS)
-    return look_again(data.preferences("train"), pairs, data.card, redact)
+    kind = "unpaired" if choice.method == "kto" else "preference"
+    validation = thin(list(data.rows(kind, "validation")), MAX_VALIDATION_ROWS)
+    if start is not None:
+        validation = start.mix(kind, validation)
+    return look_again(list(data.rows(kind, "train")), validation, data.card, redact)
 
 
 def _rows(choice: Choice, rows: Sequence[Any], tokenizer: Any, max_length: int, seed: int) -> Rows:

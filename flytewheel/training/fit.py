@@ -34,6 +34,7 @@ from flytewheel.training.order import order_by_epoch
 from flytewheel.training.reference import count_reference
 from flytewheel.training.report import Method, TrainingReport, format_report
 from flytewheel.training.seal import SEAL
+from flytewheel.training.takeback import Bar, Taken, choose_step, compare_from_start
 from flytewheel.training.watcher import read_curve, watch
 from flytewheel.training.workplace import Workplace
 
@@ -67,6 +68,7 @@ class Plan:
     figures: BatchFigures | None = None
     batching: str = ""
     measure: Callable[[Any], dict[str, Any]] | None = None
+    bar: Bar | None = None  # taken back when it is worse than its start
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,22 +132,27 @@ def fit(
         if at.progress is not None:
             at.progress(f"{plan.method}: {said}", keeper.step, None)
     trainer = attempt.trainer
-    _check_finite(trainer.model, plan.method, int(trainer.state.global_step))
+    if plan.bar is None:
+        _check_finite(trainer.model, plan.method, int(trainer.state.global_step))
 
     staged = checkpoints.folder / "finished.partial"
-    adapter_digest = _save_adapter(trainer, plan.base, base_digest, staged)
+    taken = _take_best(trainer, checkpoints, plan) if plan.bar is not None else None
+    if plan.bar is not None and taken is not None and not taken.step:
+        adapter_digest = _copy_adapter(plan.bar.adapter, staged)
+    else:
+        adapter_digest = _save_adapter(trainer, plan.base, base_digest, staged)
     curve = read_curve(trainer.state.log_history)
     losses = [point["loss"] for point in curve if "loss" in point]
     evaluations = [point["eval_loss"] for point in curve if "eval_loss" in point]
     clock.write()
     report = TrainingReport(
         method=plan.method,
-        reason=plan.reason,
+        reason=f"{plan.reason}; {taken.reason}" if taken else plan.reason,
         rows=plan.rows,
         steps=int(trainer.state.global_step),
         first_loss=losses[0] if losses else None,
         last_loss=losses[-1] if losses else None,
-        eval_loss=evaluations[-1] if evaluations else None,
+        eval_loss=taken.loss if taken else evaluations[-1] if evaluations else None,
         curve=curve,
         device=str(plan.device),
         seconds=round(time.monotonic() - started, 3),
@@ -164,6 +171,8 @@ def fit(
         total_seconds=round(clock.seconds, 3),
         **attempt.watcher.totals(),
         held_out=plan.measure(trainer) if plan.measure is not None else {},
+        start_loss=taken.start_loss if taken else None,
+        taken_back=taken is not None and not taken.step,
     )
     checkpoints.finish(staged, report)
     summarise(report, at.tracker, checkpoints)
@@ -189,6 +198,8 @@ def _train(
     order_by_epoch(trainer, trainer.args.seed)
     newest = checkpoints.newest()
     resumed_from, stopped = 0, ""
+    if plan.bar is not None:
+        compare_from_start(trainer, resumed=newest is not None)
     if newest is None:
         trainer.train()
     else:
@@ -223,7 +234,7 @@ def summarise(report: TrainingReport, tracker: Tracker | None, checkpoints: Chec
         names = (
             "method", "reason", "rows", "steps", "first_loss", "last_loss", "eval_loss", "seconds", "resumed_from_step",
             "truncated_rows", "truncated_tokens", "redacted_rows", "base", "reference_answers", "reference_computed",
-            "micro_batch", "stopped", "fitted", "tokens", "mean_tokens_per_s",
+            "micro_batch", "stopped", "fitted", "start_loss", "taken_back", "tokens", "mean_tokens_per_s",
             "mean_useful_tokens_per_s", "mean_useful_share", "mean_loss_share", "peak_memory_gib",
         )  # fmt: skip
         tracker.summary({name: getattr(report, name) for name in names})
@@ -243,6 +254,28 @@ def name_base(base: BaseModelSpec) -> str:
     """What an adapter says its base is: the recipe's words, and for a folder its name, not where it lies."""
     folder = Path(base.model).expanduser()
     return folder.name if folder.is_absolute() or base.model.startswith(".") else base.model
+
+
+def _take_best(trainer: Any, checkpoints: Checkpoints, plan: Plan) -> Taken:
+    """Chooses the step to publish and loads its weights, which must be finite."""
+    assert plan.bar is not None
+    last = int(trainer.state.global_step)
+    kept = {int(path.name.rpartition("-")[2]): path for path in checkpoints.complete()}
+    taken = choose_step(trainer.state.log_history, {*kept, last}, plan.bar.tolerance)
+    if taken.step and taken.step != last:
+        trainer.model.load_adapter(str(kept[taken.step]), "default", is_trainable=True)
+    if taken.step:
+        _check_finite(trainer.model, plan.method, taken.step)
+    return taken
+
+
+def _copy_adapter(adapter: Path, folder: Path) -> str:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    for name in trained_files(adapter):
+        shutil.copyfile(adapter / name, folder / name)
+    return digest_adapter(folder)
 
 
 def _save_adapter(trainer: Any, base: BaseModelSpec, base_digest: str, folder: Path) -> str:

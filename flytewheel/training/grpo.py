@@ -25,9 +25,9 @@ from flytewheel.reward_model import RewardModel, join_reward_model
 from flytewheel.training.arguments import grpo_arguments, load_trainable, lora_config
 from flytewheel.training.fit import Plan
 from flytewheel.training.micro_batch import MicroBatch, of_spec
-from flytewheel.training.preference import load_sft_adapter
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.rows import Rows, thin
+from flytewheel.training.start import attach_start
 
 Prompt = tuple[Message, ...]
 _Z95 = 1.959963984540054
@@ -143,7 +143,7 @@ def make_grpo_trainer(
     )
     transformers.set_seed(seed)
     if sft_adapter is not None:
-        model = load_sft_adapter(model, sft_adapter, base)
+        model = attach_start(model, sft_adapter, base)
     else:
         model = get_peft_model(model, lora_config(training))
     judge = join_reward_model(model, base, reward_model, tokenizer)

@@ -17,8 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flytewheel.errors import BaseModelError
-from flytewheel.models import Device, attach_adapter, locate_base
+from flytewheel.models import Device
 from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.acceleration import accelerate
@@ -30,6 +29,7 @@ from flytewheel.training.orpo import make_orpo_trainer
 from flytewheel.training.reference import ReferenceUse, add_reference, column_answers, reference_logps
 from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.rows import Rows
+from flytewheel.training.start import attach_start
 
 # What TRL's losses read, and the column of token ids that each is the reference's log-probability of.
 _DPO_COLUMNS = {"ref_chosen_logps": "chosen_ids", "ref_rejected_logps": "rejected_ids"}
@@ -74,7 +74,7 @@ def make_preference_trainer(
     )  # fmt: skip
     fresh: dict[str, Any] = {"peft_config": lora_config(training)}
     if sft_adapter is not None and not full:
-        model = load_sft_adapter(model, sft_adapter, base)
+        model = attach_start(model, sft_adapter, base)
         fresh = {}
     if method == "orpo":
         arguments.pop("loss_type")
@@ -143,22 +143,6 @@ def _count_tokens(table: Any) -> list[int]:
     """Tokens of each pair's longer side: both are padded to it."""
     sides = zip(table["prompt_ids"], table["chosen_ids"], table["rejected_ids"], strict=True)
     return [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides]
-
-
-def load_sft_adapter(model: Any, adapter: Path, base: BaseModelSpec) -> Any:
-    """Puts the SFT adapter on the base, trainable.
-
-    Raises:
-        BaseModelError: it does not fit.
-    """
-    try:
-        adapted = attach_adapter(model, adapter, trainable=True)
-    except (ValueError, RuntimeError) as error:
-        cause = " ".join(str(error).split())[:200]
-        raise BaseModelError(f"{adapter}: does not fit base.model {base.model!r} ({cause}); train SFT again") from None
-    # Published adapters name their base in the recipe's words; PEFT reads a config under this name at each checkpoint.
-    adapted.peft_config["default"].base_model_name_or_path = locate_base(base)
-    return adapted
 
 
 def _weigh_labels(train: Rows) -> dict[str, Any]:

@@ -38,6 +38,9 @@ class TrainingReport:
     `None`: not measured. Their names differ from those of the curve, whose last point would otherwise stand for them in
     wandb's summary. `held_out` is what the trained weights showed on rows kept apart, where a method measures more than
     a loss (`pair_quality` for `reward`, `grpo` for `grpo`).
+
+    A training that may be taken back (`takeback`) was measured at its start, `start_loss`, and `eval_loss` is that of
+    the published step; `taken_back`: nothing of it is published, the adapter is the one that it started from.
     """
 
     method: Method
@@ -72,6 +75,8 @@ class TrainingReport:
     mean_loss_share: float | None = None
     peak_memory_gib: float | None = None
     held_out: dict[str, Any] = field(default_factory=dict)
+    start_loss: float | None = None
+    taken_back: bool = False
 
 
 def write_report(path: Path, report: TrainingReport) -> None:

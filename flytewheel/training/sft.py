@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.dataset import Dataset, digest_content
-from flytewheel.errors import DatasetError
+from flytewheel.errors import BaseModelError, DatasetError
 from flytewheel.models import Device, base_digest, find_device, load_tokenizer
 from flytewheel.progress import quiet_libraries
 from flytewheel.recipe import BaseModelSpec, BudgetSpec, TrainingSpec
@@ -36,6 +36,8 @@ from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.rows import Rows, sft_rows, thin
 from flytewheel.training.sequences import Sequences, collate_flat
+from flytewheel.training.start import Start, attach_start
+from flytewheel.training.takeback import Bar
 from flytewheel.training.workplace import Workplace
 
 __all__ = ["CODE_VERSION", "train_sft"]
@@ -51,6 +53,7 @@ def train_sft(
     at: Workplace,
     redact: RedactTexts | None = None,
     budget: BudgetSpec | None = None,
+    start: Start | None = None,
 ) -> TrainingReport:
     """Trains an adapter on the SFT rows of a data set.
 
@@ -64,9 +67,10 @@ def train_sft(
         at: Where the training is at work.
         redact: Looks at the rows once more (`redaction`).
         budget: Time and memory that it may take.
+        start: An adapter to go on from instead of a fresh one, and to be taken back to (`takeback`).
 
     Raises:
-        BaseModelError: the base cannot be loaded.
+        BaseModelError: the base cannot be loaded, or is not the one that `start` was trained on.
         CheckpointError: an unfinished training would be left behind (`checkpoints`), or is at work.
         DatasetError: there is no data set, or none of its rows can be trained on.
         RecipeError: the adapter, or the dtype or attention of the base, is not for this device, or memory would not
@@ -77,8 +81,16 @@ def train_sft(
     check_adapter(training, device)
     check_base(base, device)
     data = Dataset(dataset)
-    rows = look_again(data.sft("train"), thin(data.sft("validation"), MAX_VALIDATION_ROWS), data.card, redact)
+    validation = thin(data.sft("validation"), MAX_VALIDATION_ROWS)
+    if start is not None:
+        validation = start.mix("sft", validation)
+    rows = look_again(data.sft("train"), validation, data.card, redact)
     learnt_on = base_digest(base)
+    if start is not None and start.base not in ("", learnt_on):
+        raise BaseModelError(
+            f"{start.version}: was trained on the base {start.base[:12]}, base.model {base.model!r} is "
+            f"{learnt_on[:12]} now; pin base.revision, or train from the base"
+        )
     manifest = Manifest(
         station="sft",
         data=digest_content(dataset),
@@ -87,8 +99,10 @@ def train_sft(
             "base_digest": learnt_on,
             "training": training.model_dump(mode="json"),
             **rows.name(),
+            **({} if start is None else start.name()),
         },
         seed=seed,
+        start=start.adapter if start is not None else None,
     )
     allowance = Allowance(budget.hours)
     with open_checkpoints(at, manifest) as folder:
@@ -97,7 +111,7 @@ def train_sft(
             summarise(report, at.tracker, folder)
         else:
             with quiet_libraries():
-                plan = _plan(data, rows, folder.folder, base, training, budget, seed, device)
+                plan = _plan(data, rows, folder.folder, base, training, budget, seed, device, start)
                 report = fit(plan, folder, at, base_digest=learnt_on, allowance=allowance)
         folder.publish(out)
     return report
@@ -112,6 +126,7 @@ def _plan(
     budget: BudgetSpec,
     seed: int,
     device: Device,
+    start: Start | None,
 ) -> Plan:
     tokenizer = load_tokenizer(base)
     train = sft_rows(rows.train, tokenizer, base.max_length)
@@ -133,11 +148,12 @@ def _plan(
         return make_sft_trainer(
             train, validation, tokenizer, callbacks, feed, batch,
             base=base, training=training, seed=seed, device=device, folder=folder,
+            start=start.folder if start is not None else None,
         )  # fmt: skip
 
     return Plan(
         method="sft",
-        reason=f"{train.count} rows",
+        reason=f"{train.count} rows" if start is None else f"{train.count} rows, on from {start.version}",
         base=base,
         device=device,
         rows=train.count,
@@ -150,6 +166,7 @@ def _plan(
         figures=feed.figures,
         batching=feed.pace.told,
         fitted=fitted,
+        bar=Bar(start.folder, start.tolerance) if start is not None else None,
     )
 
 
@@ -167,8 +184,10 @@ def make_sft_trainer(
     device: Device,
     folder: Path,
     load: Callable[..., Any] = load_trainable,
+    start: Path | None = None,
 ) -> Any:
-    """Builds the trainer of `feed`, its model loaded (by `load`) and, but for full weights, wrapped with an adapter.
+    """Builds the trainer of `feed`, its model loaded (by `load`) and, but for full weights, wrapped with an adapter:
+    a fresh one, or the one in `start`.
 
     Raises:
         RecipeError: rows are packed, and the model mixes packed rows.
@@ -181,6 +200,8 @@ def make_sft_trainer(
         base, training, pace=feed.pace.with_batch(batch), device=device, parameters=model.num_parameters(),
         sequences=len(feed.sequences), validate=validation.table is not None, seed=seed, folder=folder,
     )  # fmt: skip
+    if start is not None:
+        model = attach_start(model, start, base)
     trainer = make_completion_trainer(
         feed.sequences,
         None if validation.table is None else Sequences(validation.table),
@@ -190,7 +211,7 @@ def make_sft_trainer(
         train_dataset=train.table,
         eval_dataset=validation.table,
         processing_class=tokenizer,
-        peft_config=lora_config(training),
+        peft_config=lora_config(training) if start is None else None,
         callbacks=callbacks,
     )
     trainer.group_rows = feed.pace.batch_size

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from flytewheel.database import connect
 from flytewheel.drift.triggers import check_triggers, ks_critical_value, ks_statistic
-from flytewheel.recipe import Recipe
+from flytewheel.recipe import CurationSpec, IncrementalSpec, Mode, Recipe
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 RECIPE = Recipe.model_validate_json(
@@ -37,14 +37,21 @@ def add_interactions(database_url: str, count: int, *, start: int = 0, length: i
             )
 
 
-def add_run(database_url: str, *, hours_ago: float) -> None:
+def add_run(database_url: str, *, hours_ago: float, mode: str | None = None) -> None:
+    """A run that ended; without a mode it is one of before there were small turns."""
     with connect(database_url) as connection:
         connection.execute(
             'INSERT INTO runs (run_id, name, recipe_digest, recipe, "window", status, ended_at) '
-            "VALUES ('r', 'demo', 'd', '{}', "
+            "VALUES (%s, 'demo', 'd', %s, "
             "jsonb_build_object('high_xid', pg_current_xact_id()::text), 'succeeded', %s)",
-            (NOW - timedelta(hours=hours_ago),),
+            (f"r{hours_ago}", Jsonb({"mode": mode} if mode else {}), NOW - timedelta(hours=hours_ago)),
         )
+
+
+def with_small_turns(after: int, *, mode: Mode = "full") -> Recipe:
+    small = IncrementalSpec(enable=True, after_interactions=after)
+    automation = RECIPE.automation.model_copy(update={"incremental": small})
+    return RECIPE.model_copy(update={"automation": automation, "mode": mode})
 
 
 def test_too_few_interactions_are_never_due(database_url: str) -> None:
@@ -74,6 +81,46 @@ def test_each_reason_alone(database_url: str, count: int, hours_ago: float, leng
     add_interactions(database_url, count, start=100, length=length)
     report = check_triggers(database_url, RECIPE, now=NOW)
     assert [line.split(":")[0] for line in report.reasons] == [reason]
+
+
+def test_a_small_turn_is_due_between_two_full_ones(database_url: str) -> None:
+    add_interactions(database_url, 40)
+    recipe = with_small_turns(10)
+    add_run(database_url, hours_ago=20, mode="full")
+    add_interactions(database_url, 9, start=100)
+    assert not check_triggers(database_url, recipe, now=NOW).due
+    add_interactions(database_url, 1, start=200)
+    report = check_triggers(database_url, recipe, now=NOW)
+    assert (report.due, report.mode) == (True, "incremental")
+    assert report.reasons == ("small turn: 10 interactions since the last turn, due from 10",)
+    assert not check_triggers(database_url, RECIPE, now=NOW).due  # nobody asked for small turns
+
+    # Tried once, whatever came of it, it waits for as many again; for the full turn those rows are still new.
+    add_run(database_url, hours_ago=10, mode="incremental")
+    report = check_triggers(database_url, recipe, now=NOW)
+    assert (report.due, report.new_interactions, report.hours_since_last_run) == (False, 10, 20)
+    add_interactions(database_url, 20, start=300)
+    report = check_triggers(database_url, recipe, now=NOW)
+    assert (report.due, report.mode, report.new_interactions) == (True, "full", 30)  # volume goes first
+    assert check_triggers(database_url, with_small_turns(10, mode="incremental"), now=NOW).mode == "incremental"
+
+
+def test_no_small_turn_before_the_first_full_one_or_beside_a_canary(database_url: str) -> None:
+    recipe = with_small_turns(3).model_copy(update={"curation": CurationSpec(min_interactions=100)})
+    add_interactions(database_url, 20)
+    assert not check_triggers(database_url, recipe, now=NOW).due
+    add_run(database_url, hours_ago=2)
+    add_interactions(database_url, 5, start=100)
+    assert check_triggers(database_url, recipe, now=NOW).due
+    with connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO experiments (experiment_id, name, state, control, treatment, share, body, launch_key) "
+            "VALUES ('x', 'demo', 'running', 'v1', 'v2', 0.1, '{}', 'k')"
+        )
+    assert not check_triggers(database_url, recipe, now=NOW).due
+    with connect(database_url) as connection:
+        connection.execute("UPDATE experiments SET state = 'stopped'")
+    assert check_triggers(database_url, recipe, now=NOW).due
 
 
 def test_ks_statistic_by_hand() -> None:

@@ -173,11 +173,17 @@ def test_a_model_against_itself_differs_in_nothing_and_is_held(
     copy = tmp_path / "copy"
     shutil.copytree(adapter, copy)
     for candidate, champion in ((adapter, copy), (None, None)):
-        found = run(candidate, champion)
+        told: set[str] = set()
+        found = run(candidate, champion, progress=lambda what, done, total, told=told: told.add(what))
+        assert found.unchanged
+        assert "answering champion" not in told  # once is enough
         for name in NAMES[:7]:
             difference = found.metrics[name].difference
             assert (difference.estimate, difference.low, difference.high) == (0, 0, 0), name
         assert decide(found, GateSpec()).decision is Decision.HOLD
+        assert decide(found, GateSpec(must_improve=())).decision is Decision.HOLD
+    (copy / "adapter_config.json").write_text((copy / "adapter_config.json").read_text() + "\n")
+    assert not run(adapter, copy).unchanged
 
 
 def test_cases_that_change_sides_are_listed(

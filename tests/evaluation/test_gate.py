@@ -208,3 +208,16 @@ def test_missing_figures_never_pass(evaluation: Evaluation, gate: GateSpec, plac
     verdict = decide(replace(evaluation, metrics=metrics), gate)
     assert verdict.decision is HOLD
     assert all(reason.startswith("cannot tell") for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize("improve", [(), ("preference_accuracy",)])
+def test_the_champion_itself_holds_whatever_is_asked(improve: tuple[str, ...]) -> None:
+    """Nothing has to improve, all is as good: without the rule the champion would be tried against itself."""
+    found = {name: compare(0.8, 0.8, 0.0, 0.0) for name in METRICS}
+    gate = GateSpec(must_improve=improve, must_not_worsen=("perplexity",))
+    verdict = decide(Evaluation(metrics=found, unchanged=True), gate)
+    assert verdict.decision is HOLD
+    assert verdict.reasons == ("nothing learnt: the candidate is the champion, weight for weight; it stays",)
+    assert verdict.metrics["perplexity.difference"] == 0
+    if not improve:
+        assert decide(Evaluation(metrics=found), gate).decision is PROMOTE

@@ -1,0 +1,137 @@
+"""A small turn between two full ones, in child processes on the embedded stack, told in fixtures: a full turn makes a
+champion → a small one goes on from it → one at a harmful rate is taken back → after an erasure there is none.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from flytewheel import runs
+from flytewheel.dataset import Dataset
+from flytewheel.feedback.simulate import simulate
+from flytewheel.feedback.store import FeedbackStore
+from flytewheel.local import stack
+from flytewheel.recipe import load_recipe
+from flytewheel.settings import Settings
+from flytewheel.turn import fetch_dataset
+from registry.manifest import Manifest
+from tests.workflows.turns import NAME, Ended, Place, pyflyte
+
+FLYTEWHEEL = Path(sys.executable).with_name("flytewheel")
+SECTIONS: dict[str, dict[str, Any]] = {
+    "automation": {
+        "auto_experiment": False,
+        "incremental": {"after_interactions": 150, "max_steps": 6, "keep_checkpoints": 3},
+    },
+    # A candidate that changed anything at all is released; the champion itself never is.
+    "gate": {"must_improve": [], "must_not_worsen": ["degenerate_share"], "margin": 1.0},
+}
+
+
+@pytest.fixture(scope="module")
+def place(open_dir: Path) -> Iterator[Place]:
+    folder = Path(tempfile.mkdtemp(prefix="small-turns-", dir=open_dir))
+    folder.chmod(0o711)
+    found = Place(folder)
+    yield found
+    stack.remove(Settings(home=found.home))
+
+
+@pytest.fixture(scope="module")
+def champion(place: Place) -> Manifest:
+    ended = place.run(pyflyte(place.recipe("small", **SECTIONS)), place.environ())
+    assert ended.code == 0, ended.errors
+    registry = place.registry()
+    version = registry.list(NAME)[-1]
+    registry.set_alias(NAME, "champion", version.version)
+    return version
+
+
+@pytest.fixture(scope="module")
+def small(place: Place, champion: Manifest) -> Ended:
+    simulate(place.folder / "week", users=80, interactions=300, seed=11)
+    FeedbackStore(place.database_url).import_files(
+        place.folder / "week" / "interactions.jsonl.gz",
+        place.folder / "week" / "feedback.jsonl.gz",
+        source=NAME,
+        quarantine_dir=place.folder / "quarantine",
+    )
+    return run_small(place, "small.yaml")
+
+
+@pytest.fixture(scope="module")
+def taken_back(place: Place, small: Ended) -> Ended:
+    place.recipe("harmful", training={"learning_rate": 5.0}, rlhf={"enable": False}, **SECTIONS)
+    return run_small(place, "harmful.yaml")
+
+
+def run_small(place: Place, recipe: str) -> Ended:
+    ended = place.run([FLYTEWHEEL, "run", recipe, "--incremental"], place.environ(), cwd=place.folder)
+    assert ended.code == 0, ended.errors
+    return ended
+
+
+def reports_of(place: Place, turn: int) -> dict[str, Any]:
+    return runs.read_reports(place.database_url, place.runs()[turn][0])
+
+
+def test_a_small_turn_makes_a_version_that_goes_on_from_the_champion(
+    small: Ended, champion: Manifest, place: Place
+) -> None:
+    run_id, status, window = place.runs()[1]
+    assert (status, window["number"]) == ("succeeded", 0)
+    assert window["low_xid"] == place.runs()[0][2]["high_xid"]
+    reports = reports_of(place, 1)
+    assert reports["curate"]["replay"] == champion.facts["dataset_digest"]
+    assert any(step["name"].startswith("replay") and step["rows_out"] for step in reports["curate"]["steps"])
+    trained = reports["train_sft"]
+    assert trained["steps"] == 6
+    assert trained["start_loss"] > trained["eval_loss"]
+    assert f"on from {champion.version}; validation loss " in trained["reason"]
+    assert len(list(place.home.glob("checkpoints/sft-*/checkpoint-[246]"))) == 3
+
+    version = place.registry().list(NAME)[-1]
+    facts = version.facts
+    assert (facts["run_id"], facts["mode"], facts["started_from"]) == (run_id, "incremental", champion.version)
+    assert facts["recipe"] == load_recipe(place.folder / "small.yaml").in_mode("incremental").settle().model_dump(
+        mode="json"
+    )
+    assert (champion.facts["mode"], champion.facts["started_from"]) == ("full", "")
+    assert place.registry().aliases(NAME) == {"champion": champion.version, "challenger": version.version}
+    assert f"incremental: on from {champion.version}" in small.out
+
+
+def test_a_harmful_small_turn_is_taken_back_and_the_champion_stays(
+    taken_back: Ended, small: Ended, champion: Manifest, place: Place
+) -> None:
+    assert place.runs()[2][1] == "succeeded"
+    reports = reports_of(place, 2)
+    assert reports["train_sft"]["taken_back"]
+    assert "taken back: validation loss" in reports["train_sft"]["reason"]
+    assert "taken back" in taken_back.out
+    assert reports["evaluate"]["unchanged"]
+    assert reports["gate"]["decision"] == "hold"
+    assert reports["gate"]["reasons"] == ["nothing learnt: the candidate is the champion, weight for weight; it stays"]
+    assert "export_gguf" not in reports
+    assert place.registry().aliases(NAME)["champion"] == champion.version
+    assert len(place.registry().list(NAME)) == 3
+
+
+def test_after_an_erasure_the_turn_is_a_full_one(taken_back: Ended, champion: Manifest, place: Place) -> None:
+    """Told without a whole turn: too little has come in for a full one."""
+    learnt = Dataset(fetch_dataset(place.services, champion.facts["dataset_digest"])).sft("train")[0]
+    with psycopg.connect(place.database_url) as connection:
+        connection.execute("DELETE FROM interactions WHERE interaction_id = ANY(%s)", (list(learnt.interactions),))
+    place.recipe("erased", feedback={"files": None}, **SECTIONS)
+    ended = run_small(place, "erased.yaml")
+    assert "full instead of incremental: " in ended.out
+    assert f"that {champion.version} learnt from were erased since" in ended.out
+    assert "; not yet: " in ended.out
+    assert len(place.runs()) == 3
