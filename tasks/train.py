@@ -58,6 +58,8 @@ def train_sft(
             redact=redact_conversations,
         )
         station.report = to_jsonable(report)
+        if report.truncation:
+            print(f"  {report.truncation}", flush=True)
         Deck("training", station.show(decks.describe("train_sft", station.report)))
         return FlyteDirectory(str(out))
 
@@ -87,6 +89,8 @@ def align(
             redact=redact_conversations,
         )
         station.report = to_jsonable(report)
+        if report.truncation:
+            print(f"  {report.truncation}", flush=True)
         Deck("training", station.show(decks.describe("align", station.report)))
         return FlyteDirectory(str(out))
 

@@ -30,6 +30,7 @@ from flytewheel.training.preference import make_preference_trainer
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport, read_report, write_report
 from flytewheel.training.rows import Rows, preference_rows, thin, unpaired_rows
+from flytewheel.training.truncation import describe_truncation
 from flytewheel.training.workplace import Workplace
 
 __all__ = ["CODE_VERSION", "align", "check_method", "choose_method"]
@@ -235,6 +236,7 @@ def _plan(
         keep_checkpoints=rlhf.keep_checkpoints,
         make_trainer=make_trainer,
         truncated_tokens=train.lost_tokens,
+        truncation=describe_truncation(train, base.max_length, cut=False),
     )
 
 

@@ -47,6 +47,7 @@ class Plan:
     keep_checkpoints: int
     make_trainer: Callable[[list[Any]], Any]
     truncated_tokens: int = 0
+    truncation: str = ""
     figures: BatchFigures | None = None
     batching: str = ""
 
@@ -114,6 +115,7 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
         redacted_rows=plan.redacted_rows,
         base=base_digest,
         truncated_tokens=plan.truncated_tokens,
+        truncation=plan.truncation,
         batches=None if plan.figures is None else asdict(plan.figures),
         batching=plan.batching,
     )

@@ -25,7 +25,8 @@ class TrainingReport:
     none. `adapter_digest` covers the published adapter's files; `None`: there is no adapter. `base` is the content of
     the base model (`models.base_digest`: a hub model's commit, a folder's digest); empty: not known.
 
-    `truncated_tokens` were lost with `truncated_rows`. `batches` are the figures of one epoch (`batches.BatchFigures`);
+    `truncated_tokens` were lost with `truncated_rows`; `truncation` says so in one line with the next step, empty where
+    all rows fit. `batches` are the figures of one epoch (`batches.BatchFigures`);
     `None`: not known. `batching` says in words what packing changed of the recipe; empty: nothing.
     """
 
@@ -45,6 +46,7 @@ class TrainingReport:
     redacted_rows: int = 0
     base: str = ""
     truncated_tokens: int = 0
+    truncation: str = ""
     batches: dict[str, int] | None = None
     batching: str = ""
 

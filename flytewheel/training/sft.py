@@ -31,6 +31,7 @@ from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.rows import Rows, sft_rows, thin
 from flytewheel.training.sequences import Sequences
+from flytewheel.training.truncation import describe_truncation
 from flytewheel.training.workplace import Workplace
 
 __all__ = ["CODE_VERSION", "train_sft"]
@@ -129,6 +130,7 @@ def _plan(
         keep_checkpoints=training.keep_checkpoints,
         make_trainer=make_trainer,
         truncated_tokens=train.lost_tokens,
+        truncation=describe_truncation(train, base.max_length, cut=True),
         figures=feed.figures,
         batching=feed.pace.told,
     )
