@@ -27,6 +27,7 @@ from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpo
 from flytewheel.training.completion import make_completion_trainer
 from flytewheel.training.feed import Feed, feed_rows
 from flytewheel.training.fit import Plan, fit, summarise
+from flytewheel.training.isolation import check_rows_stay_apart
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.rows import Rows, sft_rows, thin
@@ -161,6 +162,8 @@ def make_sft_trainer(
         base, training, pace=feed.pace, device=device, parameters=model.num_parameters(),
         sequences=len(feed.sequences), validate=validation.table is not None, seed=seed, folder=folder,
     )  # fmt: skip
+    if len(feed.sequences) < train.count:
+        check_rows_stay_apart(model)
     return make_completion_trainer(
         feed.sequences,
         None if validation.table is None else Sequences(validation.table),
