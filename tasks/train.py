@@ -69,6 +69,8 @@ def train_sft(
             start=read_start(Path(start.download())),
         )
         station.report = to_jsonable(report)
+        if report.truncation:
+            print(f"  {report.truncation}", flush=True)
         Deck("training", station.show(decks.describe("train_sft", station.report)))
         return FlyteDirectory(str(out))
 
@@ -133,5 +135,7 @@ def align(
             start=read_start(Path(start.download())),
         )
         station.report = to_jsonable(report)
+        if report.truncation:
+            print(f"  {report.truncation}", flush=True)
         Deck("training", station.show(decks.describe("align", station.report)))
         return FlyteDirectory(str(out))

@@ -42,6 +42,7 @@ from flytewheel.training.report import TrainingReport, read_report, write_report
 from flytewheel.training.rows import Rows, preference_rows, thin, unpaired_rows
 from flytewheel.training.start import Start
 from flytewheel.training.takeback import Bar
+from flytewheel.training.truncation import describe_truncation
 from flytewheel.training.workplace import Workplace
 
 __all__ = ["CODE_VERSION", "align", "choose_method"]
@@ -304,6 +305,7 @@ def _plan(
         truncated_tokens=train.lost_tokens,
         least=least,
         fitted=fitted,
+        truncation=describe_truncation(train, base.max_length, cut=False),
     )
 
 

@@ -65,6 +65,7 @@ class Plan:
     least: int = 1
     fitted: tuple[str, ...] = ()
     truncated_tokens: int = 0
+    truncation: str = ""
     figures: BatchFigures | None = None
     batching: str = ""
     measure: Callable[[Any], dict[str, Any]] | None = None
@@ -163,6 +164,7 @@ def fit(
         base=base_digest,
         **count_reference(trainer),
         truncated_tokens=plan.truncated_tokens,
+        truncation=plan.truncation,
         batches=None if plan.figures is None else asdict(plan.figures),
         batching=plan.batching,
         micro_batch=batch.rows,

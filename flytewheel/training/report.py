@@ -27,7 +27,8 @@ class TrainingReport:
     `reference_answers` whose log-probability under the reference policy was needed, `reference_computed` were not in
     the cache yet, and `reference_discarded` broken files of it were thrown away.
 
-    `truncated_tokens` were lost with `truncated_rows`. `batches` are the figures of one epoch (`batches.BatchFigures`);
+    `truncated_tokens` were lost with `truncated_rows`; `truncation` says so in one line with the next step, empty where
+    all rows fit. `batches` are the figures of one epoch (`batches.BatchFigures`);
     `None`: not known. `batching` says in words what packing changed of the recipe; empty: nothing.
 
     `micro_batch` rows went through the model at once, 0: not known. `stopped` says where the recipe's budget ended the
@@ -62,6 +63,7 @@ class TrainingReport:
     reference_computed: int = 0
     reference_discarded: int = 0
     truncated_tokens: int = 0
+    truncation: str = ""
     batches: dict[str, int] | None = None
     batching: str = ""
     micro_batch: int = 0

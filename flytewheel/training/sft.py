@@ -30,6 +30,7 @@ from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpo
 from flytewheel.training.completion import make_completion_trainer
 from flytewheel.training.feed import Feed, feed_rows
 from flytewheel.training.fit import Plan, fit, summarise
+from flytewheel.training.isolation import check_rows_stay_apart
 from flytewheel.training.memory import fit_memory
 from flytewheel.training.micro_batch import MicroBatch
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
@@ -38,6 +39,7 @@ from flytewheel.training.rows import Rows, sft_rows, thin
 from flytewheel.training.sequences import Sequences, collate_flat
 from flytewheel.training.start import Start, attach_start
 from flytewheel.training.takeback import Bar
+from flytewheel.training.truncation import describe_truncation
 from flytewheel.training.workplace import Workplace
 
 __all__ = ["CODE_VERSION", "train_sft"]
@@ -163,6 +165,7 @@ def _plan(
         batch=batch,
         make_trainer=make_trainer,
         truncated_tokens=train.lost_tokens,
+        truncation=describe_truncation(train, base.max_length, cut=True),
         figures=feed.figures,
         batching=feed.pace.told,
         fitted=fitted,
@@ -202,6 +205,8 @@ def make_sft_trainer(
     )  # fmt: skip
     if start is not None:
         model = attach_start(model, start, base)
+    if len(feed.sequences) < train.count:
+        check_rows_stay_apart(model)
     trainer = make_completion_trainer(
         feed.sequences,
         None if validation.table is None else Sequences(validation.table),

@@ -8,6 +8,7 @@ import pytest
 from flytewheel.models import load_tokenizer
 from flytewheel.records import Message, Preference, SftRow, Unpaired
 from flytewheel.training.rows import IGNORED, encode, preference_rows, sft_rows, thin, unpaired_rows
+from flytewheel.training.truncation import describe_truncation
 from tests.training.teaching import ask, base_spec
 
 
@@ -62,6 +63,12 @@ def test_long_sft_rows_lose_their_end_and_are_counted(tokenizer: Any) -> None:
     assert (fits.count, fits.truncated) == (1, 0)
     assert (cut.count, cut.truncated, len(cut.table[0]["input_ids"])) == (1, 1, whole - 1)
     assert (gone.count, gone.truncated, gone.table) == (0, 1, None)
+    assert (fits.lost_tokens, cut.lost_tokens, gone.lost_tokens) == (0, 1, whole)
+    assert describe_truncation(fits, whole, cut=True) == ""
+    assert describe_truncation(cut, whole - 1, cut=True) == (
+        f"warning: 1 row is longer than base.max_length = {whole - 1}: what is beyond it was left out, 1 token; "
+        "raise base.max_length to learn from them"
+    )
 
 
 def test_long_pairs_are_dropped_whichever_side_is_long(tokenizer: Any) -> None:
@@ -73,6 +80,12 @@ def test_long_pairs_are_dropped_whichever_side_is_long(tokenizer: Any) -> None:
     ]
     rows = preference_rows(pairs, tokenizer, 128)
     assert (rows.count, rows.truncated) == (1, 2)
+    prompt, answer = encode(tokenizer, ask(1), long)
+    newline = len(tokenizer.encode("\n"))  # the template's, after the end token: TRL feeds it
+    assert rows.lost_tokens == 2 * (len(prompt) + len(answer) + newline)
+    assert describe_truncation(rows, 128, cut=False).startswith(
+        f"warning: 2 rows are longer than base.max_length = 128: left out, {rows.lost_tokens} tokens; raise"
+    )
     assert rows.table[0]["chosen"] == [{"role": "assistant", "content": short}]
     assert [turn["role"] for turn in rows.table[0]["prompt"]] == ["system", "user"]
 

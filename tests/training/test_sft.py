@@ -66,6 +66,9 @@ def test_sft_lowers_the_loss_and_publishes_only_the_adapter(sft_adapter: Path, b
     assert report.eval_loss < 0.5 * report.first_loss
     assert [point["step"] for point in report.curve if "loss" in point] == list(range(1, 25))
     assert "cpu" in report.device
+    assert report.batches is not None
+    assert (report.batches["rows"], report.batches["steps_per_epoch"], report.truncation) == (48, 12, "")
+    assert report.batches["padded_tokens"] >= report.batches["tokens"] > report.batches["loss_tokens"] > 0
     with quiet_libraries():
         model: Any = load_adapted(base_spec(base_model), sft_adapter)
     assert list(model.peft_config) == ["default"]
@@ -187,6 +190,34 @@ def test_a_killed_training_goes_on_to_the_same_bytes(base_model: Path, teaching_
     assert _adapter_bytes(tmp_path / "last") == _adapter_bytes(tmp_path / "straight")
     kept = sorted(path.name for path in folder.glob("checkpoint-*"))
     assert kept == ["checkpoint-90", "checkpoint-95", "checkpoint-96"]
+
+
+def test_a_packed_training_keeps_the_steps_and_learns_as_much(base_model: Path, tmp_path: Path) -> None:
+    """16 rows of about 63 tokens in steps of 4: four sequences of at most 280, one a step."""
+    data = write_teaching_data(tmp_path / "data", rows=16)
+    reports = {}
+    for packing in (False, True):
+        spec = training_spec(packing=packing, epochs=3.0, gradient_accumulation=2, batch_size=2)
+        reports[packing] = train_sft(
+            data, tmp_path / f"{packing}", base=base_spec(base_model, max_length=280), training=spec, seed=1,
+            at=Workplace(tmp_path / "checkpoints"),
+        )  # fmt: skip
+    one, packed = reports[False], reports[True]
+    assert one.batching == ""
+    assert packed.batching.startswith("packed 16 rows into 4 sequences, 4 each; a step takes 1 x 1 sequences, 4 rows")
+    assert one.steps == packed.steps == 12
+    assert packed.eval_loss is not None
+    assert packed.eval_loss == pytest.approx(one.eval_loss, rel=0.1)
+
+
+def test_what_does_not_fit_is_counted_and_said(base_model: Path, tmp_path: Path) -> None:
+    """Every fifth of 16 answers is 23 tokens after a prompt of 48 or 49: 71, 71 and 72 tokens."""
+    report = train_sft(
+        write_teaching_data(tmp_path / "data", rows=16), tmp_path / "out", base=base_spec(base_model, max_length=70),
+        training=training_spec(max_steps=1), seed=1, at=Workplace(tmp_path / "checkpoints"),
+    )  # fmt: skip
+    assert (report.rows, report.truncated_rows, report.truncated_tokens) == (16, 3, 4)
+    assert report.truncation.startswith("warning: 3 rows are longer than base.max_length = 70: what is beyond it was")
 
 
 def test_wrong_inputs_are_refused_in_one_line(base_model: Path, tmp_path: Path) -> None:
