@@ -3,8 +3,8 @@
 DPO: Rafailov et al. 2023, arXiv:2305.18290; KTO: Ethayarajh et al. 2024, arXiv:2402.01306. The reference is the SFT
 policy (the bare base when there was no SFT); its log-probabilities are kept by content (`reference`), so there is no
 second copy of the base and none of the adapter. `rlhf.loss` may add `sft` to DPO's loss: on a small model sigmoid
-alone wrecked generation. Weeks with too few pairs are ordinary: `rlhf.fallback` decides, and the SFT adapter is handed on unchanged
-where nothing can be learnt.
+alone wrecked generation. Weeks with too few pairs are ordinary: `rlhf.fallback` decides, and the SFT adapter is handed
+on unchanged where nothing can be learnt.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from flytewheel.models import Device, attach_adapter, locate_base
 from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import BaseModelSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.arguments import load_trainable, lora_config, preference_arguments
+from flytewheel.training.head import head_at_answers
 from flytewheel.training.reference import ReferenceUse, add_reference, column_answers, reference_logps
 from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.rows import Rows
@@ -78,8 +79,8 @@ def make_preference_trainer(
         return unpaired(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
     trainer = with_reference(DPOTrainer, _DPO_COLUMNS, reference, progress)(args=DPOConfig(**arguments), **common)
     # The sampler that groups by length wants a column of lengths: its own guess knows `input_ids` only.
-    trainer.train_dataset = _add_lengths(trainer.train_dataset)
-    trainer.eval_dataset = _add_lengths(trainer.eval_dataset)
+    trainer.train_dataset = add_lengths(trainer.train_dataset)
+    trainer.eval_dataset = add_lengths(trainer.eval_dataset)
     return trainer
 
 
@@ -99,6 +100,10 @@ def with_reference(
         """As TRL's, without a frozen copy of the adapter and without forward passes of the reference in its steps."""
 
         reference_use = ReferenceUse()
+
+        def compute_loss(self, *inputs: Any, **options: Any) -> Any:
+            with head_at_answers():
+                return super().compute_loss(*inputs, **options)
 
         def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
             from accelerate.utils import gather_object
@@ -120,7 +125,7 @@ def with_reference(
     return WithReference
 
 
-def _add_lengths(table: Any) -> Any:
+def add_lengths(table: Any) -> Any:
     if table is None:
         return None
     sides = zip(table["prompt_ids"], table["chosen_ids"], table["rejected_ids"], strict=True)

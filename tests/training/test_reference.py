@@ -165,7 +165,7 @@ def _online(
     from trl.trainer.kto_trainer import KTOTrainer
 
     from flytewheel.training.arguments import lora_config
-    from flytewheel.training.preference import _add_lengths, _weigh_labels
+    from flytewheel.training.preference import _weigh_labels, add_lengths
 
     base = base_spec(base_model)
     model: Any = load_model(base)
@@ -186,8 +186,8 @@ def _online(
     if method == "kto":
         return KTOTrainer(model=model, args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
     trainer = DPOTrainer(model=model, args=DPOConfig(**arguments), **common)
-    trainer.train_dataset = _add_lengths(trainer.train_dataset)
-    trainer.eval_dataset = _add_lengths(trainer.eval_dataset)
+    trainer.train_dataset = add_lengths(trainer.train_dataset)
+    trainer.eval_dataset = add_lengths(trainer.eval_dataset)
     return trainer
 
 
