@@ -32,6 +32,7 @@ BASE = BaseModelSpec(model="pocket", max_length=512)
 TRAINING = TrainingSpec()
 RLHF = RlhfSpec(epochs=3.0, batch_size=4, gradient_accumulation=2, learning_rate=5e-5)
 SEED = 11
+TEXT = "restart the queue then check disk of service and tell on-call team that log is full scale workers"
 _NONE = Rows(None, 0, 0)
 
 
@@ -74,37 +75,16 @@ def measure(quick: bool) -> list[Goal]:
 
 def _draw_pairs(count: int) -> list[Preference]:
     """Pairs of random words: prompts of about 20 to 150 tokens, answers of 20 to 250, both log-normal as chats are."""
-    draw = random.Random(SEED)
-    words = [
-        "restart",
-        "the",
-        "queue",
-        "then",
-        "check",
-        "disk",
-        "of",
-        "service",
-        "and",
-        "tell",
-        "on-call",
-        "team",
-        "that",
-        "log",
-        "is",
-        "full",
-        "scale",
-        "workers",
-    ]
+    draw, words = random.Random(SEED), TEXT.split()
 
-    def write(median: int, spread: float, most: int) -> str:
-        return " ".join(
-            draw.choice(words) for _ in range(min(most, max(4, int(draw.lognormvariate(0, spread) * median))))
-        )
+    def write(median: int, most: int) -> str:
+        length = min(most, max(4, int(draw.lognormvariate(0, 0.6) * median)))
+        return " ".join(draw.choice(words) for _ in range(length))
 
     return [
         Preference(
-            f"p{at}", f"u{at}", "alerts", (Message(role="user", content=write(30, 0.6, 90)),), write(45, 0.6, 130),
-            write(45, 0.6, 130), 1.0, "same_prompt",
+            f"p{at}", f"u{at}", "alerts", (Message(role="user", content=write(30, 90)),), write(45, 130),
+            write(45, 130), 1.0, "same_prompt",
         )
         for at in range(count)
     ]  # fmt: skip
