@@ -106,13 +106,15 @@ def _trained(station: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
     resumed = f", resumed at step {report['resumed_from_step']}" if report.get("resumed_from_step") else ""
     found = report.get("redacted_rows", 0)
     redacted = f", personal data taken out of {found:,} rows" if found else ""
+    needed = report.get("reference_answers", 0)
+    reference = f", reference computed for {report['reference_computed']:,} of {needed:,} answers" if needed else ""
     base = f", base {report['base'][:12]}" if report.get("base") else ""
     reason = f" ({report['reason']})" if report.get("reason") else ""
     held_out = "".join(f", {line}" for line in describe_held_out(report.get("held_out") or {}))
     lines = [
         f"{report['method']}{reason}: {report['rows']:,} rows, {report['steps']:,} steps, {', '.join(losses)}, "
-        f"{report['device']}{base}{resumed}{redacted}{held_out}",
-        *filter(None, (report.get("stopped"), *(report.get("fitted") or ()))),
+        f"{report['device']}{base}{resumed}{redacted}{reference}{held_out}",
+        *filter(None, (report.get("truncation"), report.get("stopped"), *(report.get("fitted") or ()))),
     ]
     return [(station, "\n".join(lines))]
 

@@ -57,6 +57,8 @@ def test_trained_stations_say_losses_and_where_they_went_on(here: Services, run:
         == "sft (9 rows): 9 rows, 4 steps, loss 2.000 → 1.000, cpu, base 5f7ef6c9d1a5, resumed at step 3"
     )
     assert facts["align"] == "skipped: 3 of 500 pairs"
+    record(here, run, "align", {**TRAINED, "reference_answers": 1200, "reference_computed": 30})
+    assert summarise(here, run.run_id).facts()["align"].endswith(", reference computed for 30 of 1,200 answers")
     assert facts["time"].startswith("train_sft 0 s, align 0 s")
 
 

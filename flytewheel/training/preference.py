@@ -24,6 +24,7 @@ from flytewheel.training.acceleration import accelerate
 from flytewheel.training.arguments import load_trainable, lora_config, preference_arguments
 from flytewheel.training.full import load_policy
 from flytewheel.training.grouping import group_batches
+from flytewheel.training.head import head_at_answers
 from flytewheel.training.micro_batch import MicroBatch, of_spec
 from flytewheel.training.orpo import make_orpo_trainer
 from flytewheel.training.reference import ReferenceUse, add_reference, column_answers, reference_logps
@@ -96,8 +97,8 @@ def make_preference_trainer(
     grouped = with_reference(group_batches(DPOTrainer), _DPO_COLUMNS, reference, progress)
     trainer = grouped(args=DPOConfig(**arguments), **common)
     trainer.group_rows = rlhf.batch_size
-    trainer.train_lengths = _count_tokens(trainer.train_dataset)
-    trainer.eval_lengths = None if validation.table is None else _count_tokens(trainer.eval_dataset)
+    trainer.train_lengths = count_tokens(trainer.train_dataset)
+    trainer.eval_lengths = None if validation.table is None else count_tokens(trainer.eval_dataset)
     accelerate(trainer, device, tokens=2 * arguments["per_device_train_batch_size"] * max(trainer.train_lengths))
     return trainer
 
@@ -119,6 +120,10 @@ def with_reference(
 
         reference_use = ReferenceUse()
 
+        def compute_loss(self, *inputs: Any, **options: Any) -> Any:
+            with head_at_answers():
+                return super().compute_loss(*inputs, **options)
+
         def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
             from accelerate.utils import gather_object
 
@@ -139,7 +144,7 @@ def with_reference(
     return WithReference
 
 
-def _count_tokens(table: Any) -> list[int]:
+def count_tokens(table: Any) -> list[int]:
     """Tokens of each pair's longer side: both are padded to it."""
     sides = zip(table["prompt_ids"], table["chosen_ids"], table["rejected_ids"], strict=True)
     return [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides]

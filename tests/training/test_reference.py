@@ -166,7 +166,7 @@ def _online(
 
     from flytewheel.training.arguments import lora_config
     from flytewheel.training.grouping import group_batches
-    from flytewheel.training.preference import _count_tokens, _weigh_labels
+    from flytewheel.training.preference import _weigh_labels, count_tokens
 
     base = base_spec(base_model)
     model: Any = load_model(base)
@@ -187,8 +187,8 @@ def _online(
     if method == "kto":
         return KTOTrainer(model=model, args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
     trainer = group_batches(DPOTrainer)(model=model, args=DPOConfig(**arguments), **common)
-    trainer.train_lengths = _count_tokens(trainer.train_dataset)
-    trainer.eval_lengths = _count_tokens(trainer.eval_dataset)
+    trainer.train_lengths = count_tokens(trainer.train_dataset)
+    trainer.eval_lengths = count_tokens(trainer.eval_dataset)
     return trainer
 
 
