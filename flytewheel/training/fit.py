@@ -21,6 +21,7 @@ from flytewheel.errors import CheckpointError, DivergedError
 from flytewheel.models import Device, is_commit
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
+from flytewheel.training.chance import validate_aside
 from flytewheel.training.checkpoints import Checkpoints
 from flytewheel.training.order import order_by_epoch
 from flytewheel.training.report import Method, TrainingReport
@@ -64,6 +65,7 @@ def fit(plan: Plan, checkpoints: Checkpoints, at: Workplace, *, base_digest: str
     started = time.monotonic()
     trainer = plan.make_trainer([watch(plan.method, plan.keep_checkpoints, checkpoints, at)])
     order_by_epoch(trainer, trainer.args.seed)
+    validate_aside(trainer)
     from transformers.trainer_callback import PrinterCallback, TrainerState
 
     trainer.remove_callback(PrinterCallback)
