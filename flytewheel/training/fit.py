@@ -26,6 +26,7 @@ from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import canonical_json, digest, file_digest
 from flytewheel.training.allowance import Allowance, Clock, keep_time
 from flytewheel.training.batches import BatchFigures
+from flytewheel.training.chance import validate_aside
 from flytewheel.training.checkpoints import Checkpoints
 from flytewheel.training.full import is_full, reload_full, save_full
 from flytewheel.training.journal import Journal, read_journal
@@ -198,6 +199,7 @@ def _train(
     watcher.attach(trainer)
     trainer.remove_callback(PrinterCallback)
     order_by_epoch(trainer, trainer.args.seed)
+    validate_aside(trainer)
     newest = checkpoints.newest()
     resumed_from, stopped = 0, ""
     if plan.bar is not None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.errors import CheckpointError
-from flytewheel.training.lock import lock_folder
+from flytewheel.training.lock import is_busy, lock_folder
 from flytewheel.training.seal import SEAL
 from flytewheel.training.uploads import MANIFEST, parse_manifest
 
@@ -80,7 +80,7 @@ def find_leftovers(root: Path, name: str, settled: Collection[str]) -> list[Kept
         and name
         and kept.about.get("name") == name
         and kept.about.get("run") not in settled
-        and not _is_busy(kept.folder)
+        and not is_busy(kept.folder)
     ]
 
 
@@ -165,7 +165,7 @@ def move_aside(folder: Path) -> Path:
 def remove_run(root: Path, run: str) -> None:
     """Removes what a run left behind; its rows may not be learnt from any more."""
     for kept in list_kept(root):
-        if run and kept.about.get("run") == run and not _is_busy(kept.folder):
+        if run and kept.about.get("run") == run and not is_busy(kept.folder):
             shutil.rmtree(kept.folder)
 
 
@@ -193,11 +193,3 @@ def list_differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
 
 def _show(value: Any) -> str:
     return f"{value[:12]}…" if isinstance(value, str) and _DIGEST.fullmatch(value) else repr(value)
-
-
-def _is_busy(folder: Path) -> bool:
-    try:
-        with lock_folder(folder):
-            return False
-    except CheckpointError:
-        return True

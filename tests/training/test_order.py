@@ -45,6 +45,7 @@ def test_every_epoch_has_an_order_of_its_own_and_a_new_process_draws_the_same(st
     ("method", "stop", "step"),
     [
         ("sft", 18, 15),  # in the middle of the second epoch
+        ("sft", 13, 12),  # at the end of an epoch, before its validation
         ("dpo", 10, 9),
         ("dpo", 25, 24),  # at the end of an epoch
         ("kto", 10, 9),  # its rows stay in sequence
@@ -57,6 +58,8 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
         common: dict[str, Any] = {
             "base": base_spec(base_model), "training": training_spec(), "seed": 5, "at": at
         }  # fmt: skip
+        if step == 12:
+            common["training"] = training_spec(checkpoint_every=4)
         if method == "sft":
             return train_sft(teaching_data, tmp_path / name, **common)
         rlhf = rlhf_spec(method=method, epochs=4.0 if stop > 20 else 2.0)
