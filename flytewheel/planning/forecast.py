@@ -132,3 +132,12 @@ def judge_hours(budget: BudgetSpec, before_s: float, part: Part) -> str:
         return f"budget.hours {budget.hours:g}: may not suffice"
     step = max(1, int(part.steps * left / part.likely_s))
     return f"budget.hours {budget.hours:g}: would stop at about step {step:,} of {part.steps:,}"
+
+
+def judge_memory(budget: BudgetSpec, part: Part) -> str:
+    """How a part, fitted as well as could be, stands with `budget.memory_gb`."""
+    if budget.memory_gb is None or part.method == "skipped":
+        return ""
+    if part.memory <= budget.memory_gb * 1e9:
+        return f"budget.memory_gb {budget.memory_gb:g}: fits"
+    return f"budget.memory_gb {budget.memory_gb:g}: {part.memory / 1e9:.3g} GB were measured; give more, or less to do"

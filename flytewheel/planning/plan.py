@@ -12,7 +12,7 @@ from flytewheel.doctor.needs import estimate_disk_of
 from flytewheel.errors import DatasetError
 from flytewheel.models import Device, find_device, load_tokenizer, open_base
 from flytewheel.planning import arithmetic
-from flytewheel.planning.forecast import Forecast, Part, Price, judge_hours
+from flytewheel.planning.forecast import Forecast, Part, Price, judge_hours, judge_memory
 from flytewheel.planning.probe import STEPS, Probe, Request, take_probe
 from flytewheel.planning.rows import Batches, count_batches, count_steps, read_training_rows, take_sample
 from flytewheel.progress import ProgressCallback
@@ -74,7 +74,8 @@ def plan(
             else:
                 part = planner.calculated(part, batches)
             before = sum(each.likely_s for each in parts)
-            parts.append(replace(part, budget=judge_hours(recipe.budget, before, part)))
+            said = filter(None, (judge_hours(recipe.budget, before, part), judge_memory(recipe.budget, part)))
+            parts.append(replace(part, budget="; ".join(said)))
     return Forecast(
         recipe=recipe.name,
         base=recipe.base.model,
@@ -166,6 +167,7 @@ class _Planner:
             seconds=(least + probe.start_s, most + probe.start_s),
             memory=probe.memory,
             memory_measured=True,
+            fitted=probe.fitted,
             sure=f"measured over {probe.steps} steps on this device",
         )
 

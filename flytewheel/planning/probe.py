@@ -46,7 +46,7 @@ class Probe:
         start_s: from the process's start to its first step.
         memory: bytes at the peak.
         adapter: the trained adapter, to align from.
-        micro_batch: rows at once at the end; fewer than asked where memory ran out.
+        fitted: what was changed so that memory sufficed, in words.
     """
 
     steps: int
@@ -55,7 +55,7 @@ class Probe:
     start_s: float
     memory: int
     adapter: str
-    micro_batch: int
+    fitted: tuple[str, ...] = ()
 
     def predict(self, tokens: float, steps: int) -> tuple[float, float]:
         """Seconds of `steps` steps of `tokens` tokens together, at least and at most."""
@@ -117,7 +117,7 @@ def take_probe(request: Request, progress: ProgressCallback | None = None) -> Pr
         cause = said[-1][:300] if said else ended
         raise TrainingError(f"the probe of {request.method} failed ({cause}); mend it, or plan with --no-probe")
     content = json.loads(result.read_text(encoding="utf-8"))
-    return Probe(**{**content, "tokens": tuple(content["tokens"]), "seconds": tuple(content["seconds"])})
+    return Probe(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
 
 
 def say_step(done: int, total: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from flytewheel.errors import FlytewheelError
 from flytewheel.planning.peak import read_peak
 from flytewheel.planning.probe import Probe, Request, say_step, shorten
-from flytewheel.recipe import Recipe
+from flytewheel.recipe import BudgetSpec, Recipe
 from flytewheel.training.align import align
 from flytewheel.training.sft import train_sft
 from flytewheel.training.workplace import Workplace
@@ -59,13 +59,17 @@ def main(folder: Path) -> None:
     torch.nn.modules.module.register_module_forward_pre_hook(meter.look)
     at = Workplace(folder / "checkpoints", progress=meter.step)
     dataset, out = Path(request.dataset), folder / "out"
+    budget = BudgetSpec(memory_gb=recipe.budget.memory_gb)  # of hours a probe takes what it needs
     if request.method == "sft":
-        report = train_sft(dataset, out, base=recipe.base, training=recipe.training, seed=recipe.seed, at=at)
+        report = train_sft(
+            dataset, out, base=recipe.base, training=recipe.training, seed=recipe.seed, at=at, budget=budget
+        )
     else:
         start = Path(request.adapter) if request.adapter is not None else None
         report = align(
-            dataset, start, out, base=recipe.base, training=recipe.training, rlhf=recipe.rlhf, seed=recipe.seed, at=at
-        )
+            dataset, start, out, base=recipe.base, training=recipe.training, rlhf=recipe.rlhf, seed=recipe.seed, at=at,
+            budget=budget,
+        )  # fmt: skip
     seconds = [after - before for before, after in zip(meter.times, meter.times[1:], strict=False)]
     probe = Probe(
         steps=report.steps,
@@ -74,7 +78,7 @@ def main(folder: Path) -> None:
         start_s=meter.times[0] - meter.started,
         memory=read_peak(report.device.partition(" ")[0]),
         adapter=str(out),
-        micro_batch=report.micro_batch,
+        fitted=report.fitted,
     )
     (folder / "probe.json").write_text(json.dumps(asdict(probe)), encoding="utf-8")
 
