@@ -26,7 +26,7 @@ CURVES = {  # a point's key to what people call it
     "learning_rate": "learning rate",
     "grad_norm": "gradient norm",
 }
-_TRAINING = ("train_sft", "train_reward", "align")  # shown in this order, then any other station that left a curve
+_TRAINING = ("train_sft", "align")  # shown in this order, then any other station that left a curve
 _FIGURES = {
     "rows": "rows",
     "steps": "steps",

@@ -240,6 +240,12 @@ class Recipe(Section):
     drift: DriftSpec = DriftSpec()
     tracking: TrackingSpec = TrackingSpec()
 
+    @model_validator(mode="after")
+    def _grpo_trains_an_adapter(self) -> Self:
+        if self.rlhf.enable and self.rlhf.method == "grpo" and self.training.adapter == "full":
+            raise ValueError("rlhf.method 'grpo' trains an adapter: take training.adapter 'lora' or 'qlora'")
+        return self
+
     @model_validator(mode="wrap")
     @classmethod
     def _say_every_fault_in_one_line(cls, data: Any, handler: Any) -> Self:
@@ -251,12 +257,6 @@ class Recipe(Section):
         if refused:
             raise RecipeError("recipe", [*refused.values()])
         return recipe
-
-    @model_validator(mode="after")
-    def _grpo_trains_an_adapter(self) -> Self:
-        if self.rlhf.enable and self.rlhf.method == "grpo" and self.training.adapter == "full":
-            raise ValueError("rlhf.method 'grpo' trains an adapter: take training.adapter 'lora' or 'qlora'")
-        return self
 
     @property
     def sources(self) -> tuple[str, ...]:
