@@ -24,12 +24,14 @@ from benchmarks.demo_data import build_demo_dataset, load_demo_recipe
 from flytewheel.dataset import DatasetCard, digest_content, part_file, write_card, write_rows
 from flytewheel.feedback.simulate import ANSWERS
 from flytewheel.figures import describe_held_out
-from flytewheel.models import token_counter
+from flytewheel.models import attach_adapter, load_adapted, load_tokenizer, token_counter
 from flytewheel.pocket.facts import HOUSE, TAUGHT, TEAMS, Fact, build_world, draw_fact, with_owner, write_answer
 from flytewheel.pocket.users import Question, draw_questions, find_faults
+from flytewheel.progress import quiet_libraries
 from flytewheel.recipe import GrpoSpec, Recipe, RewardSpec
 from flytewheel.records import Message, Preference
 from flytewheel.training.align import align
+from flytewheel.training.grpo import sample_answers
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.reward import train_reward
 from flytewheel.training.sft import train_sft
@@ -41,6 +43,7 @@ REWARD_STEPS = 60
 GRPO = GrpoSpec(max_answer_tokens=96, measured_prompts=40)
 GRPO_STEPS = 40
 GRPO_RATE = 1e-3
+LIKED_OF = 80
 PAIRS = {"train": 400, "validation": 200}
 _DISLIKED = ("house", "other_command", "other_owner")
 _TRIES = 200
@@ -67,6 +70,9 @@ def measure_reward(folder: Path, demo: Path, *, quick: bool = False) -> list[Goa
         print(f"reward model, {name} pairs ({found.rows}): {'; '.join(describe_held_out(found.held_out))}", flush=True)
     grown = train_grpo(folder, demo, recipe, steps=GRPO_STEPS // 3 if quick else GRPO_STEPS)
     print(f"grpo: {'; '.join(describe_held_out(grown.held_out))}", flush=True)
+    print(
+        f"grpo: liked by the simulated people, of {LIKED_OF} fresh answers: {_show_liked(folder, recipe)}", flush=True
+    )
     fairly = shown["fair"].held_out
     return [
         Goal("reward model: held-out accuracy, length drawn by a coin", fairly["accuracy"]["estimate"], 0.9, False),
@@ -92,6 +98,30 @@ def train_grpo(folder: Path, demo: Path, recipe: Recipe, *, steps: int) -> Train
     )  # fmt: skip
 
 
+def _show_liked(folder: Path, recipe: Recipe) -> str:
+    """The share of answers without a fault before and after: a reward can grow that nobody would give."""
+    questions = draw_questions(LIKED_OF, recipe.seed + 1000)
+    prompts = [_ask(question) for question in questions]
+    rlhf = recipe.rlhf.model_copy(update={"grpo": GRPO})
+    shares = []
+    with quiet_libraries():
+        tokenizer = load_tokenizer(recipe.base)
+        model = load_adapted(recipe.base, folder / "sft")
+        attach_adapter(model, folder / "grpo", name="grpo")
+        for adapter in ("default", "grpo"):
+            answers = sample_answers(model, adapter, tokenizer, prompts, rlhf, recipe.seed)
+            liked = sum(not find_faults(question, text) for question, text in zip(questions, answers, strict=True))
+            shares.append(f"{liked / LIKED_OF:.2f}")
+    return " → ".join(shares)
+
+
+def _ask(question: Question) -> tuple[Message, ...]:
+    return (
+        Message(role="system", content=f"Context:\n{question.context}"),
+        Message(role="user", content=question.query),
+    )
+
+
 def write_fair_pairs(folder: Path, recipe: Recipe, *, seed: int) -> Path:
     """Writes a data set of pairs, each of another person, in which a coin says which side has more tokens."""
     chance = random.Random(seed)
@@ -102,15 +132,8 @@ def write_fair_pairs(folder: Path, recipe: Recipe, *, seed: int) -> Path:
         for number in range(wanted):
             question = next(questions)
             chosen, rejected = _draw_pair(question, chance, count)
-            prompt = (
-                Message(role="system", content=f"Context:\n{question.context}"),
-                Message(role="user", content=question.query),
-            )
-            rows.append(
-                Preference(
-                    f"{part}-{number}", question.user_id, question.topic, prompt, chosen, rejected, 2.0, "same_prompt"
-                )
-            )
+            name, asked = f"{part}-{number}", _ask(question)
+            rows.append(Preference(name, question.user_id, question.topic, asked, chosen, rejected, 2.0, "same_prompt"))
         write_rows(part_file(folder, "preference", part), "preference", rows)
     content = digest_content(folder)
     write_card(

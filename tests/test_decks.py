@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from flytewheel import decks
 from flytewheel.records import Interval, to_jsonable
+from flytewheel.training.pair_quality import describe_pairs
 from flytewheel.turn import describe_card
 from tests.dataset.made import CARD
 from tests.run_reports import trained
@@ -102,6 +103,28 @@ def test_a_station_that_is_not_known_shows_its_curves_and_a_skipped_one_none() -
     skipped = decks.describe("align", {"method": "skipped", "reason": "3 of 500 pairs", "curve": []})
     assert "<svg" not in skipped
     assert "3 of 500 pairs" in skipped
+
+
+def test_a_reward_models_deck_shows_accuracy_beside_length_and_calibration() -> None:
+    margins, lengths = [2.0, 1.0, -0.5, 0.1], [(5, 3), (2, 4), (3, 4), (6, 1)]
+    held_out = to_jsonable(describe_pairs(margins, lengths, "longer"))
+    report = {"method": "reward", "curve": [{"step": 1, "loss": 0.7}], "held_out": held_out}
+    deck = decks.describe("train_reward", report)
+    assert "held-out accuracy 0.750 [0.301, 0.954] over 4 pairs" in deck
+    assert "length alone (longer wins) 0.500 [" in deck
+    assert "only 4 held-out pairs" in deck
+    assert deck.count("<h2>Held out</h2>") == 1
+    assert '<td class="n">1</td><td>0.731</td><td>1.000</td>' in deck  # sigmoid(1), a bin of its own
+
+
+def test_a_grpo_trainings_deck_draws_the_reward_and_says_what_was_gained() -> None:
+    gain = to_jsonable(Interval(0.5, 0.2, 0.8))
+    held_out = {"prompts": 40, "reward_start": 1.0, "reward_end": 1.5, "reward_gain": gain, "kl": 0.01}
+    curve = [{"step": 1, "loss": 0.0, "reward": 1.0}, {"step": 2, "loss": 0.1, "reward": 1.75}]
+    deck = decks.describe("align", {"method": "grpo", "curve": curve, "held_out": held_out})
+    assert "reward over step: 1 to 1.75" in deck
+    assert "mean reward 1.000 → 1.500, gain 0.500 [0.200, 0.800] over 40 held-out prompts" in deck
+    assert "KL 0.0100 nats a token" in deck
 
 
 def test_an_evaluations_deck_compares_and_a_verdicts_lists_reasons() -> None:

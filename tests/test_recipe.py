@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -197,3 +198,36 @@ def test_a_misspelt_key_is_named_in_every_section(path: tuple[str, ...], key: st
     with pytest.raises(RecipeError) as caught:
         Recipe.model_validate_json(json.dumps(raw))
     assert f"{'.'.join((*path, key))}: unknown key" in caught.value.faults
+
+
+def test_grpo_and_its_reward_model_have_fields_of_their_own() -> None:
+    recipe = Recipe.model_validate(SMALLEST)
+    assert (recipe.reward.enable, recipe.reward.min_pairs, recipe.reward.epochs) == ("auto", 500, 1.0)
+    assert (recipe.rlhf.grpo.group_size, recipe.rlhf.grpo.kl_weight, recipe.rlhf.grpo.temperature) == (8, 0.04, 1.0)
+    asked = Recipe.model_validate({**SMALLEST, "reward": {"enable": True}, "rlhf": {"method": "grpo"}})
+    assert (asked.reward.enable, asked.rlhf.method) == (True, "grpo")
+
+
+@pytest.mark.parametrize(
+    ("sections", "fault"),
+    [
+        ({"reward": {"enable": "always"}}, "reward.enable"),
+        ({"reward": {"min_pairs": 0}}, "reward.min_pairs: "),
+        ({"rlhf": {"grpo": {"group_size": 1}}}, "rlhf.grpo.group_size: "),
+        ({"rlhf": {"grpo": {"kl_weight": 0}}}, "rlhf.grpo.kl_weight: "),
+        (
+            {"rlhf": {"method": "grpo", "batch_size": 3}},
+            "rlhf: batch_size x gradient_accumulation is 12 answers a step, not a multiple of grpo.group_size 8",
+        ),
+        ({"rlhf": {"method": "grpo"}, "training": {"adapter": "full"}}, "rlhf.method 'grpo' trains an adapter"),
+    ],
+)
+def test_what_grpo_cannot_do_is_a_fault_of_the_recipe(sections: dict[str, Any], fault: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.model_validate({**SMALLEST, **sections})
+    assert fault in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_that_no_group_fills_is_fine_without_grpo() -> None:
+    assert Recipe.model_validate({**SMALLEST, "rlhf": {"batch_size": 3}}).rlhf.batch_size == 3

@@ -30,7 +30,8 @@ SHELLS: dict[str, Any] = {
         if hasattr(entity := node.flyte_entity, "metadata")
     },
 }
-PURE = {"curate", "train_sft", "align", "evaluate"}
+TRAINED = {"train_sft", "train_reward", "align"}
+PURE = {"curate", *TRAINED, "evaluate"}
 
 
 def test_the_weekly_workflow_is_the_loop_in_its_order() -> None:
@@ -96,8 +97,7 @@ def test_cache_versions_are_those_of_the_core() -> None:
     versions = {name: TASKS[name].metadata.cache_version for name in PURE}
     assert versions == {
         "curate": build.CODE_VERSION,
-        "train_sft": checkpoints.CODE_VERSION,
-        "align": checkpoints.CODE_VERSION,
+        **dict.fromkeys(TRAINED, checkpoints.CODE_VERSION),
         "evaluate": evaluate.CODE_VERSION,
     }
 
@@ -111,10 +111,10 @@ def test_partitions_are_prepared_once_for_the_same_rows_and_rules() -> None:
 
 @pytest.mark.parametrize("name", STATIONS)
 def test_what_loads_a_model_asks_for_a_gpu_and_the_trainers_image(name: str) -> None:
-    heavy = name in {"train_sft", "align", "evaluate", "export_gguf"}
+    heavy = name in {*TRAINED, "evaluate", "export_gguf"}
     assert (TASKS[name].resources.requests.gpu == "1") is heavy
     assert TASKS[name].container_image.name == ("flytewheel-trainer" if heavy else "flytewheel-core")
-    assert bool(TASKS[name].metadata.interruptible) is (name in {"train_sft", "align"})  # they go on from checkpoints
+    assert bool(TASKS[name].metadata.interruptible) is (name in TRAINED)  # they go on from checkpoints
 
 
 def test_launch_plans_run_one_turn_at_a_time_on_sunday_night() -> None:
