@@ -260,12 +260,6 @@ class Recipe(Section):
         return recipe
 
     @model_validator(mode="after")
-    def _grpo_trains_an_adapter(self) -> Self:
-        if self.rlhf.enable and self.rlhf.method == "grpo" and self.training.adapter == "full":
-            raise ValueError("rlhf.method 'grpo' trains an adapter: take training.adapter 'lora' or 'qlora'")
-        return self
-
-    @model_validator(mode="after")
     def _small_turns_fit_into_a_window(self) -> Self:
         small, most = self.automation.incremental, self.curation.max_interactions
         if (small.enable or self.mode == "incremental") and small.after_interactions > most:
