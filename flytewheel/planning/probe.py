@@ -117,7 +117,8 @@ def take_probe(request: Request, progress: ProgressCallback | None = None) -> Pr
         cause = said[-1][:300] if said else ended
         raise TrainingError(f"the probe of {request.method} failed ({cause}); mend it, or plan with --no-probe")
     content: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    return Probe(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+    fields: dict[str, Any] = {name: tuple(own) if isinstance(own, list) else own for name, own in content.items()}
+    return Probe(**fields)
 
 
 def say_step(done: int, total: int) -> None:
