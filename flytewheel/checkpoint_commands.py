@@ -76,7 +76,7 @@ def checkpoints_remove(name: str, in_store: bool) -> None:
 
 def _root() -> Path:
     from flytewheel.settings import read_settings
-    from flytewheel.turn import CHECKPOINTS
+    from flytewheel.turn_training import CHECKPOINTS
 
     return read_settings().home / CHECKPOINTS
 

@@ -23,17 +23,15 @@ from flytewheel.local.services import Services
 from flytewheel.progress import Progress
 from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message
-from flytewheel.runs import Station
 from flytewheel.training import leftovers
 from flytewheel.training.arguments import check_adapter
 from flytewheel.training.uploads import remove_copies
-from flytewheel.training.workplace import Workplace
+from flytewheel.turn_training import CHECKPOINTS, check_leftovers
+from flytewheel.turn_training import open_store as open_store
 from flytewheel.turn_window import describe_window, find_named_window, write_turn_window
-from registry.store import ObjectStore
 from registry.versions import Registry
 
 CODE = Path(__file__).resolve().parent.parent
-CHECKPOINTS = "checkpoints"  # under this machine's home
 _TASK = re.compile(r"'tasks\.\w+\.(\w+)'")
 _LOCAL_NODE = re.compile(r"(fn\d+)?")
 
@@ -52,16 +50,6 @@ class OpenedTurn:
     replay: str
     recipe: Recipe
     start: Path
-
-
-def open_store(services: Services) -> ObjectStore:
-    """The object store of these services, with its bucket, probed."""
-    store = ObjectStore(
-        services.s3_url, services.s3_access_key, services.s3_secret_key, services.s3_bucket, services.s3_region
-    )
-    store.ensure_bucket()
-    store.probe()
-    return store
 
 
 def open_turn(
@@ -114,7 +102,7 @@ def open_turn(
     recipe = begun.recipe
     if begun.reason:
         print(begun.reason, flush=True)
-    _check_leftovers(services, recipe, fresh=fresh)
+    check_leftovers(services, recipe, fresh=fresh)
     looked_at = describe_sources(count_sources(services.database_url), recipe.sources)
     opened = write_turn_window(services.database_url, recipe, folder, looked_at, begun.since)
     if isinstance(opened, str):
@@ -141,39 +129,6 @@ def open_turn(
     earlier = begun.replay or runs.previous_dataset(services.database_url, recipe.name) or ""
     replay = frozen.get("replay", earlier)
     return OpenedTurn(run.run_id, True, message, folder, champion, replay, recipe, start)
-
-
-def _check_leftovers(services: Services, recipe: Recipe, *, fresh: bool) -> None:
-    sections = recipe.model_dump(mode="json", include={"base", "training", "rlhf", "seed"})
-    settled = runs.list_settled(services.database_url, recipe.name)
-    root = services.home / CHECKPOINTS
-    for moved in leftovers.check_recipe(root, recipe.name, sections, settled=settled, fresh=fresh):
-        print(f"fresh start: an unfinished training was set aside, {moved}", flush=True)
-
-
-def open_workplace(services: Services, station: Station, *, fresh: str | None = None) -> Workplace:
-    """Where the trainings of a station's run are at work.
-
-    Args:
-        services: where everything is.
-        station: that trains.
-        fresh: the execution that asks to start anew, if one does.
-
-    Raises:
-        DatabaseError, StoreError: a service is away.
-    """
-    return Workplace(
-        services.home / CHECKPOINTS,
-        tracker=station.tracker,
-        progress=station.progress,
-        describe=station.progress.describe,
-        reference=services.home / "cache" / "reference",
-        store=open_store(services),
-        name=station.run.name,
-        run=station.run.run_id,
-        fresh=fresh,
-        settled=runs.list_settled(services.database_url, station.run.name),
-    )
 
 
 def finish_turn(services: Services, run_id: str) -> None:

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flytekit import PythonFunctionTask
+from flytekit import PythonFunctionTask, Resources
 from flytekit.configuration import SerializationSettings
 from flytekit.extend import TaskPlugins
 from flytekitplugins.kfpytorch import Elastic
 from flytekitplugins.kfpytorch.task import PytorchElasticFunctionTask
 
 from flytewheel.recipe import TrainingSpec
+from tasks import LARGE
 
 
 @dataclass
@@ -26,6 +27,16 @@ class RecipeElastic(Elastic):  # type: ignore[misc]
     """As flytekit's, for tasks with an input `training`. Shared memory is asked for by `@task(shared_memory=True)`."""
 
     increase_shared_mem: bool = False
+
+
+def spread(training: TrainingSpec) -> dict[str, Any]:
+    """What `with_overrides` takes so that a training task gets the machines and cards that the recipe names."""
+    cards = str(training.gpus_per_node)
+    return {
+        "task_config": RecipeElastic(nnodes=training.nodes, nproc_per_node=training.gpus_per_node),
+        "requests": Resources(cpu=LARGE.cpu, mem=LARGE.mem, gpu=cards),
+        "limits": Resources(gpu=cards),
+    }
 
 
 class ElasticByRecipe(PytorchElasticFunctionTask):  # type: ignore[misc]

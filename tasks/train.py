@@ -8,6 +8,8 @@ from Flyte's cache where there is more time; SFT's adapter brings along how long
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +20,25 @@ from flytewheel import decks
 from flytewheel.curation.pii import redact_conversations
 from flytewheel.recipe import BaseModelSpec, BudgetSpec, RewardSpec, RlhfSpec, TrainingSpec
 from flytewheel.records import to_jsonable
-from flytewheel.runs import run_station
+from flytewheel.runs import Station, run_station
 from flytewheel.training import align as alignment
 from flytewheel.training import reward as reward_training
 from flytewheel.training import sft
 from flytewheel.training.checkpoints import CODE_VERSION
+from flytewheel.training.processes import find_processes
+from flytewheel.training.report import TrainingReport
 from flytewheel.training.start import read_start
-from flytewheel.turn import open_workplace
+from flytewheel.training.workplace import Workplace
+from flytewheel.turn_training import follow_workplace, open_workplace
 from images import trainer
 from tasks import DECK, LARGE, LONG, SECRETS
+from tasks.elastic import RecipeElastic
 from tasks.folders import HashedDirectory, new_folder
 from tasks.services import connect, name_fresh_start
 
 TRAINING: dict[str, Any] = {
+    "task_config": RecipeElastic(),
+    "shared_memory": True,
     "container_image": trainer,
     "requests": LARGE,
     "retries": 3,
@@ -54,8 +62,7 @@ def train_sft(
     budget: BudgetSpec,
     seed: int,
 ) -> HashedDirectory:
-    services = connect()
-    with run_station(services.database_url, services.home, run_id, "train_sft") as station:
+    with _at_work(run_id, "train_sft") as (station, at):
         out = new_folder("sft")
         report = sft.train_sft(
             Path(dataset.download()),
@@ -63,15 +70,12 @@ def train_sft(
             base=base,
             training=training,
             seed=seed,
-            at=open_workplace(services, station, fresh=name_fresh_start()),
+            at=at,
             redact=redact_conversations,
             budget=budget,
             start=read_start(Path(start.download())),
         )
-        station.report = to_jsonable(report)
-        if report.truncation:
-            print(f"  {report.truncation}", flush=True)
-        Deck("training", station.show(decks.describe("train_sft", station.report)))
+        _tell(station, "train_sft", report)
         return FlyteDirectory(str(out))
 
 
@@ -85,8 +89,7 @@ def train_reward(
     rlhf: RlhfSpec,
     seed: int,
 ) -> HashedDirectory:
-    services = connect()
-    with run_station(services.database_url, services.home, run_id, "train_reward") as station:
+    with _at_work(run_id, "train_reward") as (station, at):
         out = new_folder("reward")
         report = reward_training.train_reward(
             Path(dataset.download()),
@@ -96,11 +99,10 @@ def train_reward(
             reward=reward,
             rlhf=rlhf,
             seed=seed,
-            at=open_workplace(services, station, fresh=name_fresh_start()),
+            at=at,
             redact=redact_conversations,
         )
-        station.report = to_jsonable(report)
-        Deck("training", station.show(decks.describe("train_reward", station.report)))
+        _tell(station, "train_reward", report)
         return FlyteDirectory(str(out))
 
 
@@ -117,8 +119,7 @@ def align(
     budget: BudgetSpec,
     seed: int,
 ) -> HashedDirectory:
-    services = connect()
-    with run_station(services.database_url, services.home, run_id, "align") as station:
+    with _at_work(run_id, "align") as (station, at):
         out = new_folder("aligned")
         report = alignment.align(
             Path(dataset.download()),
@@ -128,14 +129,33 @@ def align(
             training=training,
             rlhf=rlhf,
             seed=seed,
-            at=open_workplace(services, station, fresh=name_fresh_start()),
+            at=at,
             reward_model=Path(reward_model.download()),
             redact=redact_conversations,
             budget=budget,
             start=read_start(Path(start.download())),
         )
-        station.report = to_jsonable(report)
-        if report.truncation:
-            print(f"  {report.truncation}", flush=True)
-        Deck("training", station.show(decks.describe("align", station.report)))
+        _tell(station, "align", report)
         return FlyteDirectory(str(out))
+
+
+@contextmanager
+def _at_work(run_id: str, name: str) -> Iterator[tuple[Station | None, Workplace]]:
+    """The station, which the first of the processes that train together keeps (`None` for the others), and where each
+    of them is at work.
+    """
+    services = connect()
+    if not find_processes().first:
+        yield None, follow_workplace(services)
+        return
+    with run_station(services.database_url, services.home, run_id, name) as station:
+        yield station, open_workplace(services, station, fresh=name_fresh_start())
+
+
+def _tell(station: Station | None, name: str, report: TrainingReport) -> None:
+    if station is None:
+        return
+    station.report = to_jsonable(report)
+    if report.truncation:
+        print(f"  {report.truncation}", flush=True)
+    Deck("training", station.show(decks.describe(name, station.report)))

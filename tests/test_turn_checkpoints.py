@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flytewheel import runs, turn
+from flytewheel import runs, turn, turn_training
 from flytewheel.errors import CheckpointError
 from flytewheel.local.services import Services
 from flytewheel.recipe import Recipe
@@ -42,7 +42,7 @@ def _stop_training(here: Services, given: Recipe, run_id: str) -> None:
         seed=given.seed,
     )
     with runs.run_station(here.database_url, here.home, run_id, "train_sft") as station:
-        at = replace(turn.open_workplace(here, station), tracker=None, progress=None)
+        at = replace(turn_training.open_workplace(here, station), tracker=None, progress=None)
         with open_checkpoints(at, manifest) as checkpoints:
             (checkpoints.folder / "checkpoint-5").mkdir(exist_ok=True)
             checkpoints.mark(5, keep=3)

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 from functools import partial
 
-from flytekit import conditional, map_task, workflow
+from flytekit import conditional, dynamic, map_task, workflow
 from flytekit.types.directory import FlyteDirectory
 
 from flytewheel.recipe import Recipe
+from images import trainer
+from tasks import DECK, SMALL
 from tasks.curate import curate, deal_window, prepare_share
+from tasks.elastic import spread
 from tasks.export import export_gguf
+from tasks.folders import HashedDirectory
 from tasks.judge import Judged, evaluate, gate
 from tasks.launch_canary import launch_canary
 from tasks.open_turn import open_turn
@@ -25,23 +29,12 @@ from tasks.report import keep_champion, record_failure, report, wait_for_more
 from tasks.train import align, train_reward, train_sft
 
 
-@workflow
-def learn(
-    recipe: Recipe, run_id: str, window: FlyteDirectory, champion: str, replay: str, start: FlyteDirectory
-) -> Judged:
-    """Feedback becomes a candidate with a verdict."""
-    shares = deal_window(window=window, curation=recipe.curation)
-    prepare = partial(prepare_share, feedback=recipe.feedback, curation=recipe.curation, base=recipe.base)
-    dataset = curate(
-        run_id=run_id,
-        prepared=map_task(prepare)(share=shares),
-        replay=replay,
-        feedback=recipe.feedback,
-        curation=recipe.curation,
-        rlhf=recipe.rlhf,
-        base=recipe.base,
-        seed=recipe.seed,
-    )
+@dynamic(container_image=trainer, requests=SMALL, **DECK)
+def train(recipe: Recipe, run_id: str, dataset: HashedDirectory, start: HashedDirectory) -> HashedDirectory:
+    """SFT, a reward model where one is wanted, alignment; each in as many processes as the recipe says.
+
+    Dynamic, because a task's machines and cards are part of its template, and a recipe is known only when it runs.
+    """
     tuned = train_sft(
         run_id=run_id,
         dataset=dataset,
@@ -72,6 +65,30 @@ def learn(
         budget=recipe.budget,
         seed=recipe.seed,
     )
+    if recipe.training.processes > 1:
+        for promised in (tuned, reward_model, candidate):
+            promised.with_overrides(**spread(recipe.training))
+    return candidate
+
+
+@workflow
+def learn(
+    recipe: Recipe, run_id: str, window: FlyteDirectory, champion: str, replay: str, start: FlyteDirectory
+) -> Judged:
+    """Feedback becomes a candidate with a verdict."""
+    shares = deal_window(window=window, curation=recipe.curation)
+    prepare = partial(prepare_share, feedback=recipe.feedback, curation=recipe.curation, base=recipe.base)
+    dataset = curate(
+        run_id=run_id,
+        prepared=map_task(prepare)(share=shares),
+        replay=replay,
+        feedback=recipe.feedback,
+        curation=recipe.curation,
+        rlhf=recipe.rlhf,
+        base=recipe.base,
+        seed=recipe.seed,
+    )
+    candidate = train(recipe=recipe, run_id=run_id, dataset=dataset, start=start)
     result = evaluate(
         run_id=run_id,
         name=recipe.name,

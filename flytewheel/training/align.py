@@ -35,6 +35,7 @@ from flytewheel.training.lengths import longest_sequence
 from flytewheel.training.memory import fit_memory
 from flytewheel.training.micro_batch import MicroBatch, of_spec
 from flytewheel.training.preference import make_preference_trainer
+from flytewheel.training.processes import join_processes
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.reference import reference_key
 from flytewheel.training.reference_store import ReferenceStore
@@ -137,6 +138,7 @@ def align(
     """
     budget = budget or BudgetSpec()
     device = find_device()
+    processes = join_processes(device)
     check_adapter(training, device)
     check_base(base, device)
     if sft_adapter is not None:
@@ -173,7 +175,7 @@ def align(
         start=digest_adapter(sft_adapter) if sft_adapter is not None else None,
     )
     with open_checkpoints(at, manifest) as folder:
-        finished = allowance.settled(folder)
+        finished = processes.tell(allowance.settled(folder))
         if finished is not None:
             report = finished
             summarise(report, at.tracker, folder)
@@ -192,7 +194,9 @@ def align(
                     if start is not None and sft_adapter is not None:
                         plan = replace(plan, bar=Bar(sft_adapter, start.tolerance))
                 report = fit(plan, folder, at, base_digest=learnt_on, allowance=allowance)
-        folder.publish(out)
+        if processes.first:
+            folder.publish(out)
+        processes.wait()
     return report
 
 

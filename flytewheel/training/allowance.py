@@ -14,6 +14,7 @@ from typing import Any
 
 from flytewheel.training.checkpoints import Checkpoints
 from flytewheel.training.journal import Journal, write_journal
+from flytewheel.training.processes import find_processes
 from flytewheel.training.report import TrainingReport
 
 _WRITE_EVERY_S = 10.0  # so much of a killed attempt's time is forgotten at most
@@ -59,6 +60,8 @@ class Clock:
 
     def write(self, *folders: Path) -> None:
         """Writes the journal as it is now into the checkpoint directory, and into `folders`."""
+        if not find_processes().first:
+            return
         now = Journal(round(self.seconds, 3), self.journal.rows, self.journal.said)
         for folder in (self._folder, *folders):
             write_journal(folder, now)
@@ -90,13 +93,17 @@ def keep_time(clock: Clock, allowance: Allowance) -> Any:
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.step = state.global_step
             clock.write_now_and_then()
-            if state.global_step < state.max_steps and allowance.is_spent(clock.seconds):
+            if state.global_step < state.max_steps and self._is_over():
                 self.stopped = allowance.describe(state.global_step, state.max_steps)
                 control.should_training_stop = True
                 # Leaving the loop runs what belongs to the end of an epoch. Where it is one, it evaluates before it
                 # saves, as it would have; in the midst of one it must do neither: a second writing of the checkpoint
                 # would break its seal for a moment, and an evaluation draws random numbers.
                 control.should_save = not _is_epoch_end(state)
+
+        def _is_over(self) -> bool:
+            # One clock counts for all processes, or some would wait for others that have stopped.
+            return allowance.hours is not None and find_processes().tell(allowance.is_spent(clock.seconds))
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if self.stopped:

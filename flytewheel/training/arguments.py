@@ -16,6 +16,7 @@ from flytewheel.errors import RecipeError
 from flytewheel.models import Device, load_model, load_weights
 from flytewheel.recipe import BaseModelSpec, RewardSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.packing import Pace, pace_unpacked
+from flytewheel.training.processes import divide_batch, find_processes
 
 MAX_VALIDATION_ROWS = 256
 CHECKPOINTING_FROM = 1_000_000_000  # parameters; below, activations are small beside the time that recomputing takes
@@ -165,7 +166,7 @@ def preference_arguments(
     }
     if kto:
         # The KL term comes from neighbours in a batch: rows stay in order, and a batch has at least two.
-        batch = max(2, rlhf.batch_size)
+        batch = max(2, arguments["per_device_train_batch_size"])
         return {
             **arguments,
             "train_sampling_strategy": "sequential",
@@ -267,14 +268,15 @@ def _arguments(
     per_epoch = math.ceil(math.ceil(rows / pace.batch_size) / pace.gradient_accumulation)
     steps = pace.max_steps or per_epoch * math.ceil(spec.epochs)
     every = spec.checkpoint_every
+    batch_size, accumulation = divide_batch(pace.batch_size, pace.gradient_accumulation, find_processes().count)
     return {
         "output_dir": str(folder),
         "learning_rate": pace.learning_rate,
         "num_train_epochs": spec.epochs,
         "max_steps": pace.max_steps or -1,
-        "per_device_train_batch_size": pace.batch_size,
+        "per_device_train_batch_size": batch_size,
         "per_device_eval_batch_size": spec.batch_size,
-        "gradient_accumulation_steps": pace.gradient_accumulation,
+        "gradient_accumulation_steps": accumulation,
         "warmup_steps": min(spec.warmup_ratio, 0.999),  # below 1 it is a share of all steps
         "weight_decay": training.weight_decay,
         "lr_scheduler_type": training.lr_scheduler,

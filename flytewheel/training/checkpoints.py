@@ -29,6 +29,7 @@ from flytewheel.records import canonical_json, digest
 from flytewheel.training.code import name_code, read_code
 from flytewheel.training.leftovers import FRESH, check_station, compare, move_aside, read_kept, refuse
 from flytewheel.training.lock import lock_folder
+from flytewheel.training.processes import Processes, find_processes
 from flytewheel.training.report import TrainingReport, read_report, write_report
 from flytewheel.training.seal import SEAL, check_seal, write_seal
 from flytewheel.training.uploads import MANIFEST, StoredCheckpoints, Uploader
@@ -69,6 +70,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, about: Mapping[str, Any] | None = None, uploader: Uploader | None = None) -> None:
         self.folder = folder
+        self._processes = find_processes()
         self._about = about or {}
         self._uploader = uploader
 
@@ -80,9 +82,23 @@ class Checkpoints:
     def newest(self) -> Path | None:
         """The checkpoint to go on from; torn ones are removed on the way, None when there is none.
 
+        Processes that train together all have to call it: the first one decides.
+
         Raises:
-            CheckpointError: its files are not those that training wrote, or it belongs to another training.
+            CheckpointError: its files are not those that training wrote, it belongs to another training, or it is not
+                on this machine.
         """
+        found = self._newest() if self._processes.first else None
+        name: str | None = self._processes.tell(found.name if found is not None else None)
+        if name is None:
+            return None
+        if not (self.folder / name).is_dir():
+            raise CheckpointError(
+                f"{self.folder / name}: is not on this machine; let all nodes share one FLYTEWHEEL_HOME, or one store"
+            )
+        return self.folder / name
+
+    def _newest(self) -> Path | None:
         for path in self.folder.glob("checkpoint-*"):
             if not (path / SEAL).is_file():
                 remove_checkpoint(path)
@@ -100,8 +116,12 @@ class Checkpoints:
         """Declares `checkpoint-<step>` complete, then removes all but the `keep` newest complete ones.
 
         In this order (the trainer's own limit removes first): at every moment one complete checkpoint is left. One that
-        is being uploaded stays until the next.
+        is being uploaded stays until the next. Processes that train together all have to call it, once each has
+        written its part.
         """
+        self._processes.wait()
+        if not self._processes.first:
+            return
         checkpoint = self.folder / f"checkpoint-{step}"
         write_seal(checkpoint, step, self._about)
         if self._uploader is not None:
@@ -146,7 +166,8 @@ def remove_checkpoint(path: Path) -> None:
 
 @contextmanager
 def open_checkpoints(at: Workplace, manifest: Manifest) -> Iterator[Checkpoints]:
-    """Opens (makes, if missing) the directory of the training that `manifest` describes, for this process alone.
+    """Opens (makes, if missing) the directory of the training that `manifest` describes, for this process alone, or for
+    those that train together: the first of them claims it.
 
     Where the store has a newer checkpoint than this machine, it is fetched. At the end the last upload is waited for. A
     training that diverges takes its checkpoints along: nobody can go on from them.
@@ -157,6 +178,10 @@ def open_checkpoints(at: Workplace, manifest: Manifest) -> Iterator[Checkpoints]
         StoreError: the store is away; nothing has begun then.
     """
     folder = at.checkpoints / manifest.folder_name
+    processes = find_processes()
+    if not processes.first:
+        yield _follow(folder, at, processes)
+        return
     ours = manifest.to_json()
     check_station(at.checkpoints, at.name, ours, folder, settled=at.settled, fresh=at.fresh is not None)
     with lock_folder(folder):
@@ -166,6 +191,7 @@ def open_checkpoints(at: Workplace, manifest: Manifest) -> Iterator[Checkpoints]
         if stored is not None and not read_kept(folder).finished:
             _fetch_newer(folder, stored)
             uploader = Uploader(stored, announce=_say)
+        processes.wait()  # for those that follow
         try:
             yield Checkpoints(folder, owned, uploader)
         except DivergedError:
@@ -176,6 +202,15 @@ def open_checkpoints(at: Workplace, manifest: Manifest) -> Iterator[Checkpoints]
         finally:
             if uploader is not None:
                 uploader.close()
+
+
+def _follow(folder: Path, at: Workplace, processes: Processes) -> Checkpoints:
+    """The directory for a process that is not the first: once that one has opened it, and not claimed once more."""
+    processes.wait()
+    if processes.fetches and at.store is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        _fetch_newer(folder, StoredCheckpoints(at.store, folder.name))
+    return Checkpoints(folder)
 
 
 def _claim(folder: Path, ours: dict[str, Any], at: Workplace, stored: StoredCheckpoints | None) -> dict[str, Any]:

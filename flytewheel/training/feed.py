@@ -8,6 +8,7 @@ from flytewheel.profiles import Device
 from flytewheel.recipe import BaseModelSpec, TrainingSpec
 from flytewheel.training.batches import BatchFigures, group_by_length, measure_batches
 from flytewheel.training.packing import Pace, pace_packed, pace_unpacked, pack_rows
+from flytewheel.training.processes import find_processes
 from flytewheel.training.rows import Rows
 from flytewheel.training.sequences import Sequences
 
@@ -26,7 +27,7 @@ def feed_rows(train: Rows, base: BaseModelSpec, training: TrainingSpec, *, seed:
     packing = device.profile.packing.value if training.packing == "auto" else training.packing
     if packing:
         sequences = Sequences(train.table, pack_rows(train.table["length"], base.max_length, seed=seed))
-        pace = pace_packed(training, rows=train.count, sequences=len(sequences))
+        pace = pace_packed(training, rows=train.count, sequences=len(sequences), processes=find_processes().count)
     else:
         sequences = Sequences(train.table)
         pace = pace_unpacked(training)

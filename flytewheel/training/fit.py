@@ -32,6 +32,7 @@ from flytewheel.training.full import is_full, reload_full, save_full
 from flytewheel.training.journal import Journal, read_journal
 from flytewheel.training.micro_batch import MicroBatch, free_memory, is_out_of_memory
 from flytewheel.training.order import order_by_epoch
+from flytewheel.training.processes import find_processes
 from flytewheel.training.reference import count_reference
 from flytewheel.training.report import Method, TrainingReport, format_report
 from flytewheel.training.seal import SEAL
@@ -101,6 +102,7 @@ def fit(
             nothing is published.
     """
     started = time.monotonic()
+    processes = find_processes()
     allowance = allowance or Allowance()
     clock = Clock(checkpoints.folder, read_journal(checkpoints.folder, checkpoints.newest()))
     batch = plan.batch
@@ -112,7 +114,7 @@ def fit(
             attempt = _train(plan, batch, checkpoints, at, keeper, clock, allowance)
             break
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error) or processes.count > 1:  # others would wait for this one
                 raise
             cause = " ".join(str(error).split())[:160]
         # Only here, with the exception, are the frames gone that held the batch's tensors.
@@ -137,6 +139,9 @@ def fit(
     if plan.bar is None:
         _check_finite(trainer.model, plan.method, int(trainer.state.global_step))
 
+    if not processes.first:
+        told: TrainingReport = processes.tell(None)
+        return told
     staged = checkpoints.folder / "finished.partial"
     taken = _take_best(trainer, checkpoints, plan) if plan.bar is not None else None
     if plan.bar is not None and taken is not None and not taken.step:
@@ -179,6 +184,7 @@ def fit(
     )
     checkpoints.finish(staged, report)
     summarise(report, at.tracker, checkpoints)
+    processes.tell(report)
     return report
 
 
@@ -210,7 +216,7 @@ def _train(
         state = TrainerState.load_from_json(str(newest / "trainer_state.json"))
         resumed_from = keeper.step = state.global_step
         ended = state.global_step >= state.max_steps
-        if ended or allowance.is_spent(clock.seconds):
+        if ended or find_processes().tell(allowance.is_spent(clock.seconds)):
             # Killed after the last step: going on "from" it would take one step more.
             if is_full(trainer.model):
                 reload_full(trainer.model, newest)

@@ -104,13 +104,13 @@ def pace_unpacked(spec: TrainingSpec | RlhfSpec | RewardSpec) -> Pace:
     )
 
 
-def pace_packed(training: TrainingSpec, *, rows: int, sequences: int) -> Pace:
+def pace_packed(training: TrainingSpec, *, rows: int, sequences: int, processes: int = 1) -> Pace:
     """Keeps the rows of an optimizer step where `rows` rows are packed into `sequences` sequences.
 
     With r = rows / sequences, a step takes the whole number of sequences nearest to batch_size x gradient_accumulation
-    / r, in forward passes of at most `batch_size` sequences (the recipe's rows may all be `base.max_length` long, so
-    memory holds as many). If k is the ratio of the rows taken to those asked, the learning rate is multiplied by the
-    square root of k and `max_steps` divided by k.
+    / r, as many for each of `processes` that train together, in forward passes of at most `batch_size` sequences (the
+    recipe's rows may all be `base.max_length` long, so memory holds as many). If k is the ratio of the rows taken to
+    those asked, the learning rate is multiplied by the square root of k and `max_steps` divided by k.
 
     Raises:
         ValueError: there is nothing to pack.
@@ -119,9 +119,10 @@ def pace_packed(training: TrainingSpec, *, rows: int, sequences: int) -> Pace:
         raise ValueError("expected rows to pack, found none")
     per_sequence = rows / sequences
     asked = training.batch_size * training.gradient_accumulation
-    wanted = max(1, round(asked / per_sequence))
-    accumulation = math.ceil(wanted / training.batch_size)
-    batch = round(wanted / accumulation)
+    own = max(1, round(asked / per_sequence / processes))
+    accumulation = math.ceil(own / training.batch_size)
+    batch = round(own / accumulation)
+    accumulation *= processes
     taken = batch * accumulation * per_sequence
     ratio = taken / asked
     rate = training.learning_rate * math.sqrt(ratio)

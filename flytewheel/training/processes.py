@@ -15,18 +15,26 @@ from typing import Any
 from flytewheel.errors import RecipeError
 from flytewheel.models import Device
 
+_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """This process among those that train together: `rank` from 0, of `count`."""
+    """This process among those that train together: `rank` from 0, of `count`; `local_rank` on its machine."""
 
     rank: int = 0
     count: int = 1
+    local_rank: int = 0
 
     @property
     def first(self) -> bool:
         """Whether this is the process that keeps checkpoints and publishes."""
         return self.rank == 0
+
+    @property
+    def fetches(self) -> bool:
+        """Whether it brings a checkpoint onto a machine that the first process is not on."""
+        return self.local_rank == 0 and not self.first
 
     def tell(self, value: Any) -> Any:
         """What the first process has as `value`, for all of them; each has to call it."""
@@ -47,7 +55,8 @@ class Processes:
 def find_processes(environ: Mapping[str, str] | None = None) -> Processes:
     """Reads from the environment which process this is; nothing is connected."""
     environ = os.environ if environ is None else environ
-    return Processes(int(environ.get("RANK", "0")), int(environ.get("WORLD_SIZE", "1")))
+    rank, count, local = (int(environ.get(name, default)) for name, default in _VARIABLES)
+    return Processes(rank, count, local)
 
 
 def join_processes(device: Device) -> Processes:

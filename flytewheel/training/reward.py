@@ -32,6 +32,7 @@ from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpo
 from flytewheel.training.fit import Plan, fit, summarise
 from flytewheel.training.micro_batch import MicroBatch, of_spec
 from flytewheel.training.pair_quality import choose_length_rule, describe_pairs
+from flytewheel.training.processes import join_processes
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport, write_report
 from flytewheel.training.rows import Rows, thin
@@ -85,6 +86,7 @@ def train_reward(
         RecipeError: the adapter, or the dtype or attention of the base, is not for this device.
     """
     device = find_device()
+    processes = join_processes(device)
     data = Dataset(dataset)
     reason = explain_skipping(reward, rlhf, len(data.preferences("train")))
     if reason is not None:
@@ -111,7 +113,7 @@ def train_reward(
         seed=seed,
     )
     with open_checkpoints(at, manifest) as folder:
-        finished = folder.finished()
+        finished = processes.tell(folder.finished())
         if finished is not None:
             report = finished
             summarise(report, at.tracker, folder)
@@ -119,7 +121,9 @@ def train_reward(
             with quiet_libraries():
                 plan = _plan(data, rows, folder.folder, base, training, reward, seed, device)
                 report = fit(plan, folder, at, base_digest=learnt_on)
-        folder.publish(out)
+        if processes.first:
+            folder.publish(out)
+        processes.wait()
     return report
 
 

@@ -33,6 +33,7 @@ from flytewheel.training.fit import Plan, fit, summarise
 from flytewheel.training.isolation import check_rows_stay_apart
 from flytewheel.training.memory import fit_memory
 from flytewheel.training.micro_batch import MicroBatch
+from flytewheel.training.processes import join_processes
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.rows import Rows, sft_rows, thin
@@ -80,6 +81,7 @@ def train_sft(
     """
     budget = budget or BudgetSpec()
     device = find_device()
+    processes = join_processes(device)
     check_adapter(training, device)
     check_base(base, device)
     data = Dataset(dataset)
@@ -108,14 +110,16 @@ def train_sft(
     )
     allowance = Allowance(budget.hours)
     with open_checkpoints(at, manifest) as folder:
-        report = allowance.settled(folder)
+        report: TrainingReport | None = processes.tell(allowance.settled(folder))
         if report is not None:
             summarise(report, at.tracker, folder)
         else:
             with quiet_libraries():
                 plan = _plan(data, rows, folder.folder, base, training, budget, seed, device, start)
                 report = fit(plan, folder, at, base_digest=learnt_on, allowance=allowance)
-        folder.publish(out)
+        if processes.first:
+            folder.publish(out)
+        processes.wait()
     return report
 
 
