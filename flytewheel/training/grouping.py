@@ -36,13 +36,15 @@ def group_batches(trainer_class: Any) -> Any:
     """Makes a subclass of a trainer class that draws its batches by `group_by_length`.
 
     It does so where its argument `train_sampling_strategy` says so. Its `train_lengths`, tokens of each row of the
-    training data, are to be set before `train` is called.
+    training data, are to be set before `train` is called, and its `eval_lengths` where it validates: those rows come in
+    order of their lengths.
     """
 
     class GroupedTrainer(trainer_class):  # type: ignore[misc,unused-ignore]
         """Draws its batches by length."""
 
         train_lengths: Sequence[int]
+        eval_lengths: Sequence[int] = ()
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             if self.args.train_sampling_strategy != "group_by_length":
@@ -54,5 +56,11 @@ def group_batches(trainer_class: Any) -> Any:
                 seed=self.args.data_seed,
                 epoch=lambda: int(self.state.epoch or 0),
             )
+
+        def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+            order = range(len(eval_dataset))
+            if len(self.eval_lengths) != len(order):  # other rows than those that the trainer was made with
+                return order
+            return sorted(order, key=self.eval_lengths.__getitem__)
 
     return GroupedTrainer

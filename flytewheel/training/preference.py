@@ -58,12 +58,14 @@ def make_preference_trainer(
     if method == "kto":
         return KTOTrainer(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
     trainer = group_batches(DPOTrainer)(args=DPOConfig(**arguments), **common)
-    trainer.train_lengths = _count_tokens(trainer.train_dataset)
+    trainer.train_lengths, trainer.eval_lengths = map(_count_tokens, (trainer.train_dataset, trainer.eval_dataset))
     return trainer
 
 
 def _count_tokens(table: Any) -> list[int]:
     """Tokens of each pair's longer side: both are padded to it."""
+    if table is None:
+        return []
     sides = zip(table["prompt_ids"], table["chosen_ids"], table["rejected_ids"], strict=True)
     return [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides]
 

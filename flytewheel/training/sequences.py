@@ -60,6 +60,35 @@ class Sequences:
         }
 
 
+def lay_out(pad_id: int, *, flat: bool) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+    """Makes the collator: `flat` for `row_attention`, else padded."""
+    return join if flat else collate(pad_id)
+
+
+def join(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Lays all rows of a batch one after the other, (1, tokens), without padding.
+
+    Besides what `collate` gives, `cu_seq_lens_q` and `max_length_q` tell where rows begin, and how long the longest is,
+    in the words that transformers hands down to attention.
+    """
+    import numpy as np
+    import torch
+
+    lengths = torch.tensor([length for item in items for length in item["row_lengths"]])
+    starts = torch.cat([torch.zeros(1, dtype=torch.int32), lengths.cumsum(0).to(torch.int32)])
+    ids, labels = (
+        torch.from_numpy(np.concatenate([item[name] for item in items]))[None] for name in ("input_ids", "labels")
+    )
+    return {
+        "input_ids": ids,
+        "labels": labels,
+        "attention_mask": torch.ones_like(ids),
+        "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
+        "cu_seq_lens_q": starts,
+        "max_length_q": int(lengths.max()),
+    }
+
+
 def collate(pad_id: int) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
     """Makes the function that pads sequences to the longest of their batch.
 

@@ -30,8 +30,9 @@ from flytewheel.training.fit import Plan, fit, summarise
 from flytewheel.training.isolation import check_rows_stay_apart
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
+from flytewheel.training.row_attention import suits_rows, use_rows
 from flytewheel.training.rows import Rows, sft_rows, thin
-from flytewheel.training.sequences import Sequences
+from flytewheel.training.sequences import Sequences, lay_out
 from flytewheel.training.truncation import describe_truncation
 from flytewheel.training.workplace import Workplace
 
@@ -162,12 +163,17 @@ def make_sft_trainer(
         base, training, pace=feed.pace, device=device, parameters=model.num_parameters(),
         sequences=len(feed.sequences), validate=validation.table is not None, seed=seed, folder=folder,
     )  # fmt: skip
-    if len(feed.sequences) < train.count:
-        check_rows_stay_apart(model)
+    packed = len(feed.sequences) < train.count
+    flat = packed and suits_rows(model)
+    if flat:
+        use_rows(model)
+    batches = lay_out(tokenizer.pad_token_id, flat=flat)
+    if packed:
+        check_rows_stay_apart(model, batches)
     return make_completion_trainer(
         feed.sequences,
         None if validation.table is None else Sequences(validation.table),
-        pad_id=tokenizer.pad_token_id,
+        lay_out=batches,
         model=model,
         args=SFTConfig(**arguments),
         train_dataset=train.table,
