@@ -106,6 +106,17 @@ def suits_rows(model: Any) -> bool:
     )
 
 
+def take_rows_flat(model: Any) -> bool:
+    """Whether batches of packed rows are to be laid out flat for `model`, which attends by rows then.
+
+    Flash attention by recipe does so by itself, in a batch of one sequence only.
+    """
+    if suits_rows(model):
+        use_rows(model)
+        return True
+    return str(model.config._attn_implementation).startswith("flash_attention")
+
+
 def use_rows(model: Any) -> None:
     """Makes `model` attend by rows."""
     from transformers import AttentionInterface

@@ -61,7 +61,7 @@ class Sequences:
 
 
 def lay_out(pad_id: int, *, flat: bool) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
-    """Makes the collator: `flat` for `row_attention`, else padded."""
+    """Makes the collator: flat where attention takes rows so (`row_attention.take_rows_flat`), else padded."""
     return join if flat else collate(pad_id)
 
 
@@ -69,7 +69,7 @@ def join(items: list[dict[str, Any]]) -> dict[str, Any]:
     """Lays all rows of a batch one after the other, (1, tokens), without padding.
 
     Besides what `collate` gives, `cu_seq_lens_q` and `max_length_q` tell where rows begin, and how long the longest is,
-    in the words that transformers hands down to attention.
+    in the words that transformers hands down to attention; the same of keys.
     """
     import numpy as np
     import torch
@@ -85,7 +85,9 @@ def join(items: list[dict[str, Any]]) -> dict[str, Any]:
         "attention_mask": torch.ones_like(ids),
         "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
         "cu_seq_lens_q": starts,
+        "cu_seq_lens_k": starts,
         "max_length_q": int(lengths.max()),
+        "max_length_k": int(lengths.max()),
     }
 
 

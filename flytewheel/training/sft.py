@@ -30,7 +30,7 @@ from flytewheel.training.fit import Plan, fit, summarise
 from flytewheel.training.isolation import check_rows_stay_apart
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
-from flytewheel.training.row_attention import suits_rows, use_rows
+from flytewheel.training.row_attention import take_rows_flat
 from flytewheel.training.rows import Rows, sft_rows, thin
 from flytewheel.training.sequences import Sequences, lay_out
 from flytewheel.training.truncation import describe_truncation
@@ -164,10 +164,7 @@ def make_sft_trainer(
         sequences=len(feed.sequences), validate=validation.table is not None, seed=seed, folder=folder,
     )  # fmt: skip
     packed = len(feed.sequences) < train.count
-    flat = packed and suits_rows(model)
-    if flat:
-        use_rows(model)
-    batches = lay_out(tokenizer.pad_token_id, flat=flat)
+    batches = lay_out(tokenizer.pad_token_id, flat=packed and take_rows_flat(model))
     if packed:
         check_rows_stay_apart(model, batches)
     return make_completion_trainer(

@@ -8,7 +8,7 @@ from typing import Any
 from flytewheel.models import load_model
 from flytewheel.training.batches import Batch
 from flytewheel.training.loss import sum_completion_loss
-from flytewheel.training.row_attention import suits_rows, use_rows
+from flytewheel.training.row_attention import suits_rows, take_rows_flat, use_rows
 from flytewheel.training.rows import IGNORED
 from flytewheel.training.sequences import Sequences, collate, join
 from tests.training.teaching import base_spec
@@ -50,10 +50,14 @@ def test_a_batch_of_rows_says_where_each_begins() -> None:
     batch = join([sequences[0], sequences[2]])
     assert batch["input_ids"].shape == (1, 5 + 9 + 7 + 4)
     assert batch["cu_seq_lens_q"].tolist() == [0, 5, 14, 21, 25]
-    assert batch["max_length_q"] == 9
+    assert batch["cu_seq_lens_k"].tolist() == [0, 5, 14, 21, 25]
+    assert batch["max_length_q"] == batch["max_length_k"] == 9
     assert batch["labels"][0, [0, 5, 14, 21]].tolist() == [IGNORED] * 4
     assert batch["position_ids"][0, 13:16].tolist() == [8, 0, 1]
 
 
-def test_a_cpu_does_not_suit(base_model: Path) -> None:
-    assert not suits_rows(load_model(base_spec(base_model)))
+def test_on_a_cpu_batches_are_padded_and_attention_stays(base_model: Path) -> None:
+    model = load_model(base_spec(base_model))
+    assert not suits_rows(model)
+    assert not take_rows_flat(model)
+    assert model.config._attn_implementation == "sdpa"
