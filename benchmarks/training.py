@@ -244,7 +244,9 @@ def _run_race(model: str, race: Race, rounds: int) -> list[Goal]:
     runs: dict[str, list[Run]] = {name: [] for name in CONTESTANTS}
     for number in range(rounds):
         for name in list(CONTESTANTS)[:: 1 if number % 2 == 0 else -1]:
-            runs[name].append(race_once(name, race, seed=number))
+            run = race_once(name, race, seed=number)
+            runs[name].append(run)
+            print(f"{model}, {name}: {run.cpu_s:.1f} CPU-seconds, validation loss {run.loss:.4f}", flush=True)
     lengths = race.train.table["length"]
     tokens = sum(lengths)
     spent = {name: sum(run.cpu_s for run in own) / rounds for name, own in runs.items()}

@@ -222,9 +222,8 @@ def _trl_dpo(model: Any, table: Any, clock: Clock, folder: Path) -> Any:
 
 
 def _our_dpo(model: Any, table: Any, clock: Clock, folder: Path) -> Any:
-    from flytewheel.training.reference_store import ReferenceStore
-
     from flytewheel.training.preference import make_preference_trainer
+    from flytewheel.training.reference_store import ReferenceStore
 
     base = BaseModelSpec(model="pocket", max_length=MAX_LENGTH)
     rlhf = RlhfSpec(epochs=20, batch_size=8, gradient_accumulation=1, checkpoint_every=10_000)

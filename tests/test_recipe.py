@@ -135,6 +135,23 @@ def test_what_is_no_number_is_refused(tmp_path: Path, value: str) -> None:
         load_recipe(path)
 
 
+@pytest.mark.parametrize(("text", "packing"), [("auto", "auto"), ("true", True), ("false", False)])
+def test_packing_is_the_devices_choice_or_the_recipes(text: str, packing: object, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"name: x\nbase: {{model: pocket}}\ntraining: {{packing: {text}}}\n")
+    recipe = load_recipe(path)
+    assert recipe.training.packing == packing
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+@pytest.mark.parametrize("text", ["sometimes", "1", "'true'"])
+def test_any_other_packing_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"name: x\nbase: {{model: pocket}}\ntraining: {{packing: {text}}}\n")
+    with pytest.raises(RecipeError, match=r"training\.packing"):
+        load_recipe(path)
+
+
 def test_a_recipe_does_not_change() -> None:
     recipe = Recipe.model_validate_json(json.dumps(SMALLEST))
     with pytest.raises(Exception, match="frozen"):

@@ -38,7 +38,7 @@ class TrainingSpec(Section):
     gradient_accumulation: AtLeastOne = 4
     packing: Literal["auto"] | bool = Field(
         default="auto",
-        description="several rows in one sequence; `auto`: on CUDA, where grouping by length leaves more padding",
+        description="several rows in one sequence, each attending to itself; `auto`: as the device's profile says",
     )
     warmup_ratio: Share = 0.1
     weight_decay: Annotated[Number, Field(ge=0)] = 0.01

@@ -5,7 +5,7 @@ Measured on an H100 (8 B Llama of random weights, LoRA r 16, packs of 4,096 toke
 | step | ms | share of the card's bf16 peak, 4 FLOP a parameter and token |
 |---|---|---|
 | sdpa with a mask over all pairs | 595 | 0.21 |
-| attention by lengths (`attention`) | 354 | 0.36 |
+| attention by rows (`row_attention`) | 354 | 0.36 |
 | inputs of LoRA not cast to float32: autocast casts them back | 320 | 0.40 |
 | layers compiled, 22 s once | 237 | 0.54 |
 
@@ -21,39 +21,34 @@ import shutil
 from typing import Any
 
 from flytewheel.models import Device
-from flytewheel.training.attention import offers_varlen, take_varlen
 from flytewheel.training.flat import flatten_forward
+from flytewheel.training.row_attention import NAME, suits_rows, use_rows
 
 COMPILE_FROM = 200  # micro-batches: compiling takes about as long as it saves over these
 _HELD_SHARE = 0.85  # of the memory that is free before the first step; the rest is for the head, kernels, fragments
 _HEAD_BYTES = 2 << 30  # TRL's fused head works in tiles
 
 
-def accelerate(trainer: Any, device: Device, *, tokens: int) -> bool:
+def accelerate(trainer: Any, device: Device, *, tokens: int) -> None:
     """Makes `trainer` compute as its device does best. Call it before training.
 
     Args:
         trainer: TRL's, on a PEFT model or a bare one.
         device: what it trains on.
         tokens: of its largest micro-batch.
-
-    Returns:
-        Whether rows are told apart by their lengths: batches need no padding then (`sequences.collate_flat`).
     """
     if device.kind != "cuda":
-        return False
+        return
     peft = hasattr(trainer.model, "get_base_model")
     base = trainer.model.get_base_model() if peft else trainer.model
     if trainer.args.bf16 or trainer.args.fp16:
         for module in trainer.model.modules():
             if hasattr(module, "cast_input_dtype_enabled"):
                 module.cast_input_dtype_enabled = False
-    flat = device.profile.flat.value and base.config._attn_implementation == "sdpa" and offers_varlen(base)
-    if flat:
-        take_varlen(base)
+    if device.profile.flat.value and (base.config._attn_implementation == NAME or suits_rows(base)):
+        use_rows(base)
         flatten_forward(base)
     trainer.add_callback(_first_step(trainer, base, tokens, compiled=device.profile.compiled.value))
-    return flat
 
 
 def count_recomputed(layers: int, layer_bytes: float, input_bytes: float, free_bytes: float) -> int:

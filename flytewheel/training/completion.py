@@ -8,20 +8,23 @@ card.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flytewheel.training.grouping import group_batches
 from flytewheel.training.loss import can_fuse, sum_completion_loss
-from flytewheel.training.sequences import Sequences, collate
+from flytewheel.training.sequences import Sequences
 
 
-def make_completion_trainer(train: Sequences, validation: Sequences | None, *, pad_id: int, **options: Any) -> Any:
+def make_completion_trainer(
+    train: Sequences, validation: Sequences | None, *, lay_out: Callable[[list[Any]], Any], **options: Any
+) -> Any:
     """Builds the trainer.
 
     Args:
         train: what is trained on.
         validation: what is validated on.
-        pad_id: token that fills up batches.
+        lay_out: makes a batch of sequences (`sequences.lay_out`).
         options: of TRL's `SFTTrainer`, its data sets included: it looks at their columns.
     """
     import torch
@@ -68,10 +71,9 @@ def make_completion_trainer(train: Sequences, validation: Sequences | None, *, p
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             Trainer._save_checkpoint(self, model, trial)
 
-    trainer = CompletionTrainer(data_collator=collate(pad_id), **options)
+    trainer = CompletionTrainer(data_collator=lay_out, **options)
     trainer.train_dataset, trainer.eval_dataset = train, validation
-    trainer.train_lengths = train.lengths
-    trainer.eval_lengths = None if validation is None else validation.lengths
+    trainer.train_lengths, trainer.eval_lengths = train.lengths, () if validation is None else validation.lengths
     plain = trainer.model.get_base_model() if hasattr(trainer.model, "get_base_model") else trainer.model
     trainer.head, trainer.fused = plain.get_output_embeddings(), can_fuse(plain)
     return trainer

@@ -35,16 +35,17 @@ class EpochOrder:
 def group_batches(trainer_class: Any) -> Any:
     """Makes a subclass of a trainer class that draws its batches by `group_by_length`.
 
-    It does so where its argument `train_sampling_strategy` says so. Its `train_lengths` and `eval_lengths`, tokens of
-    each row of the training and of the validation data, are to be set before `train` is called. Rows are grouped by
-    `group_rows` (0: a batch), which stays where batches are halved for want of memory: each step is of the same rows.
+    It does so where its argument `train_sampling_strategy` says so. Its `train_lengths`, tokens of each row of the
+    training data, are to be set before `train` is called, and its `eval_lengths` where it validates: those rows come in
+    order of their lengths. Rows are grouped by `group_rows` (0: a batch), which stays where batches are halved for want
+    of memory: each step is of the same rows.
     """
 
     class GroupedTrainer(trainer_class):  # type: ignore[misc,unused-ignore]
         """Draws its batches by length."""
 
         train_lengths: Sequence[int]
-        eval_lengths: Sequence[int] | None = None
+        eval_lengths: Sequence[int] = ()
         group_rows = 0
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -59,10 +60,9 @@ def group_batches(trainer_class: Any) -> Any:
             )
 
         def _get_eval_sampler(self, eval_dataset: Any) -> Any:
-            # The longest first, and no random number is drawn: transformers' own would shuffle training's.
-            lengths = self.eval_lengths
-            if self.args.train_sampling_strategy != "group_by_length" or lengths is None:
-                return super()._get_eval_sampler(eval_dataset)
-            return sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+            order = range(len(eval_dataset))
+            if len(self.eval_lengths) != len(order):  # other rows than those that the trainer was made with
+                return order
+            return sorted(order, key=self.eval_lengths.__getitem__)
 
     return GroupedTrainer

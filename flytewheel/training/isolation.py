@@ -7,42 +7,57 @@ computed twice, with other first rows the second time: the second rows must not 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flytewheel.errors import RecipeError
+
+LayOut = Callable[[list[dict[str, Any]]], dict[str, Any]]
 
 _FIRST, _SECOND = 5, 4  # tokens of the rows
 _NOTICED = 1e-3  # of the largest logit: rounding is far below, a neighbour that is seen far above
 
 
-def check_rows_stay_apart(model: Any) -> None:
+def check_rows_stay_apart(model: Any, lay_out: LayOut) -> None:
     """Refuses to pack rows for `model` where they would see each other.
+
+    Args:
+        model: as it is going to be trained.
+        lay_out: makes its batches (`sequences.lay_out`).
 
     Raises:
         RecipeError: a row's logits depend on the row before it.
     """
-    if not _rows_stay_apart(model):
+    if not _rows_stay_apart(model, lay_out):
         kind, attention = model.config.model_type, model.config._attn_implementation
         fault = f"{kind!r} with {attention!r} attention lets rows of one sequence see each other"
         raise RecipeError("recipe", [f"training.packing: {fault}; set training.packing: false"])
 
 
-def _rows_stay_apart(model: Any) -> bool:
+def _rows_stay_apart(model: Any, lay_out: LayOut) -> bool:
+    import numpy as np
     import torch
 
     device = model.get_input_embeddings().weight.device
-    chance = torch.Generator().manual_seed(0)
+    chance = np.random.default_rng(0)
     words = int(model.config.get_text_config().vocab_size)
-    one = torch.randint(words, (2, _FIRST + _SECOND), generator=chance)
-    other = one.clone()
-    other[:, :_FIRST] = torch.randint(words, (2, _FIRST), generator=chance)
-    positions = torch.cat([torch.arange(_FIRST), torch.arange(_SECOND)]).expand(2, -1).to(device)
+    one = chance.integers(words, size=(2, _FIRST + _SECOND))
+    other = one.copy()
+    other[:, :_FIRST] = chance.integers(words, size=(2, _FIRST))
+
+    def answer(rows: Any) -> Any:
+        batch = lay_out([{"input_ids": ids, "labels": ids, "row_lengths": [_FIRST, _SECOND]} for ids in rows])
+        own = {
+            name: value.to(device) if torch.is_tensor(value) else value
+            for name, value in batch.items()
+            if name not in ("labels", "attention_mask")
+        }
+        logits = model(**own, use_cache=False).logits
+        return logits.reshape(2, _FIRST + _SECOND, -1)[:, _FIRST:].float()
+
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        before, after = (
-            model(input_ids=ids.to(device), position_ids=positions, use_cache=False).logits[:, _FIRST:].float()
-            for ids in (one, other)
-        )
+        before, after = answer(one), answer(other)
     model.train(was_training)
     return bool((before - after).abs().max() <= _NOTICED * before.abs().max())

@@ -97,8 +97,7 @@ def make_preference_trainer(
     grouped = with_reference(group_batches(DPOTrainer), _DPO_COLUMNS, reference, progress)
     trainer = grouped(args=DPOConfig(**arguments), **common)
     trainer.group_rows = rlhf.batch_size
-    trainer.train_lengths = count_tokens(trainer.train_dataset)
-    trainer.eval_lengths = None if validation.table is None else count_tokens(trainer.eval_dataset)
+    trainer.train_lengths, trainer.eval_lengths = map(count_tokens, (trainer.train_dataset, trainer.eval_dataset))
     accelerate(trainer, device, tokens=2 * arguments["per_device_train_batch_size"] * max(trainer.train_lengths))
     return trainer
 
@@ -146,6 +145,8 @@ def with_reference(
 
 def count_tokens(table: Any) -> list[int]:
     """Tokens of each pair's longer side: both are padded to it."""
+    if table is None:
+        return []
     sides = zip(table["prompt_ids"], table["chosen_ids"], table["rejected_ids"], strict=True)
     return [len(prompt) + max(len(a), len(b)) for prompt, a, b in sides]
 

@@ -60,26 +60,35 @@ class Sequences:
         }
 
 
-def collate_flat(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Puts all rows of a batch end to end, without padding.
+def lay_out(pad_id: int, *, flat: bool) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+    """Makes the collator: flat where attention takes rows so (`row_attention.take_rows_flat`), else padded."""
+    return join if flat else collate(pad_id)
 
-    Returns:
-        `input_ids`, `labels`, `attention_mask` (all ones) and `position_ids` (1, tokens), and where rows begin and end
-        as kernels take it: `cu_seq_lens_q` and `cu_seq_lens_k` (rows + 1), `max_length_q` and `max_length_k`.
+
+def join(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Lays all rows of a batch one after the other, (1, tokens), without padding.
+
+    Besides what `collate` gives, `cu_seq_lens_q` and `max_length_q` tell where rows begin, and how long the longest is,
+    in the words that transformers hands down to attention; the same of keys.
     """
+    import numpy as np
     import torch
 
     lengths = torch.tensor([length for item in items for length in item["row_lengths"]])
+    starts = torch.cat([torch.zeros(1, dtype=torch.int32), lengths.cumsum(0).to(torch.int32)])
     ids, labels = (
-        torch.cat([torch.from_numpy(item[name]) for item in items])[None] for name in ("input_ids", "labels")
+        torch.from_numpy(np.concatenate([item[name] for item in items]))[None] for name in ("input_ids", "labels")
     )
-    borders = torch.nn.functional.pad(lengths.cumsum(dim=0), (1, 0)).to(torch.int32)
-    longest = int(lengths.max())
     return {
-        "input_ids": ids, "labels": labels, "attention_mask": torch.ones_like(ids),
+        "input_ids": ids,
+        "labels": labels,
+        "attention_mask": torch.ones_like(ids),
         "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
-        "cu_seq_lens_q": borders, "cu_seq_lens_k": borders, "max_length_q": longest, "max_length_k": longest,
-    }  # fmt: skip
+        "cu_seq_lens_q": starts,
+        "cu_seq_lens_k": starts,
+        "max_length_q": int(lengths.max()),
+        "max_length_k": int(lengths.max()),
+    }
 
 
 def collate(pad_id: int) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:

@@ -36,8 +36,9 @@ from flytewheel.training.micro_batch import MicroBatch
 from flytewheel.training.processes import join_processes
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
+from flytewheel.training.row_attention import take_rows_flat
 from flytewheel.training.rows import Rows, sft_rows, thin
-from flytewheel.training.sequences import Sequences, collate_flat
+from flytewheel.training.sequences import Sequences, lay_out
 from flytewheel.training.start import Start, attach_start
 from flytewheel.training.takeback import Bar
 from flytewheel.training.truncation import describe_truncation
@@ -207,14 +208,16 @@ def make_sft_trainer(
         base, training, pace=feed.pace.with_batch(batch), device=device, parameters=model.num_parameters(),
         sequences=len(feed.sequences), validate=validation.table is not None, seed=seed, folder=folder,
     )  # fmt: skip
+    packed = len(feed.sequences) < train.count
+    batches = lay_out(tokenizer.pad_token_id, flat=packed and take_rows_flat(model))
+    if packed:
+        check_rows_stay_apart(model, batches)
     if start is not None:
         model = attach_start(model, start, base)
-    if len(feed.sequences) < train.count:
-        check_rows_stay_apart(model)
     trainer = make_completion_trainer(
         feed.sequences,
         None if validation.table is None else Sequences(validation.table),
-        pad_id=tokenizer.pad_token_id,
+        lay_out=batches,
         model=model,
         args=SFTConfig(**arguments),
         train_dataset=train.table,
@@ -224,6 +227,5 @@ def make_sft_trainer(
         callbacks=callbacks,
     )
     trainer.group_rows = feed.pace.batch_size
-    if accelerate(trainer, device, tokens=batch.rows * max(feed.sequences.lengths)):
-        trainer.data_collator = collate_flat
+    accelerate(trainer, device, tokens=batch.rows * max(feed.sequences.lengths))
     return trainer

@@ -10,7 +10,7 @@ import pytest
 from flytewheel.models import load_model
 from flytewheel.training.packing import pack_rows
 from flytewheel.training.rows import IGNORED
-from flytewheel.training.sequences import Sequences, collate, collate_flat
+from flytewheel.training.sequences import Sequences, collate
 from tests.training.teaching import base_spec
 
 LENGTHS = (5, 9, 3, 12, 7, 4)
@@ -122,26 +122,3 @@ def test_batches_are_padded_at_their_end() -> None:
     assert batch["labels"][0].tolist() == [IGNORED, *sequences[2]["labels"][1:], IGNORED, IGNORED]
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
     assert "position_ids" not in batch  # nothing to tell apart: torch's causal kernel needs no mask
-
-
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_end_to_end_a_row_has_the_loss_that_it_has_alone(attention: str, base_model: Path) -> None:
-    import torch
-
-    model = load_model(base_spec(base_model, attention=attention))
-    packed = pack_rows(LENGTHS, 16, seed=1)
-    sequences = Sequences(_table(), packed)
-    batch = collate_flat([sequences[at] for at in range(len(sequences))])
-    assert batch["input_ids"].shape == (1, sum(LENGTHS)), "nothing is padded"
-    order = [row for rows in packed for row in rows]
-    assert batch["cu_seq_lens_q"].diff().tolist() == [LENGTHS[row] for row in order]
-    assert batch["max_length_q"] == max(LENGTHS)
-    with torch.no_grad():
-        losses = _losses(model, batch)[0]
-        end = 0
-        for row in order:
-            end += LENGTHS[row]
-            record = _table()[row]
-            alone = {name: torch.tensor([record[name]]) for name in ("input_ids", "labels")}
-            torch.testing.assert_close(losses[end - 3 : end - 1], _losses(model, alone)[0, -2:], atol=1e-5, rtol=0)
-    assert sum(losses.ne(0)) == 2 * len(LENGTHS)
