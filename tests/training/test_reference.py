@@ -103,7 +103,12 @@ def test_batches_of_an_accelerator_give_the_same(
 def test_a_value_depends_on_nothing_else_that_is_computed(base_model: Path, tmp_path: Path) -> None:
     answers = _answers(12)
     model: Any = load_adapted(base_spec(base_model), None)
+    shapes: list[tuple[int, int]] = []
+    model.register_forward_pre_hook(
+        lambda _, args, options: shapes.append(tuple(options["input_ids"].shape)), with_kwargs=True
+    )
     together, _ = reference_logps(model, answers, NOWHERE)
+    assert sorted(shapes) == sorted((1, len(answer.ids)) for answer in answers)  # none beside it, and no padding
     store = ReferenceStore(tmp_path, {"base": "b"})
     _, first = reference_logps(model, answers[5:9], store)
     found, rest = reference_logps(model, answers[::-1], store)
