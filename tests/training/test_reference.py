@@ -22,8 +22,8 @@ from flytewheel.progress import quiet_libraries
 from flytewheel.recipe import RlhfSpec
 from flytewheel.training import reference
 from flytewheel.training.align import align
-from flytewheel.training.arguments import preference_arguments
-from flytewheel.training.preference import make_preference_trainer
+from flytewheel.training.arguments import lora_config, preference_arguments
+from flytewheel.training.preference import _weigh_labels, add_lengths, make_preference_trainer
 from flytewheel.training.reference import Answer, ReferenceUse, column_answers, reference_key, reference_logps
 from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.report import TrainingReport
@@ -72,9 +72,7 @@ def test_it_is_the_sum_of_the_answers_log_probabilities(base_model: Path, sft_ad
     answers = _answers(30)
     model: Any = load_adapted(base_spec(base_model), sft_adapter)
     told: list[tuple[str, int, int | None]] = []
-    found, use = reference_logps(
-        model, [*answers, *answers], NOWHERE, progress=lambda *words: told.append(words)
-    )  # fmt: skip
+    found, use = reference_logps(model, [*answers, *answers], NOWHERE, progress=lambda *words: told.append(words))
     assert use == ReferenceUse(answers=30, computed=30, discarded=0)
     assert told == [("reference", at, 30) for at in range(1, 31)]
     for answer, expected in zip(answers, _plainly(model, answers), strict=True):
@@ -169,9 +167,6 @@ def _online(
     from trl.trainer.kto_config import KTOConfig
     from trl.trainer.kto_trainer import KTOTrainer
 
-    from flytewheel.training.arguments import lora_config
-    from flytewheel.training.preference import _weigh_labels, add_lengths
-
     base = base_spec(base_model)
     model: Any = load_model(base)
     arguments = preference_arguments(
@@ -198,14 +193,12 @@ def _online(
 
 def _rows(method: str, data: Path, tokenizer: Any) -> tuple[Rows, Rows]:
     dataset = Dataset(data)
+    parts = ("train", "validation")
     if method == "kto":
-        train, validation = (unpaired_rows(dataset.unpaired(part), tokenizer, 128, 3) for part in PARTS)
+        train, validation = (unpaired_rows(dataset.unpaired(part), tokenizer, 128, 3) for part in parts)
     else:
-        train, validation = (preference_rows(dataset.preferences(part), tokenizer, 128) for part in PARTS)
+        train, validation = (preference_rows(dataset.preferences(part), tokenizer, 128) for part in parts)
     return train, validation
-
-
-PARTS = ("train", "validation")
 
 
 @pytest.mark.parametrize("method", ["dpo", "kto"])
