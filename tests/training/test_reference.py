@@ -22,8 +22,9 @@ from flytewheel.progress import quiet_libraries
 from flytewheel.recipe import RlhfSpec
 from flytewheel.training import reference
 from flytewheel.training.align import align
-from flytewheel.training.arguments import preference_arguments
-from flytewheel.training.preference import make_preference_trainer
+from flytewheel.training.arguments import lora_config, preference_arguments
+from flytewheel.training.grouping import group_batches
+from flytewheel.training.preference import _weigh_labels, count_tokens, make_preference_trainer
 from flytewheel.training.reference import Answer, ReferenceUse, column_answers, reference_key, reference_logps
 from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.report import TrainingReport
@@ -72,9 +73,7 @@ def test_it_is_the_sum_of_the_answers_log_probabilities(base_model: Path, sft_ad
     answers = _answers(30)
     model: Any = load_adapted(base_spec(base_model), sft_adapter)
     told: list[tuple[str, int, int | None]] = []
-    found, use = reference_logps(
-        model, [*answers, *answers], NOWHERE, progress=lambda *words: told.append(words)
-    )  # fmt: skip
+    found, use = reference_logps(model, [*answers, *answers], NOWHERE, progress=lambda *words: told.append(words))
     assert use == ReferenceUse(answers=30, computed=30, discarded=0)
     assert told == [("reference", at, 30) for at in range(1, 31)]
     for answer, expected in zip(answers, _plainly(model, answers), strict=True):
@@ -103,7 +102,12 @@ def test_batches_of_an_accelerator_give_the_same(
 def test_a_value_depends_on_nothing_else_that_is_computed(base_model: Path, tmp_path: Path) -> None:
     answers = _answers(12)
     model: Any = load_adapted(base_spec(base_model), None)
+    shapes: list[tuple[int, int]] = []
+    model.register_forward_pre_hook(
+        lambda _, args, options: shapes.append(tuple(options["input_ids"].shape)), with_kwargs=True
+    )
     together, _ = reference_logps(model, answers, NOWHERE)
+    assert sorted(shapes) == sorted((1, len(answer.ids)) for answer in answers)  # none beside it, and no padding
     store = ReferenceStore(tmp_path, {"base": "b"})
     _, first = reference_logps(model, answers[5:9], store)
     found, rest = reference_logps(model, answers[::-1], store)
@@ -164,10 +168,6 @@ def _online(
     from trl.trainer.kto_config import KTOConfig
     from trl.trainer.kto_trainer import KTOTrainer
 
-    from flytewheel.training.arguments import lora_config
-    from flytewheel.training.grouping import group_batches
-    from flytewheel.training.preference import _weigh_labels, count_tokens
-
     base = base_spec(base_model)
     model: Any = load_model(base)
     arguments = preference_arguments(
@@ -194,14 +194,12 @@ def _online(
 
 def _rows(method: str, data: Path, tokenizer: Any) -> tuple[Rows, Rows]:
     dataset = Dataset(data)
+    parts = ("train", "validation")
     if method == "kto":
-        train, validation = (unpaired_rows(dataset.unpaired(part), tokenizer, 128, 3) for part in PARTS)
+        train, validation = (unpaired_rows(dataset.unpaired(part), tokenizer, 128, 3) for part in parts)
     else:
-        train, validation = (preference_rows(dataset.preferences(part), tokenizer, 128) for part in PARTS)
+        train, validation = (preference_rows(dataset.preferences(part), tokenizer, 128) for part in parts)
     return train, validation
-
-
-PARTS = ("train", "validation")
 
 
 @pytest.mark.parametrize("method", ["dpo", "kto"])
