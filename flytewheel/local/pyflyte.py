@@ -52,7 +52,7 @@ def run_weekly(
             recipe.write_text(instead.model_dump_json(), encoding="utf-8")
         done = subprocess.run(
             [find_pyflyte(), "run", str(find_workflow()), "weekly", "--recipe", str(recipe)],
-            env=prepare_environment(services, scratch) | ({"FLYTEWHEEL_FRESH": "1"} if fresh else {}),
+            env=prepare_environment(services, scratch, fresh=fresh),
             stderr=None if debug else errors,
             pass_fds=(lock,),
             check=False,
@@ -97,7 +97,7 @@ def _lock_folder(folder: Path) -> int | None:
     return descriptor
 
 
-def prepare_environment(services: Services, scratch: Path) -> dict[str, str]:
+def prepare_environment(services: Services, scratch: Path, *, fresh: bool = False) -> dict[str, str]:
     """The environment of a turn: services, quiet libraries, threads for the cores, a scratch folder of its own."""
     defaults = {
         "OMP_NUM_THREADS": str(
@@ -111,7 +111,8 @@ def prepare_environment(services: Services, scratch: Path) -> dict[str, str]:
         "PYTHONWARNINGS": "ignore",
         "COLUMNS": str(shutil.get_terminal_size((120, 40)).columns),
     }
-    return {**defaults, **os.environ, **services.environ(), "TMPDIR": str(scratch)}
+    asked = {"FLYTEWHEEL_FRESH": "1"} if fresh else {}
+    return {**defaults, **os.environ, **services.environ(), **asked, "TMPDIR": str(scratch)}
 
 
 def find_cause(trace: str) -> str:

@@ -92,3 +92,9 @@ def test_what_a_killed_turn_left_is_deleted_and_what_is_in_use_stays(tmp_path: P
     while left.exists():
         with open_scratch(root):
             assert time.monotonic() < deadline
+
+
+def test_a_fresh_start_reaches_the_tasks_by_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLYTEWHEEL_FRESH", raising=False)
+    assert not read_settings(prepare_environment(SERVICES, tmp_path)).fresh
+    assert read_settings(prepare_environment(SERVICES, tmp_path, fresh=True)).fresh
