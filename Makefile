@@ -55,6 +55,7 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.abuse --quick
 	$(BIN)/python -m benchmarks.windows --quick
 	$(BIN)/python -m benchmarks.curation --quick
+	$(BIN)/python -m benchmarks.plan --quick
 
 format: $(READY) ## mend what ruff can
 	$(BIN)/ruff check --fix .
