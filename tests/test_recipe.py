@@ -156,3 +156,17 @@ def test_a_misspelt_key_is_named_in_every_section(path: tuple[str, ...], key: st
     with pytest.raises(RecipeError) as caught:
         Recipe.model_validate_json(json.dumps(raw))
     assert f"{'.'.join((*path, key))}: unknown key" in caught.value.faults
+
+
+def test_a_budget_limits_nothing_unless_it_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("name: made\nbase: {model: pocket}\n")
+    budget = load_recipe(path).budget
+    assert (budget.hours, budget.memory_gb) == (None, None)
+    path.write_text("name: made\nbase: {model: pocket}\nbudget: {hours: 2, memory_gb: 1.5}\n")
+    budget = load_recipe(path).budget
+    assert (budget.hours, budget.memory_gb) == (2.0, 1.5)
+    path.write_text("name: made\nbase: {model: pocket}\nbudget: {hours: 0, memory_gb: much}\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert [fault.split(":")[0] for fault in caught.value.faults] == ["budget.hours", "budget.memory_gb"]

@@ -116,8 +116,10 @@ def take_probe(request: Request, progress: ProgressCallback | None = None) -> Pr
         ended = f"by signal {-child.returncode}, out of memory perhaps" if child.returncode < 0 else "without a word"
         cause = said[-1][:300] if said else ended
         raise TrainingError(f"the probe of {request.method} failed ({cause}); mend it, or plan with --no-probe")
-    content = json.loads(result.read_text(encoding="utf-8"))
-    return Probe(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+    content: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    for name in ("tokens", "seconds", "fitted"):
+        content[name] = tuple(content[name])
+    return Probe(**content)
 
 
 def say_step(done: int, total: int) -> None:
