@@ -58,6 +58,7 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.kills --quick
 	$(BIN)/python -m benchmarks.methods --quick
 	$(BIN)/python -m benchmarks.training --quick
+	$(BIN)/python -m benchmarks.plan --quick
 
 format: $(READY) ## mend what ruff can
 	$(BIN)/ruff check --fix .

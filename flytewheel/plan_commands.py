@@ -26,7 +26,8 @@ _TITLES = {"sft": "SFT", "align": "alignment"}
 def plan(recipe: Path, name: str | None, probe: bool, price_per_hour: float | None, currency: str, json_: bool) -> None:
     """Predict rows, steps, hours, memory and disk of the training that RECIPE asks for, on this device.
 
-    Trains 20 steps of each part in a process of its own; nothing of them is kept or published.
+    Trains 20 steps of each part in a process of its own; nothing of them is kept or published. A base model that is not
+    here yet is fetched, as training would.
     """
     from flytewheel.planning import plan as planning
     from flytewheel.planning.forecast import Price

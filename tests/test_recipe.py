@@ -248,3 +248,17 @@ def test_what_grpo_cannot_do_is_a_fault_of_the_recipe(sections: dict[str, Any], 
 
 def test_a_batch_that_no_group_fills_is_fine_without_grpo() -> None:
     assert Recipe.model_validate({**SMALLEST, "rlhf": {"batch_size": 3}}).rlhf.batch_size == 3
+
+
+def test_a_budget_limits_nothing_unless_it_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("name: made\nbase: {model: pocket}\n")
+    budget = load_recipe(path).budget
+    assert (budget.hours, budget.memory_gb) == (None, None)
+    path.write_text("name: made\nbase: {model: pocket}\nbudget: {hours: 2, memory_gb: 1.5}\n")
+    budget = load_recipe(path).budget
+    assert (budget.hours, budget.memory_gb) == (2.0, 1.5)
+    path.write_text("name: made\nbase: {model: pocket}\nbudget: {hours: 0, memory_gb: much}\n")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert [fault.split(":")[0] for fault in caught.value.faults] == ["budget.hours", "budget.memory_gb"]

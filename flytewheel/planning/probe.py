@@ -117,8 +117,9 @@ def take_probe(request: Request, progress: ProgressCallback | None = None) -> Pr
         cause = said[-1][:300] if said else ended
         raise TrainingError(f"the probe of {request.method} failed ({cause}); mend it, or plan with --no-probe")
     content: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    fields: dict[str, Any] = {name: tuple(own) if isinstance(own, list) else own for name, own in content.items()}
-    return Probe(**fields)
+    for name in ("tokens", "seconds", "fitted"):
+        content[name] = tuple(content[name])
+    return Probe(**content)
 
 
 def say_step(done: int, total: int) -> None:

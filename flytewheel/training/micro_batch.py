@@ -10,7 +10,7 @@ which it needs two.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flytewheel.recipe import RewardSpec, RlhfSpec, TrainingSpec
 
@@ -51,7 +51,9 @@ class MicroBatch:
 
     def apply(self, spec: _Spec) -> _Spec:
         """The section of a recipe with these numbers in it."""
-        return spec.model_copy(update={"batch_size": self.rows, "gradient_accumulation": self.accumulation})
+        copied: Any = spec.model_copy(update={"batch_size": self.rows, "gradient_accumulation": self.accumulation})
+        changed: _Spec = copied
+        return changed
 
     def __str__(self) -> str:
         return f"{self.accumulation} x {self.rows}"
