@@ -255,7 +255,7 @@ def test_too_little_says_how_much_there_is_and_what_to_do(here: Services) -> Non
     ("fields", "error", "message"),
     [
         ({"base": {"model": "./none"}}, BaseModelError, "no such folder"),
-        ({"rlhf": {"method": "grpo"}}, RecipeError, "rlhf.method"),
+        ({"rlhf": {"method": "orpo"}}, RecipeError, "rlhf.method"),
         ({"training": {"adapter": "full"}}, RecipeError, "training.adapter"),
         ({"curation": {"regression_cases": "none.jsonl"}}, FeedbackError, "curation.regression_cases: no file 'none"),
         (

@@ -56,7 +56,11 @@ def test_an_accelerator_that_is_not_used_is_doubtful(facts: Facts, torch: Torch,
         ({}, Facts(), None),
         ({"training": {"adapter": "qlora"}}, MAC, "missing: training.adapter: 'qlora' needs a CUDA device, found mps"),
         ({"training": {"adapter": "full"}}, Facts(cards=(H100,)), "missing: training.adapter: 'full' weights"),
-        ({"rlhf": {"method": "grpo"}}, Facts(), "missing: rlhf.method: 'grpo' cannot be trained; take 'dpo' or 'kto'"),
+        (
+            {"rlhf": {"method": "orpo"}},
+            Facts(),
+            "missing: rlhf.method: 'orpo' cannot be trained; take 'dpo', 'kto' or 'grpo'",
+        ),
         ({"base": {"model": "pocket", "dtype": "float16"}}, MAC, "missing: base.dtype: 'float16' is not for mps"),
         ({"base": {"model": "pocket", "dtype": "bfloat16"}}, MAC, None),
         (
