@@ -41,7 +41,7 @@ from flytewheel.training.workplace import Workplace
 REWARD = RewardSpec(enable=True, min_pairs=100, learning_rate=1e-3, batch_size=8, gradient_accumulation=1)
 REWARD_STEPS = 60
 GRPO = GrpoSpec(max_answer_tokens=96, measured_prompts=40)
-GRPO_STEPS = 40
+GRPO_STEPS, QUICK_STEPS = 40, 25
 GRPO_RATE = 1e-3
 LIKED_OF = 80
 PAIRS = {"train": 400, "validation": 200}
@@ -50,7 +50,7 @@ _TRIES = 200
 
 
 def measure(quick: bool) -> list[Goal]:
-    """Both reward models and a GRPO training on the demo's data (`--quick`: a third of GRPO's steps)."""
+    """Both reward models and a GRPO training on the demo's data (`--quick`: fewer steps of GRPO)."""
     with tempfile.TemporaryDirectory(prefix="flytewheel-bench-") as folder:
         return measure_reward(Path(folder), build_demo_dataset(Path(folder) / "demo"), quick=quick)
 
@@ -68,7 +68,7 @@ def measure_reward(folder: Path, demo: Path, *, quick: bool = False) -> list[Goa
         )  # fmt: skip
         shown[name] = found
         print(f"reward model, {name} pairs ({found.rows}): {'; '.join(describe_held_out(found.held_out))}", flush=True)
-    grown = train_grpo(folder, demo, recipe, steps=GRPO_STEPS // 3 if quick else GRPO_STEPS)
+    grown = train_grpo(folder, demo, recipe, steps=QUICK_STEPS if quick else GRPO_STEPS)
     print(f"grpo: {'; '.join(describe_held_out(grown.held_out))}", flush=True)
     print(
         f"grpo: liked by the simulated people, of {LIKED_OF} fresh answers: {_show_liked(folder, recipe)}", flush=True
@@ -77,8 +77,8 @@ def measure_reward(folder: Path, demo: Path, *, quick: bool = False) -> list[Goa
     return [
         Goal("reward model: held-out accuracy, length drawn by a coin", fairly["accuracy"]["estimate"], 0.9, False),
         Goal("the better length-only rule on the same pairs", fairly["length_accuracy"]["estimate"], 0.6),
-        Goal("grpo: gain in mean reward on held-out prompts", grown.held_out["reward_gain"]["estimate"], 0, False),
-        Goal("grpo: its lower 95 % bound", grown.held_out["reward_gain"]["low"], 0, False),
+        Goal("grpo: gain in mean reward on held-out prompts", grown.held_out["reward_gain"]["estimate"], 0.2, False),
+        Goal("grpo: its lower 95 % bound", grown.held_out["reward_gain"]["low"], 0.01, False),
     ]
 
 

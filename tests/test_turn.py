@@ -255,7 +255,6 @@ def test_too_little_says_how_much_there_is_and_what_to_do(here: Services) -> Non
     ("fields", "error", "message"),
     [
         ({"base": {"model": "./none"}}, BaseModelError, "no such folder"),
-        ({"rlhf": {"method": "grpo"}}, RecipeError, "rlhf.method"),
         ({"curation": {"regression_cases": "none.jsonl"}}, FeedbackError, "curation.regression_cases: no file 'none"),
         (
             {"feedback": {"files": {"interactions": "a.jsonl", "feedback": "b.jsonl"}}},

@@ -70,7 +70,6 @@ def test_an_accelerator_that_is_not_used_is_doubtful(facts: Facts, torch: Torch,
             Facts(cards=(H100,)),
             None,
         ),
-        ({"rlhf": {"method": "grpo"}}, Facts(), "missing: rlhf.method: 'grpo' cannot be trained; take 'dpo', 'kto'"),
         ({"base": {"model": "pocket", "dtype": "float16"}}, MAC, "missing: base.dtype: 'float16' is not for mps"),
         ({"base": {"model": "pocket", "dtype": "bfloat16"}}, MAC, None),
         (

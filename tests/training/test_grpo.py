@@ -14,9 +14,10 @@ from flytewheel.records import Message, Trajectory
 from flytewheel.training.align import align, choose_method
 from flytewheel.training.grpo import count_steps, look_at_prompts, prompt_rows
 from flytewheel.training.report import TrainingReport, read_report
+from flytewheel.training.reward import train_reward
 from flytewheel.training.workplace import Workplace
 from tests.tiny_model import build_tiny_model
-from tests.training.teaching import ask, base_spec, rlhf_spec, training_spec, write_teaching_data
+from tests.training.teaching import ask, base_spec, reward_spec, rlhf_spec, training_spec, write_teaching_data
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -42,6 +43,26 @@ def test_without_a_reward_model_the_fallback_says_why() -> None:
     )
     assert choose_method(rlhf_spec(method="grpo", fallback="skip"), 99, 8, 8).method == "skipped"
     assert choose_method(rlhf_spec(method="dpo"), 99, 8, 8, judge=True).method == "dpo"
+
+
+def test_the_reason_why_there_is_no_reward_model_reaches_the_report(
+    base_model: Path, sft_adapter: Path, tmp_path: Path
+) -> None:
+    data = write_teaching_data(tmp_path / "data", pairs=4)
+    train_reward(
+        data, tmp_path / "reward", base=base_spec(base_model), training=training_spec(), reward=reward_spec(),
+        rlhf=rlhf_spec(method="grpo"), seed=3, at=Workplace(tmp_path / "c"),
+    )  # fmt: skip
+    at = Workplace(tmp_path / "c")
+    reasons = []
+    for folder in (tmp_path / "reward", None):
+        report = _align(base_model, data, sft_adapter, tmp_path / "out", at, reward_model=folder, fallback="skip")
+        assert report.method == "skipped"
+        assert _adapter_bytes(tmp_path / "out") == _adapter_bytes(sft_adapter)
+        reasons.append(report.reason.partition("), ")[0])
+    assert reasons == [
+        "no reward model (4 of 10 pairs: skipped, too few for a reward model", "no reward model (not given"
+    ]  # fmt: skip
 
 
 def test_every_prompt_is_asked_once_before_any_is_asked_again() -> None:

@@ -196,7 +196,7 @@ def test_a_turn_that_passes_ends_with_one_version_and_a_canary(
     assert passed.code == 0, passed.errors
     run_id, status, _ = place.runs()[0]
     assert status == "succeeded"
-    assert place.stations(run_id) == dict.fromkeys(runs.STATIONS, "succeeded")
+    assert place.stations(run_id) == {**dict.fromkeys(runs.STATIONS, "succeeded"), "train_reward": "skipped"}
 
     registry = place.registry()
     base, candidate = registry.list(NAME)
@@ -262,7 +262,7 @@ def test_a_gate_that_holds_reports_and_releases_nothing(held: Ended, place: Plac
     run_id, status, _ = place.runs()[1]
     assert status == "succeeded"
     begun = ("curate", "train_sft", "align", "evaluate", "gate")
-    assert place.stations(run_id) == dict.fromkeys(begun, "succeeded")
+    assert place.stations(run_id) == {**dict.fromkeys(begun, "succeeded"), "train_reward": "skipped"}
     table = held.out[held.out.index(f"Turn {run_id}") :]
     assert "hold" in table
     assert "the gate asks for nothing" in table
