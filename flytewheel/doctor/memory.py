@@ -4,7 +4,7 @@
 |---|---|---|
 | base | parameters × bytes of the dtype; 4-bit: 4.127 bits in linear layers | Dettmers et al. 2023, arXiv:2305.14314, §3 |
 | adapter | rank × (inputs + outputs) of each target matrix, × 16: weight, gradient, two Adam moments in float32 | Hu et al. 2021; Kingma & Ba 2014 |
-| reference | the adapter's weights once more, for DPO and KTO (ORPO may fall back on it); of full weights none: its log-probabilities are taken first | – |
+| reference | the adapter's weights once more, for DPO and KTO; of full weights none: its log-probabilities are taken first | – |
 | full weights | in place of base and adapter: parameters × 16, weight, gradient and two Adam moments in float32; × 2 more where products are taken in 16 bits (autocast keeps a copy) | Rajbhandari et al. 2020, arXiv:1910.02054, §3.1; Micikevicius et al. 2018, arXiv:1710.03740 |
 | activations | tokens × hidden × layers × 36 × bytes of the dtype; with checkpointing 1 instead of 36, and one layer whole | measured; Korthikanti et al. 2022, arXiv:2205.05198, eq. 2 has 17 for a plain block without LoRA and its dropouts |
 | logits | tokens × vocabulary × 4 bytes × 4.5: in float32, their softmax, their gradients | measured |
