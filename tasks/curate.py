@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from flytekit import Deck, task
@@ -23,9 +24,12 @@ from tasks.services import connect
 
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, **DECK)
 def deal_window(window: FlyteDirectory, curation: CurationSpec) -> list[HashedDirectory]:
-    shares = deal.deal_window(
-        Path(window.download()), new_folder("dealt"), shares=curation.partitions, workers=prepare.count_cores()
-    )
+    with Progress(stream=sys.stdout) as progress:
+        progress("deal the window", 0, 1)
+        shares = deal.deal_window(
+            Path(window.download()), new_folder("dealt"), shares=curation.partitions, workers=prepare.count_cores()
+        )
+        progress("deal the window", 1, 1)
     return [FlyteDirectory(str(share)) for share in shares]
 
 
@@ -43,7 +47,7 @@ def prepare_share(
 ) -> HashedDirectory:
     out = new_folder("prepared")
     rules = prepare.Rules(feedback, curation, base, TokenCounter(base), rewards.score)
-    with Progress() as progress:
+    with Progress(stream=sys.stdout) as progress:  # standard error goes to the log of `flytewheel run`
         prepare.prepare_share(Path(share.download()), out, rules, workers=prepare.count_cores(), progress=progress)
     return FlyteDirectory(str(out))
 

@@ -20,6 +20,7 @@ from flytewheel.experiment.experiments import list_experiments
 from flytewheel.feedback.store import FeedbackStore
 from flytewheel.local import stack
 from flytewheel.models import base_digest
+from flytewheel.offline_runs import read_offline_runs
 from flytewheel.recipe import load_recipe
 from flytewheel.records import FeedbackEvent, FeedbackType, Interaction
 from flytewheel.settings import Settings
@@ -255,6 +256,20 @@ def test_all_stations_are_tracked_in_one_group_with_one_configuration(passed: En
     keys = {tuple(sorted(key for key in run["config"]["update"] if key != "_wandb")) for run in tracked}
     assert keys == {("recipe", "run_id", "window")}
     assert len({str(run["config"]["update"]["recipe"]) for run in tracked}) == 1
+
+
+def test_card_digests_and_evaluation_are_artifacts_of_their_stations(passed: Ended, place: Place) -> None:
+    run_id = place.runs()[0][0]
+    (record,) = read_offline_runs(place.home / "runs" / run_id)
+    kept = {name: set(report["artifacts"]) for name, report in record.reports.items() if report["artifacts"]}
+    assert kept == {
+        "curate": {"dataset-card"}, "train_sft": {"checkpoints"}, "align": {"checkpoints"}, "evaluate": {"evaluation"},
+    }  # fmt: skip
+    reports = runs.read_reports(place.database_url, run_id)
+    assert record.reports["curate"]["artifacts"]["dataset-card"]["digest"] == reports["curate"]["digest"]
+    for station in ("train_sft", "align"):
+        facts = record.reports[station]["artifacts"]["checkpoints"]
+        assert facts["adapter_digest"] == reports[station]["adapter_digest"]
 
 
 def test_a_gate_that_holds_reports_and_releases_nothing(held: Ended, place: Place) -> None:
