@@ -211,7 +211,7 @@ def hold_votes(services: Services, folder: Path, card: DatasetCard) -> int:
         DatabaseError: PostgreSQL is away.
     """
     series, number = card.window.get("series"), card.window.get("number")
-    if series is None or number is None:  # a window that no database closed
+    if series is None or not number:  # a window that no database closed; a small turn's votes are the next one's
         return 0
     rows = ({**row, "rule": row["reason"].partition(":")[0]} for row in Dataset(folder).quarantined())
     return hold_events(services.database_url, (str(series), int(number)), rows)

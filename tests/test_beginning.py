@@ -188,6 +188,8 @@ def test_a_small_turn_goes_on_from_the_champion_with_what_came_in_since(wheel: W
     # It closed no window: the next full turn has the same rows, and all is accounted for.
     again = wheel.open(wheel.recipe())
     assert (again.run_id, again.message.split()[2]) == (opened.run_id, "resumes:")
+    with runs.run_station(wheel.services.database_url, wheel.services.home, opened.run_id, "curate") as station:
+        station.report = {"digest": "small"}
     runs.finish_run(wheel.services.database_url, opened.run_id)
     wheel.store(1)
     full = wheel.open(wheel.recipe("full"))

@@ -255,19 +255,19 @@ class Recipe(Section):
             recipe: Self = handler(data)
         except ValidationError as error:
             raise RecipeError("recipe", [*refused.values(), *list_faults(error, refused)]) from None
-        if refused:
-            raise RecipeError("recipe", [*refused.values()])
+        if faults := [*refused.values(), *recipe._list_misfits()]:
+            raise RecipeError("recipe", faults)
         return recipe
 
-    @model_validator(mode="after")
-    def _small_turns_fit_into_a_window(self) -> Self:
+    def _list_misfits(self) -> list[str]:
+        """Faults that sections have only together."""
         small, most = self.automation.incremental, self.curation.max_interactions
-        if (small.enable or self.mode == "incremental") and small.after_interactions > most:
-            raise ValueError(
-                f"automation.incremental.after_interactions {small.after_interactions} must not exceed "
-                f"curation.max_interactions {most}"
-            )
-        return self
+        if not (small.enable or self.mode == "incremental") or small.after_interactions <= most:
+            return []
+        return [
+            f"automation.incremental.after_interactions {small.after_interactions} must not exceed "
+            f"curation.max_interactions {most}"
+        ]
 
     def in_mode(self, mode: Mode) -> Recipe:
         """The same recipe for a turn of this kind; another digest, so its runs are others.

@@ -21,10 +21,12 @@ class IncrementalSpec(Section):
     )
     batch_size: AtLeastOne = Field(default=32, description="rows of an optimizer step, accumulated where need be")
     max_steps: AtLeastOne = Field(
-        default=10, description="steps of SFT and of alignment each: about once through the rows of 1,000 interactions"
+        default=10,
+        description="steps of SFT and of alignment each: once or twice through the rows of 1,000 interactions",
     )
     learning_rate_factor: Annotated[Number, Field(gt=0, le=1)] = Field(
-        default=0.5, description="learning rates against those of a full turn; measured, docs/log.md"
+        default=0.5,
+        description="learning rates against those of a full turn: what was learnt is to be moved, not redone",
     )
     keep_checkpoints: AtLeastOne = Field(
         default=10,

@@ -179,7 +179,7 @@ def test_an_alignment_that_gets_worse_hands_the_sft_adapter_on(
     assert (bad.method, bad.taken_back, bad.adapter_digest) == ("dpo", True, digest_adapter(sft_adapter))
 
 
-def test_what_the_champion_knew_counts_and_forgetting_it_takes_the_turn_back(
+def test_what_the_champion_knew_counts_and_forgetting_it_stops_the_turn_early(
     sft_adapter: Path, base_model: Path, teaching_data: Path, tmp_path: Path
 ) -> None:
     """The new rows want other answers to the same questions: the better they are learnt, the more is forgotten."""
@@ -200,9 +200,10 @@ def test_what_the_champion_knew_counts_and_forgetting_it_takes_the_turn_back(
         mixed = start.mix("sft", Dataset(data).sft("validation"))
         assert Counter(row.completion == "ask Ann" for row in mixed) == {True: 12, **({False: 12} if share else {})}
         assert start.mix("sft", Dataset(teaching_data).sft("validation")) == Dataset(teaching_data).sft("validation")
-    assert not reports[0.0].taken_back
-    assert max(measure(reports[0.5]).values()) > measure(reports[0.5])[0]  # while the new rows are learnt
-    assert reports[0.0].eval_loss < 0.2 * reports[0.0].start_loss
+    alone, mixed_in = (measure(reports[share]) for share in (0.0, 0.5))
+    assert min(alone, key=lambda step: alone[step]) == 12  # the new rows alone would have it go on
+    assert min(mixed_in, key=lambda step: mixed_in[step]) < 12
+    assert mixed_in[12] > 1.1 * min(mixed_in.values())
     (folder / "earlier" / "sft" / "validation.parquet").unlink()
     with pytest.raises(BaseModelError, match=r"earlier: expected the rows"):
         read_start(folder)
