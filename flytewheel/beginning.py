@@ -102,9 +102,9 @@ def choose_beginning(
 def _object_to_champion(recipe: Recipe, manifest: Manifest | None, base_digest: str) -> str | None:
     if manifest is None:
         return "no version is champion yet"
-    if not any(path.startswith("adapter/") for path in manifest.files):
+    if not any(path.startswith(("adapter/", "weights/")) for path in manifest.files):
         return f"the champion {manifest.version} is the bare base"
-    if "adapter/adapter_config.json" not in manifest.files:
+    if not any(path.startswith("adapter/") for path in manifest.files):
         return f"the champion {manifest.version} has full weights, not an adapter"
     if recipe.training.adapter == "full":
         return "training.adapter is 'full': there is no adapter to go on from"
