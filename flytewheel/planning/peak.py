@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import resource
-import sys
-from pathlib import Path
-
-_STATUS = Path("/proc/self/status")
+from flytewheel.training.footprint import read_resident_peak
 
 
 def read_peak(kind: str) -> int:
@@ -19,9 +14,4 @@ def read_peak(kind: str) -> int:
         import torch
 
         return int(torch.cuda.max_memory_reserved())
-    if _STATUS.is_file():
-        found = re.search(r"^VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="utf-8"), re.MULTILINE)
-        if found is not None:
-            return int(found.group(1)) * 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    return read_resident_peak()

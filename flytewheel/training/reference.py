@@ -87,7 +87,7 @@ def reference_key(
         "tokenizer": digest(tokenizer.get_vocab()),
         "template": tokenizer.chat_template,
         "max_length": base.max_length,
-        "dtype": device.dtype if base.dtype == "auto" else base.dtype,
+        "dtype": _name_dtype(base, training, device),
         "attention": base.attention,
         "quantised": training.adapter == "qlora",
         "autocast": device.profile.autocast.value,
@@ -95,6 +95,12 @@ def reference_key(
         "threads": torch.get_num_threads() if device.kind == "cpu" else None,
         "code": REFERENCE_VERSION,
     }
+
+
+def _name_dtype(base: BaseModelSpec, training: TrainingSpec, device: Device) -> str:
+    if training.adapter == "full":  # trained in float32, whatever the recipe says
+        return "float32"
+    return device.dtype if base.dtype == "auto" else base.dtype
 
 
 def reference_logps(
