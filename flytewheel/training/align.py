@@ -244,7 +244,7 @@ def _read_seconds(adapter: Path | None) -> float:
     if path is None or not path.is_file():
         return 0.0
     report = read_report(path)
-    return max(report.seconds, report.total_seconds)
+    return report.total_seconds or report.seconds  # the sum is not in earlier reports
 
 
 def _check_same_base(adapter: Path, base: BaseModelSpec, found: str) -> None:

@@ -100,7 +100,7 @@ def test_sft_and_alignment_share_the_hours(
     assert nothing.reason.startswith("budget.hours ")
     assert nothing.reason.endswith("was taken by SFT: skipped")
     assert (tmp_path / "a" / ADAPTER).read_bytes() == (sft_adapter / ADAPTER).read_bytes()
-    little = align(teaching_data, sft_adapter, tmp_path / "b", at=at, budget=_hours(taken + 0.001), **options)
+    little = align(teaching_data, sft_adapter, tmp_path / "b", at=at, budget=_hours(taken + 0.01), **options)
     assert (little.method, little.steps) == ("dpo", 1)
     assert "of them taken by SFT) reached at step 1 of 8" in little.stopped
     whole = align(teaching_data, sft_adapter, tmp_path / "d", at=at, **options)
