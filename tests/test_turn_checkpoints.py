@@ -30,7 +30,9 @@ def given(tmp_path: Path) -> Recipe:
 
 
 def _open(here: Services, given: Recipe, *, fresh: bool = False) -> turn.OpenedTurn:
-    return turn.open_turn(here, given, here.home / "window", now=NOW, execution="e", fresh=fresh)
+    return turn.open_turn(
+        here, given, here.home / "window", start=here.home / "start", now=NOW, execution="e", fresh=fresh
+    )
 
 
 def _stop_training(here: Services, given: Recipe, run_id: str) -> None:

@@ -360,6 +360,8 @@ def test_every_from_pretrained_says_that_code_is_not_trusted() -> None:
                 continue
             given = {word.arg: getattr(word.value, "value", None) for word in node.keywords}
             owner = ast.unparse(node.func)
+            if owner == "LoraConfig.from_pretrained":
+                continue  # a JSON file
             if "Peft" not in owner:
                 assert given.get("trust_remote_code") is False, f"{path}:{node.lineno}"
             if "Tokenizer" not in owner:

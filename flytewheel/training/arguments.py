@@ -275,7 +275,7 @@ def _arguments(
         "num_train_epochs": spec.epochs,
         "max_steps": pace.max_steps or -1,
         "per_device_train_batch_size": batch_size,
-        "per_device_eval_batch_size": spec.batch_size,
+        "per_device_eval_batch_size": batch_size,  # what training holds, validation does
         "gradient_accumulation_steps": accumulation,
         "warmup_steps": min(spec.warmup_ratio, 0.999),  # below 1 it is a share of all steps
         "weight_decay": training.weight_decay,

@@ -45,6 +45,15 @@ def make_completion_trainer(
                 loss = loss * self.accelerator.num_processes
             return loss
 
+        def get_eval_dataloader(self, *inputs: Any) -> Any:
+            # Several processes: no row twice, so that the mean is over the rows there are.
+            settings = self.accelerator.dataloader_config
+            before, settings.even_batches = settings.even_batches, False
+            try:
+                return super().get_eval_dataloader(*inputs)
+            finally:
+                settings.even_batches = before
+
         def evaluation_loop(
             self, dataloader: Any, description: str, *args: Any, metric_key_prefix: str = "eval", **options: Any
         ) -> Any:

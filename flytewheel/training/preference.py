@@ -52,7 +52,7 @@ def make_preference_trainer(
     seed: int,
     device: Device,
     folder: Path,
-    reference: ReferenceStore,
+    reference: ReferenceStore | None = None,
     progress: ProgressCallback | None = None,
     load: Callable[..., Any] = load_trainable,
 ) -> Any:
@@ -78,7 +78,7 @@ def make_preference_trainer(
         model = attach_start(model, sft_adapter, base)
         fresh = {}
     if method == "orpo":
-        arguments.pop("loss_type")
+        del arguments["loss_type"], arguments["precompute_ref_log_probs"]
         return make_orpo_trainer(
             arguments, train.table, validation.table, tokenizer, model=model, callbacks=callbacks, **fresh
         )
@@ -91,6 +91,7 @@ def make_preference_trainer(
         "callbacks": callbacks,
         **fresh,
     }
+    reference = reference or ReferenceStore(None, {})
     if method == "kto":
         unpaired = with_reference(KTOTrainer, _KTO_COLUMNS, reference, progress)
         return unpaired(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)

@@ -99,7 +99,7 @@ def test_what_a_recipe_asks_of_the_wrong_machine_is_missing(
 
 def test_memory_is_that_of_the_device() -> None:
     """10 GiB at least, 20 at most: the machine has 8 free, a T4 16, an H100 80."""
-    memory = TrainingMemory(9 * GIB, 0, 0, 5 * GIB, 5 * GIB, GIB, 4096)
+    memory = TrainingMemory(9 * GIB, 0, 5 * GIB, 5 * GIB, GIB, 4096)
     (cpu,) = _judged(_recipe(), Facts(), memory)
     assert cpu.startswith("missing: training takes at least 10.0 GiB, memory has 8.0 GiB; ")
     (t4,) = _judged(_recipe(), Facts(cards=(T4,)), memory)
@@ -123,4 +123,4 @@ def test_this_machine_is_examined_and_left_as_it_was(tmp_path: Path) -> None:
 
 
 def _missing() -> Any:
-    return judge_recipe(_recipe(rlhf={"method": "grpo"}), choose_device(Facts()), Facts(), MACHINE, None, None)
+    return judge_recipe(_recipe(training={"adapter": "qlora"}), choose_device(Facts()), Facts(), MACHINE, None, None)

@@ -12,16 +12,18 @@ from flytewheel.curation import build, prepare
 from flytewheel.recipe import Recipe
 from flytewheel.runs import STATIONS
 from tasks.curate import prepare_share
+from tasks.train import align, train_reward, train_sft
 from workflows import launch_plans
 from workflows.triggers import triggers
-from workflows.weekly import learn, release, weekly
+from workflows.weekly import learn, release, train, weekly
 
 NODES: dict[str, Any] = {
     node.flyte_entity.name.rpartition(".")[2]: node.flyte_entity
     for workflow in (learn, release)
     for node in workflow.nodes
 }
-TASKS = {name: entity for name, entity in NODES.items() if name in STATIONS}
+TRAINING = {"train_sft": train_sft, "train_reward": train_reward, "align": align}
+TASKS = {**{name: entity for name, entity in NODES.items() if name in STATIONS}, **TRAINING}
 SHELLS: dict[str, Any] = {
     **TASKS,
     **{
@@ -36,7 +38,9 @@ PURE = {"curate", *TRAINED, "evaluate"}
 
 def test_the_weekly_workflow_is_the_loop_in_its_order() -> None:
     dealt, mapped, *stations = NODES
-    assert tuple(stations) == STATIONS
+    at = stations.index("train")
+    assert (*stations[:at], *TRAINING, *stations[at + 1 :]) == STATIONS
+    assert train.container_image.name == "flytewheel-trainer"
     assert (dealt, NODES[mapped].python_function_task) == ("deal_window", prepare_share)
     assert [node.flyte_entity.name.rpartition(".")[2] for node in weekly.nodes] == [
         "open_turn",

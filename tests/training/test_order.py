@@ -66,7 +66,7 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(
         return align(teaching_data, sft_adapter, tmp_path / name, rlhf=rlhf, **common)
 
     def interrupt(what: str, done: int, total: int | None) -> None:
-        if done == stop:
+        if (what, done) == (method, stop):
             raise KeyboardInterrupt
 
     straight = train("straight", Workplace(tmp_path / "fresh"))

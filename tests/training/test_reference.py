@@ -257,6 +257,12 @@ def _counts(report: TrainingReport) -> tuple[int, int, int]:
     return report.reference_answers, report.reference_computed, report.reference_discarded
 
 
+def _curve(report: TrainingReport) -> list[dict[str, float]]:
+    """Without what the machine decides."""
+    machines = ("tokens_per_s", "useful_tokens_per_s", "memory_gib")
+    return [{name: value for name, value in point.items() if name not in machines} for point in report.curve]
+
+
 def test_a_later_training_computes_nothing_again(
     base_model: Path, teaching_data: Path, sft_adapter: Path, tmp_path: Path
 ) -> None:
@@ -268,7 +274,7 @@ def test_a_later_training_computes_nothing_again(
     assert _counts(first) == (80, 64, 0)
     assert _counts(second) == (80, 0, 0)
     assert _counts(without) == (80, 80, 0)
-    assert first.curve == second.curve == without.curve
+    assert _curve(first) == _curve(second) == _curve(without)
     assert _adapter_bytes(tmp_path / "first/out") == _adapter_bytes(tmp_path / "second/out")
     assert _adapter_bytes(tmp_path / "first/out") == _adapter_bytes(tmp_path / "without/out")
 
@@ -308,7 +314,7 @@ def test_kto_keeps_its_mismatched_answers_too(
     assert reports[0].method == "kto"
     assert reports[0].reference_computed > 32
     assert reports[1].reference_computed == 0
-    assert reports[0].curve == reports[1].curve
+    assert _curve(reports[0]) == _curve(reports[1])
 
 
 def test_killed_while_computing_it_goes_on_to_the_same_bytes(

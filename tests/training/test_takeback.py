@@ -13,10 +13,11 @@ import pytest
 
 from flytewheel.dataset import Dataset, part_file, write_rows
 from flytewheel.errors import BaseModelError
+from flytewheel.models import ADAPTER_FILES
 from flytewheel.recipe import IncrementalSpec
 from flytewheel.recipe.incremental import shrink
 from flytewheel.training.align import align
-from flytewheel.training.fit import ADAPTER_FILES, digest_adapter
+from flytewheel.training.fit import digest_adapter
 from flytewheel.training.report import TrainingReport, read_report
 from flytewheel.training.sft import train_sft
 from flytewheel.training.start import Start, keep_earlier, read_start, write_start
