@@ -75,7 +75,7 @@ class Place:
             "training": {"max_steps": 20, "checkpoint_every": 3},
             "rlhf": {"max_steps": 4, "batch_size": 4, "checkpoint_every": 4},
             "evaluation": {"max_examples": 10, "max_new_tokens": 48, "bootstrap_samples": 200},
-            "gate": {"must_improve": ["perplexity"], "must_not_worsen": []},
+            "gate": {"must_improve": ["preference_accuracy"], "must_not_worsen": []},
             "export": {"quantizations": ["Q8_0"], "parity_prompts": 5, "parity_tokens": 16},
         }
         for changes in (small, sections):
