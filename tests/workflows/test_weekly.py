@@ -239,7 +239,8 @@ def test_it_ends_with_the_table(passed: Ended, place: Place) -> None:
     for who in ("candidate", "champion", "difference"):
         figures = perplexity[who]
         assert _squeeze(f"{figures['estimate']:.3f} [{figures['low']:.3f}, {figures['high']:.3f}]") in table
-    assert perplexity["difference"]["high"] < 0
+    assert perplexity["difference"]["estimate"] < 0
+    assert reports["evaluate"]["metrics"]["preference_accuracy"]["difference"]["low"] > 0
 
 
 def test_every_station_leaves_its_deck(passed: Ended, place: Place) -> None:
