@@ -46,7 +46,7 @@ def write_base(folder: Path, *, hidden: int, layers: int, vocabulary: int) -> Pa
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    tokenizer = AutoTokenizer.from_pretrained(str(POCKET))
+    tokenizer = AutoTokenizer.from_pretrained(str(POCKET), trust_remote_code=False)
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=hidden,

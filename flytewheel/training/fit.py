@@ -248,7 +248,8 @@ def summarise(report: TrainingReport, tracker: Tracker | None, checkpoints: Chec
             "mean_useful_tokens_per_s", "mean_useful_share", "mean_loss_share", "peak_memory_gib",
         )  # fmt: skip
         tracker.summary({name: getattr(report, name) for name in names})
-        kept = checkpoints.complete() if checkpoints is not None else []
+    if tracker is not None and checkpoints is not None:
+        kept = checkpoints.complete()
         seals = {path.name: (path / SEAL).read_text("utf-8") for path in kept}
         facts = {name: getattr(report, name) for name in ("method", "steps", "adapter_digest", "base")}
         files = {"report.json": format_report(report), **{f"{name}.json": seal for name, seal in seals.items()}}

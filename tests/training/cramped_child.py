@@ -14,7 +14,7 @@ from flytewheel.training import sft
 from flytewheel.training.workplace import Workplace
 from tests.training.teaching import base_spec, training_spec
 
-_ROOM_BYTES = 220 << 20
+_ROOM_BYTES = 140 << 20
 
 
 def _limit(make: Any) -> Any:
