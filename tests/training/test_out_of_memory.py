@@ -168,7 +168,8 @@ def test_a_process_without_room_goes_on_with_less(teaching_data: Path, tmp_path:
     """A child whose address space may grow by 140 MB once its trainer is built: 48 rows at once do not fit."""
     child = subprocess.run(
         [
-            sys.executable, str(Path(__file__).with_name("cramped_child.py")), "pocket", str(teaching_data), str(tmp_path),
+            sys.executable, str(Path(__file__).with_name("cramped_child.py")), "pocket", str(teaching_data),
+            str(tmp_path),
         ],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
