@@ -138,9 +138,8 @@ def judge_devices(facts: Facts, torch: Torch, nvidia: bool) -> Iterator[Finding]
             )
     if len(facts.cards) > 1:
         yield doubtful(
-            f"{len(facts.cards)} cards are visible: the trainer would spread batches over all of them, each step "
-            f"{len(facts.cards)} times as large as the recipe says",
-            "set CUDA_VISIBLE_DEVICES to one of them",
+            f"{len(facts.cards)} cards are visible: training takes as many as training.gpus_per_node says, one by default",
+            f"set training.gpus_per_node: {len(facts.cards)}, with a batch that can be divided among them",
         )
 
 

@@ -25,6 +25,7 @@ from flytewheel.reward_model import RewardModel, join_reward_model
 from flytewheel.training.arguments import grpo_arguments, load_trainable, lora_config
 from flytewheel.training.fit import Plan
 from flytewheel.training.micro_batch import MicroBatch, of_spec
+from flytewheel.training.processes import on_one_card
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.rows import Rows, thin
 from flytewheel.training.start import attach_start
@@ -154,7 +155,7 @@ def make_grpo_trainer(
 
     trainer = GRPOTrainer(
         model=model,
-        args=GRPOConfig(**arguments),
+        args=on_one_card(GRPOConfig(**arguments)),
         reward_funcs=[reward],
         train_dataset=prompt_rows(prompts, steps * _prompts_a_step(rlhf), seed).table,
         processing_class=tokenizer,

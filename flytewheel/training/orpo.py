@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from flytewheel.records import Message
+from flytewheel.training.processes import on_one_card
 from flytewheel.training.rows import IGNORED, encode
 
 
@@ -47,7 +48,7 @@ def make_orpo_trainer(arguments: dict[str, Any], train: Any, validation: Any, to
             return chosen_logps, rejected_logps, chosen_logits, rejected_logits, -chosen_logps.mean(), *rest
 
     return CompletionOnly(
-        args=ORPOConfig(**arguments),
+        args=on_one_card(ORPOConfig(**arguments)),
         train_dataset=tokenise(train, tokenizer),
         eval_dataset=None if validation is None else tokenise(validation, tokenizer),
         processing_class=tokenizer,

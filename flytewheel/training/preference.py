@@ -27,6 +27,7 @@ from flytewheel.training.grouping import group_batches
 from flytewheel.training.head import head_at_answers
 from flytewheel.training.micro_batch import MicroBatch, of_spec
 from flytewheel.training.orpo import make_orpo_trainer
+from flytewheel.training.processes import on_one_card
 from flytewheel.training.reference import ReferenceUse, add_reference, column_answers, reference_logps
 from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.rows import Rows
@@ -94,9 +95,9 @@ def make_preference_trainer(
     reference = reference or ReferenceStore(None, {})
     if method == "kto":
         unpaired = with_reference(KTOTrainer, _KTO_COLUMNS, reference, progress)
-        return unpaired(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)
+        return unpaired(args=on_one_card(KTOConfig(**arguments, **_weigh_labels(train))), **common)
     grouped = with_reference(group_batches(DPOTrainer), _DPO_COLUMNS, reference, progress)
-    trainer = grouped(args=DPOConfig(**arguments), **common)
+    trainer = grouped(args=on_one_card(DPOConfig(**arguments)), **common)
     trainer.group_rows = rlhf.batch_size
     trainer.train_lengths, trainer.eval_lengths = map(count_tokens, (trainer.train_dataset, trainer.eval_dataset))
     accelerate(trainer, device, tokens=2 * arguments["per_device_train_batch_size"] * max(trainer.train_lengths))

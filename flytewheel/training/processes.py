@@ -95,3 +95,16 @@ def divide_batch(batch_size: int, gradient_accumulation: int, processes: int) ->
     own = rows // processes
     size = max(size for size in range(1, min(batch_size, own) + 1) if own % size == 0)
     return size, own // size
+
+
+def on_one_card(arguments: Any) -> Any:
+    """Keeps a process to one card. With several visible ones transformers would spread each batch over all of them
+    (`nn.DataParallel`): steps as many times as large as the recipe says, and TRL refuses it. More cards are taken by
+    `training.gpus_per_node`.
+
+    Args:
+        arguments: of a trainer; changed and returned.
+    """
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments

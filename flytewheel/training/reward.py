@@ -32,7 +32,7 @@ from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpo
 from flytewheel.training.fit import Plan, fit, summarise
 from flytewheel.training.micro_batch import MicroBatch, of_spec
 from flytewheel.training.pair_quality import choose_length_rule, describe_pairs
-from flytewheel.training.processes import join_processes
+from flytewheel.training.processes import join_processes, on_one_card
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport, write_report
 from flytewheel.training.rows import Rows, thin
@@ -218,7 +218,7 @@ def make_reward_trainer(
     )  # fmt: skip
     return RewardTrainer(
         model=model,
-        args=RewardConfig(**arguments),
+        args=on_one_card(RewardConfig(**arguments)),
         train_dataset=train.table,
         eval_dataset=validation.table,
         processing_class=tokenizer,

@@ -33,7 +33,7 @@ from flytewheel.training.fit import Plan, fit, summarise
 from flytewheel.training.isolation import check_rows_stay_apart
 from flytewheel.training.memory import fit_memory
 from flytewheel.training.micro_batch import MicroBatch
-from flytewheel.training.processes import join_processes
+from flytewheel.training.processes import join_processes, on_one_card
 from flytewheel.training.redaction import Looked, RedactTexts, look_again
 from flytewheel.training.report import TrainingReport
 from flytewheel.training.row_attention import take_rows_flat
@@ -219,7 +219,7 @@ def make_sft_trainer(
         None if validation.table is None else Sequences(validation.table),
         lay_out=batches,
         model=model,
-        args=SFTConfig(**arguments),
+        args=on_one_card(SFTConfig(**arguments)),
         train_dataset=train.table,
         eval_dataset=validation.table,
         processing_class=tokenizer,

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flytewheel.errors import RecipeError
-from flytewheel.training.processes import Processes, divide_batch, find_processes
+from flytewheel.training.processes import Processes, divide_batch, find_processes, on_one_card
 
 
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 16))
@@ -31,3 +33,13 @@ def test_the_launcher_says_which_process_this_is() -> None:
     assert second == Processes(1, 2)
     assert not second.first
     assert Processes().tell({"a": 1}) == {"a": 1}
+
+
+def test_one_process_takes_one_card_of_several(tmp_path: Path) -> None:
+    from transformers import TrainingArguments
+
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, per_device_train_batch_size=4)
+    arguments._n_gpu = 4  # as on a machine with four
+    assert arguments.train_batch_size == 16, "four times what was asked"
+    assert on_one_card(arguments).n_gpu == 1
+    assert arguments.train_batch_size == 4
