@@ -78,10 +78,13 @@ def make_preference_trainer(
         model = attach_start(model, sft_adapter, base)
         fresh = {}
     if method == "orpo":
-        arguments.pop("loss_type")
-        return make_orpo_trainer(
+        for name in ("loss_type", "precompute_ref_log_probs"):
+            arguments.pop(name)
+        odds = make_orpo_trainer(
             arguments, train.table, validation.table, tokenizer, model=model, callbacks=callbacks, **fresh
         )
+        odds.group_rows = rlhf.batch_size
+        return odds
     common: dict[str, Any] = {
         "model": model,
         "ref_model": None,
