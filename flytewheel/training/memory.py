@@ -6,7 +6,8 @@
 | adapter | rank × (inputs + outputs) of each target matrix, × 16: weight, gradient, two Adam moments in float32 | Hu et al. 2021; Kingma & Ba 2014 |
 | full weights | in place of base and adapter: parameters × 16, weight, gradient and two Adam moments in float32; × 2 more where products are taken in 16 bits (autocast keeps a copy) | Rajbhandari et al. 2020, arXiv:1910.02054, §3.1; Micikevicius et al. 2018, arXiv:1710.03740 |
 | activations | what the backward pass reads again, below, × 1.25 for what the allocator holds besides | counted and measured |
-| logits of SFT | three pieces of `loss` in float32: the logits, the last piece's, and what logsumexp takes; all logits of all positions × 4 where the head is trained, or ORPO | flytewheel.training.loss; measured |
+| logits of SFT | three pieces of `loss` in float32: the logits, the last piece's, and what logsumexp takes | flytewheel.training.loss |
+| logits of ORPO, and of SFT of full weights | of all positions × 4 in float32: logits, log-softmax and the gradients of both | reckoned, not measured |
 | logits of DPO and KTO | the widest tile of TRL's chunked log-probabilities (4,096 tokens of answers × 32,768 words), × 8.25 in float32 | trl.kernels.chunked_logprob, `_backward_tile` |
 | program | 0.55 GiB: Python, torch, transformers and TRL | measured: 567 MiB after the first step |
 
