@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flytewheel.planning.forecast import Forecast, Part
     from flytewheel.recipe import Recipe
 
-_TITLES = {"sft": "SFT", "align": "alignment"}
+_TITLES = {"sft": "SFT", "reward": "reward model", "align": "alignment"}
 
 
 @click.command()
@@ -57,27 +57,34 @@ def _print(forecast: Forecast) -> None:
     click.echo(f"{forecast.recipe}: data set {forecast.dataset[:12]}, base {forecast.base}{size}, on {forecast.device}")
     click.echo()
     parts = forecast.parts
+    more = " and ?" if any(part.not_predicted for part in parts) else ""
     head = ("", *(_title(part) for part in parts), "together")
     rows: list[tuple[Any, ...]] = [
         ("rows", *(_of(part, f"{part.rows:,}") for part in parts)),
         ("too long", *(_of(part, f"{part.too_long:,}") for part in parts)),
-        ("tokens an epoch", *(_of(part, f"{part.tokens:,}") for part in parts)),
-        ("useful tokens", *(_of(part, f"{part.useful_share:.0%}") for part in parts)),
-        ("rows a step", *(_of(part, part.micro_batch) for part in parts)),
-        ("steps", *(_of(part, f"{part.steps:,}") for part in parts), f"{sum(part.steps for part in parts):,}"),
-        ("time", *(_of(part, _span(part.seconds)) for part in parts), _span(forecast.seconds)),
-        ("memory", *(_of(part, _size(part.memory)) for part in parts), _size(forecast.memory)),
-        ("disk", *(_of(part, _size(part.disk)) for part in parts), _size(forecast.disk)),
+        ("tokens an epoch", *(_known(part, part.tokens, f"{part.tokens:,}") for part in parts)),
+        ("useful tokens", *(_known(part, part.tokens, f"{part.useful_share:.0%}") for part in parts)),
+        (
+            "sequences a step" if any(part.pace for part in parts) else "rows a step",
+            *(_known(part, part.micro_batch, part.micro_batch) for part in parts),
+        ),
+        (
+            "steps",
+            *(_known(part, part.steps, f"{part.steps:,}") for part in parts),
+            f"{sum(part.steps for part in parts):,}{more}",
+        ),
+        ("time", *(_known(part, part.likely_s, _span(part.seconds)) for part in parts), _span(forecast.seconds) + more),
+        ("memory", *(_known(part, part.memory, _size(part.memory)) for part in parts), _size(forecast.memory) + more),
+        ("disk", *(_known(part, part.disk, _size(part.disk)) for part in parts), _size(forecast.disk) + more),
     ]
     if forecast.price is not None:
         price = forecast.price
-        rows.append(
-            ("cost", *(_of(part, price.describe(part.seconds)) for part in parts), price.describe(forecast.seconds))
-        )
+        costs = (_known(part, part.likely_s, price.describe(part.seconds)) for part in parts)
+        rows.append(("cost", *costs, price.describe(forecast.seconds) + more))
     print_table(head, [(*row, *[""] * (len(head) - len(row))) for row in rows])
     click.echo()
     for part in parts:
-        for line in filter(None, (_explain(part), *part.fitted, part.budget)):
+        for line in filter(None, (_explain(part), part.pace, *part.fitted, part.budget)):
             click.echo(f"{_TITLES[part.name]}: {line}")
     if forecast.turn_disk is not None:
         click.echo(f"a first turn may write {_size(forecast.turn_disk)} besides, models and their quantisations")
@@ -91,9 +98,15 @@ def _of(part: Part, text: str) -> str:
     return "–" if part.method == "skipped" else text
 
 
+def _known(part: Part, value: object, text: str) -> str:
+    return _of(part, text if value else "?")
+
+
 def _explain(part: Part) -> str:
     if part.method == "skipped":
         return part.reason
+    if part.not_predicted:
+        return f"{part.reason}; not predicted: {part.not_predicted}"
     return f"{part.reason}; time {part.sure}; memory {'measured' if part.memory_measured else 'calculated'}"
 
 

@@ -25,7 +25,9 @@ def estimate_turn(base: BaseModel, recipe: Recipe, profile: Profile) -> Training
     """The memory of that part of the training which takes most; `None` where the files do not tell the base's size."""
     parts = [("sft", recipe.training.batch_size)]
     if recipe.rlhf.enable:
-        parts.append(("kto" if recipe.rlhf.method == "kto" else "dpo", recipe.rlhf.batch_size))
+        # GRPO is not estimated; a pair for each of its answers is taken to be more.
+        method = "dpo" if recipe.rlhf.method == "grpo" else recipe.rlhf.method
+        parts.append((method, recipe.rlhf.batch_size))
     found = [
         estimate_memory(base, method, base=recipe.base, training=recipe.training, profile=profile, rows=rows)
         for method, rows in parts

@@ -11,11 +11,11 @@ from flytewheel.recipe import BudgetSpec
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """SFT, or alignment.
+    """SFT, the reward model, or alignment.
 
     Attributes:
-        name: `sft` or `align`.
-        method: `sft`, `dpo`, `kto` or `skipped`.
+        name: `sft`, `reward` or `align`.
+        method: `sft`, `reward`, `dpo`, `orpo`, `kto`, `grpo` or `skipped`.
         reason: for the method, in words.
         rows: that are trained on.
         too_long: rows of more than `base.max_length` tokens: SFT cuts their end, alignment drops them.
@@ -24,16 +24,18 @@ class Part:
         padded_tokens: computed in one epoch, padding included.
         useful_share: `tokens` of `padded_tokens`, in [0, 1].
         longest: tokens of the longest sequence.
-        micro_batch: rows at once, and how often before a step, as `4 x 8`.
+        micro_batch: how often before a step, and rows at once, as `4 x 8`; of each process.
+        pace: what packing changed of the recipe, in words.
         fitted: what was changed so that memory suffices, in words.
         steps: of the whole training.
         seconds: at least and at most.
-        memory: bytes at the peak.
+        memory: bytes at the peak, of each process.
         memory_parts: the estimate's, in bytes.
         memory_measured: whether `memory` was measured by the probe.
         disk: bytes of checkpoints and adapter.
         sure: where `seconds` and `memory` come from, in words.
         budget: how it stands with the recipe's budget, in words; empty without one.
+        not_predicted: what of it is not known, in words; then time and memory are 0.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Part:
     useful_share: float = 0.0
     longest: int = 0
     micro_batch: str = ""
+    pace: str = ""
     fitted: tuple[str, ...] = ()
     steps: int = 0
     seconds: tuple[float, float] = (0.0, 0.0)
@@ -56,6 +59,7 @@ class Part:
     disk: int = 0
     sure: str = ""
     budget: str = ""
+    not_predicted: str = ""
 
     @property
     def likely_s(self) -> float:
@@ -91,7 +95,7 @@ class Forecast:
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """Of all parts, at least and at most."""
+        """Of all parts that can be predicted, at least and at most."""
         return sum(part.seconds[0] for part in self.parts), sum(part.seconds[1] for part in self.parts)
 
     @property
@@ -112,6 +116,7 @@ class Forecast:
             "hours": [least / 3600, most / 3600],
             "memory": self.memory,
             "disk": self.disk,
+            "not_predicted": [part.name for part in self.parts if part.not_predicted],
         }
         if self.price is not None:
             total["cost"] = [value / 3600 * self.price.per_hour for value in self.seconds]
@@ -121,7 +126,7 @@ class Forecast:
 
 def judge_hours(budget: BudgetSpec, before_s: float, part: Part) -> str:
     """How a part stands with `budget.hours`, of which `before_s` seconds are likely gone when it begins."""
-    if budget.hours is None or part.method == "skipped":
+    if budget.hours is None or part.method == "skipped" or part.not_predicted:
         return ""
     left = budget.hours * 3600 - before_s
     if left <= 0:
@@ -136,7 +141,7 @@ def judge_hours(budget: BudgetSpec, before_s: float, part: Part) -> str:
 
 def judge_memory(budget: BudgetSpec, part: Part) -> str:
     """How a part, fitted as well as could be, stands with `budget.memory_gb`."""
-    if budget.memory_gb is None or part.method == "skipped":
+    if budget.memory_gb is None or part.method == "skipped" or part.not_predicted:
         return ""
     if part.memory <= budget.memory_gb * 1e9:
         return f"budget.memory_gb {budget.memory_gb:g}: fits"

@@ -1,4 +1,8 @@
-"""Plans the training of a recipe on this device: counts rows and steps, predicts time and memory, by a probe or not."""
+"""Plans the training of a recipe on this device: counts rows and steps, predicts time and memory, by a probe or not.
+
+Where several processes share a step, time is that of one process's share; what exchanging gradients takes is not
+predicted. Neither are GRPO, whose answers are not known before, and the reward model that it needs.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +17,24 @@ from flytewheel.errors import DatasetError
 from flytewheel.models import Device, find_device, load_tokenizer, open_base
 from flytewheel.planning import arithmetic
 from flytewheel.planning.forecast import Forecast, Part, Price, judge_hours, judge_memory
+from flytewheel.planning.load import PAIRED, Load, measure_load, section
 from flytewheel.planning.probe import STEPS, Probe, Request, take_probe
-from flytewheel.planning.rows import Batches, count_batches, count_steps, read_training_rows, take_sample
+from flytewheel.planning.rows import take_sample, tokenise_rows
 from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import Recipe, RlhfSpec, TrainingSpec
 from flytewheel.training.align import choose_method
-from flytewheel.training.arguments import MAX_VALIDATION_ROWS, check_adapter, check_base
-from flytewheel.training.lengths import RowLength, measure_rows
-from flytewheel.training.memory import Sized, TrainingMemory, estimate_memory, fit_memory, measure_folder
-from flytewheel.training.micro_batch import MicroBatch, of_spec
+from flytewheel.training.arguments import check_adapter, check_base
+from flytewheel.training.grpo import count_steps, fit_prompts, look_at_prompts
+from flytewheel.training.memory import Sized, TrainingMemory, estimate_memory, measure_folder
+from flytewheel.training.micro_batch import of_spec
+from flytewheel.training.reward import explain_skipping
 
 _CHECKPOINT_SHARE = 3  # the adapter in float32 and its two moments
 _ADAPTER_COPIES = 2  # in the checkpoint directory and where it is published
+_REFERENCED = {"dpo": 1, "kto": 2}  # passes of the reference over every row: KTO has mismatched answers as well
+_FORWARD_SHARE = 1 / 3  # of a step
+_NO_GRPO = "time and memory of GRPO: how long the answers will be that it samples is not known before"
+_NO_REWARD = "time and memory of the reward model's training"
 
 
 def plan(
@@ -55,24 +65,23 @@ def plan(
     check_base(recipe.base, device)
     dataset, size = Dataset(folder), measure_folder(open_base(recipe.base, with_weights=True))
     planner = _Planner(recipe, dataset, size, device, load_tokenizer(recipe.base), progress)
-    thumbs = dataset.unpaired("train")
-    liked = sum(row.label for row in thumbs)
-    choice = choose_method(recipe.rlhf, sum(1 for _ in dataset.rows("preference", "train")), liked, len(thumbs) - liked)
-    methods = [("sft", "sft", ""), ("align", choice.method, choice.reason)]
     parts: list[Part] = []
     with TemporaryDirectory(prefix="flytewheel-plan-") as scratch:
         adapter: str | None = None
-        for name, method, reason in methods:
-            if method == "skipped":
-                parts.append(Part(name, method, reason))
+        for part in _list_parts(recipe, dataset):
+            if part.method == "grpo":
+                parts.append(planner.count_grpo(part))
                 continue
-            part, lengths, batches = planner.count(name, method, reason)
+            if part.method == "skipped" or part.not_predicted:
+                parts.append(part)
+                continue
+            part, load = planner.count(part)
             if probe:
-                taken = planner.probe(method, lengths, Path(scratch) / name, adapter)
+                taken = planner.probe(part.method, load, Path(scratch) / part.name, adapter)
                 adapter = taken.adapter
-                part = planner.measured(part, batches, taken)
+                part = planner.measured(part, load, taken)
             else:
-                part = planner.calculated(part, batches)
+                part = planner.calculated(part, load)
             before = sum(each.likely_s for each in parts)
             said = filter(None, (judge_hours(recipe.budget, before, part), judge_memory(recipe.budget, part)))
             parts.append(replace(part, budget="; ".join(said)))
@@ -86,6 +95,20 @@ def plan(
         turn_disk=estimate_disk_of(size.parameters, recipe),
         price=price,
     )
+
+
+def _list_parts(recipe: Recipe, dataset: Dataset) -> list[Part]:
+    """The parts of a turn's training in their order, with their methods and the reasons for these."""
+    pairs, thumbs = len(dataset.preferences("train")), dataset.unpaired("train")
+    liked = sum(row.label for row in thumbs)
+    no_judge = explain_skipping(recipe.reward, recipe.rlhf, pairs)
+    choice = choose_method(
+        recipe.rlhf, pairs, liked, len(thumbs) - liked, judge=no_judge is None, no_judge=no_judge or ""
+    )
+    parts = [Part("sft", "sft", "")]
+    if no_judge is None:
+        parts.append(Part("reward", "reward", f"{pairs} pairs", rows=pairs, not_predicted=_NO_REWARD))
+    return [*parts, Part("align", choice.method, choice.reason)]
 
 
 class _Planner:
@@ -107,104 +130,132 @@ class _Planner:
         self._tokenizer = tokenizer
         self._progress = progress
 
-    def count(self, name: str, method: str, reason: str) -> tuple[Part, list[RowLength | None], Batches]:
-        """Counts rows, tokens and steps of a part, and estimates its memory; with the lengths of all its rows."""
-        recipe, base, profile = self._recipe, self._recipe.base, self._device.profile
-        every, too_long = self._measure(method, "train")
-        lengths = [row for row in every if row is not None]
-        if not lengths:
+    def count(self, part: Part) -> tuple[Part, Load]:
+        """Counts rows, tokens and steps of a part, and estimates its memory."""
+        recipe, method = self._recipe, part.method
+        rows = tokenise_rows(self._dataset, method, "train", self._tokenizer, recipe)
+        if not rows.count:
             raise DatasetError(
-                f"{self._dataset.path}: no row for {method} fits into base.max_length = {base.max_length} tokens "
-                f"({too_long} too long); raise base.max_length, or take another data set"
+                f"{self._dataset.path}: no row for {method} fits into base.max_length = {recipe.base.max_length} "
+                f"tokens ({rows.truncated} too long); raise base.max_length, or take another data set"
             )
-        longest = max(row.longest for row in lengths)
-        least = 2 if method == "kto" else 1
-        asked: TrainingSpec | RlhfSpec = recipe.training if method == "sft" else recipe.rlhf
-        batch, fitted = fit_memory(
-            recipe.budget, of_spec(asked, least), method, base=base, training=recipe.training, longest=longest,
-            rows=len(lengths), device=self._device, least=least,
-        )  # fmt: skip
-        packed = base.max_length if method == "sft" and profile.packing.value else None
-        sampling = "sequential" if method == "kto" else profile.sampling.value
-        spec = batch.apply(recipe.training) if method == "sft" else batch.apply(recipe.rlhf)
-        batches = count_batches(lengths, spec, sampling=sampling, packed_into=packed, seed=recipe.seed)
-        memory = self._estimate(method, batch, longest, len(lengths))
-        part = Part(
-            name=name,
-            method=method,
-            reason=reason or f"{len(lengths)} rows",
-            rows=len(lengths),
-            too_long=too_long,
-            tokens=batches.tokens,
-            loss_tokens=batches.loss_tokens,
-            padded_tokens=batches.padded_tokens,
-            useful_share=batches.useful_share,
-            longest=longest,
-            micro_batch=str(batch),
-            fitted=fitted,
-            steps=count_steps(batches, spec),
+        load = measure_load(method, rows, recipe, self._device)
+        memory, figures = self._estimate(method, load), load.figures
+        counted = replace(
+            part,
+            reason=part.reason or f"{rows.count} rows",
+            rows=rows.count,
+            too_long=rows.truncated,
+            tokens=figures.tokens,
+            loss_tokens=figures.loss_tokens,
+            padded_tokens=figures.padded_tokens,
+            useful_share=figures.useful_share,
+            longest=load.longest,
+            micro_batch=self._name_batch(str(load.micro_batch)),
+            pace=load.pace.told,
+            fitted=load.fitted,
+            steps=load.steps,
             memory=memory.most if memory is not None else 0,
             memory_parts=asdict(memory) if memory is not None else None,
-            disk=self._count_disk(memory, asked),
+            disk=_count_disk(memory, section(recipe, method)),
         )
-        return part, every, batches
+        return counted, load
 
-    def probe(self, method: str, lengths: list[RowLength | None], folder: Path, adapter: str | None) -> Probe:
-        """Measures 20 steps on a sample of the rows."""
-        recipe = self._recipe
-        spec: TrainingSpec | RlhfSpec = recipe.training if method == "sft" else recipe.rlhf
-        rows = 2 * STEPS * spec.batch_size * spec.gradient_accumulation  # more than are taken, so that they differ
-        sample = take_sample(self._dataset, folder / "data", method, lengths, rows)
-        request = Request(method, recipe.model_dump(mode="json"), str(sample), str(folder), adapter)
-        return take_probe(request, self._progress)
-
-    def measured(self, part: Part, batches: Batches, probe: Probe) -> Part:
-        """A part with the time and the memory that the probe tells."""
-        tokens = batches.padded_tokens / batches.steps_per_epoch * part.steps
-        least, most = probe.predict(tokens + self._count_evaluation(part.method), part.steps)
+    def count_grpo(self, part: Part) -> Part:
+        """Counts prompts and steps of GRPO, and what it writes."""
+        recipe, data = self._recipe, self._dataset
+        looked = look_at_prompts(data, recipe.rlhf, None)
+        prompts, _ = fit_prompts(
+            data, looked, self._tokenizer, base=recipe.base, training=recipe.training, rlhf=recipe.rlhf
+        )
+        memory = estimate_memory(
+            self._size, "sft", base=recipe.base, training=recipe.training, profile=self._device.profile, rows=1
+        )
         return replace(
             part,
-            seconds=(least + probe.start_s, most + probe.start_s),
+            rows=len(prompts),
+            too_long=len(looked.train) - len(prompts),
+            micro_batch=self._name_batch(str(of_spec(recipe.rlhf))),
+            steps=count_steps(len(prompts), recipe.rlhf),
+            disk=_count_disk(memory, recipe.rlhf),
+            not_predicted=_NO_GRPO,
+        )
+
+    def probe(self, method: str, load: Load, folder: Path, adapter: str | None) -> Probe:
+        """Measures 20 steps on a sample of the rows."""
+        recipe, processes = self._recipe, self._recipe.training.processes
+        spec = section(recipe, method)
+        asked = spec.batch_size * spec.gradient_accumulation
+        # More rows than are taken, so that they differ; of KTO, which takes them in order, all: the longest counts.
+        rows = STEPS * max(1, asked // processes) * (1 if method == "kto" else 2)
+        sample = take_sample(self._dataset, folder / "data", method, load.rows.sizes, rows)
+        # Packing divides `max_steps` by the ratio of the rows that a step takes to those asked.
+        steps = max(1, round(STEPS * load.pace.rows_per_step / asked))
+        request = Request(method, recipe.model_dump(mode="json"), str(sample), str(folder), adapter, steps)
+        return take_probe(request, self._progress)
+
+    def measured(self, part: Part, load: Load, probe: Probe) -> Part:
+        """A part with the time and the memory that the probe tells."""
+        processes = self._recipe.training.processes
+        held_out = self._count_held_out(part.method)
+        tokens = (load.padded_tokens + held_out * load.epochs * _FORWARD_SHARE) / processes
+        least, most = probe.predict(tokens, load.steps)
+        once = probe.start_s + probe.reference_s * self._count_reference(part.method, load, held_out) / processes
+        return replace(
+            part,
+            seconds=(least + once, most + once),
             memory=probe.memory,
             memory_measured=True,
             fitted=probe.fitted,
-            sure=f"measured over {probe.steps} steps on this device",
+            sure=f"measured over {probe.steps} steps on this device{self._name_share()}",
         )
 
-    def calculated(self, part: Part, batches: Batches) -> Part:
+    def calculated(self, part: Part, load: Load) -> Part:
         """A part with the time that arithmetic tells."""
-        tokens = batches.padded_tokens / batches.steps_per_epoch * part.steps + self._count_evaluation(part.method)
-        mean = batches.tokens / part.rows / (2 if part.method == "dpo" else 1)
-        each = arithmetic.count_operations(self._size, part.method, mean)
-        rate = arithmetic.measure_rate(self._size, self._device, (part.memory_parts or {}).get("tokens", 512))
+        size, full = self._size, self._recipe.training.adapter == "full"
+        mean = load.figures.tokens / part.rows / (2 if part.method in PAIRED else 1)
+        held_out = self._count_held_out(part.method)
+        once = self._count_reference(part.method, load, held_out) + held_out * load.epochs
+        operations = load.padded_tokens * arithmetic.count_operations(size, part.method, mean, full=full)
+        operations = (operations + once * arithmetic.count_forward(size, mean)) / self._recipe.training.processes
+        rate = arithmetic.measure_rate(size, self._device, (part.memory_parts or {}).get("tokens", 512))
         return replace(
             part,
-            seconds=arithmetic.predict(tokens * each, rate),
-            sure=f"calculated: {each * tokens:.2g} operations at {rate / 1e9:,.3g} GFLOP/s of a matrix product here, "
-            f"of which training reaches {arithmetic.REACHED[0]:.0%} to {arithmetic.REACHED[1]:.0%}",
+            seconds=arithmetic.predict(operations, rate),
+            sure=f"calculated: {operations:.2g} operations at {rate / 1e9:,.3g} GFLOP/s of a matrix product here, "
+            f"of which training reaches {arithmetic.REACHED[0]:.0%} to {arithmetic.REACHED[1]:.0%}{self._name_share()}",
         )
 
-    def _measure(self, method: str, part: str) -> tuple[list[RowLength | None], int]:
-        rows = read_training_rows(self._dataset, method, part)
-        return measure_rows(method, rows, self._tokenizer, self._recipe.base.max_length)
+    def _count_held_out(self, method: str) -> int:
+        """Tokens of one validation."""
+        rows = tokenise_rows(self._dataset, method, "validation", self._tokenizer, self._recipe)
+        return sum(size.tokens for size in rows.sizes)
 
-    def _count_evaluation(self, method: str) -> float:
-        """Tokens of all evaluations, as so many tokens of training: a pass forward is a third of a step."""
-        lengths = [row for row in self._measure(method, "validation")[0] if row is not None]
-        spec: TrainingSpec | RlhfSpec = self._recipe.training if method == "sft" else self._recipe.rlhf
-        share = min(1.0, MAX_VALIDATION_ROWS / len(lengths)) if lengths else 0.0
-        return sum(row.tokens for row in lengths) * share * max(1.0, spec.epochs if spec.max_steps is None else 1.0) / 3
+    def _count_reference(self, method: str, load: Load, held_out: int) -> int:
+        """Tokens that the reference policy reads, once."""
+        return _REFERENCED.get(method, 0) * (load.figures.tokens + held_out)
 
-    def _estimate(self, method: str, batch: MicroBatch, longest: int, rows: int) -> TrainingMemory | None:
+    def _estimate(self, method: str, load: Load) -> TrainingMemory | None:
         recipe = self._recipe
         return estimate_memory(
             self._size, method, base=recipe.base, training=recipe.training, profile=self._device.profile,
-            rows=min(batch.rows, rows), longest=longest,
+            rows=min(load.micro_batch.rows, load.sequences), longest=load.longest, answers=load.answers,
         )  # fmt: skip
 
-    def _count_disk(self, memory: TrainingMemory | None, spec: TrainingSpec | RlhfSpec) -> int:
-        """Bytes: the kept checkpoints, one more while it is written, and the adapter where it is published."""
-        if memory is None:
-            return 0
-        weights = memory.adapter // 4  # of 16 bytes a weight, four are the weight itself
-        return weights * (_CHECKPOINT_SHARE * (spec.keep_checkpoints + 1) + _ADAPTER_COPIES)
+    def _name_batch(self, batch: str) -> str:
+        processes = self._recipe.training.processes
+        return batch if processes == 1 else f"{batch}, {processes} times"
+
+    def _name_share(self) -> str:
+        processes = self._recipe.training.processes
+        if processes == 1:
+            return ""
+        return f", of one process of {processes} that share each step, each on such a device; exchange not predicted"
+
+
+def _count_disk(memory: TrainingMemory | None, spec: TrainingSpec | RlhfSpec) -> int:
+    """Bytes: the kept checkpoints, one more while it is written, and the adapter where it is published."""
+    if memory is None:
+        return 0
+    weights = memory.adapter // 4  # of 16 bytes a weight, four are the weight itself
+    return weights * (_CHECKPOINT_SHARE * (spec.keep_checkpoints + 1) + _ADAPTER_COPIES)

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.errors import TrainingError
+from flytewheel.planning.load import section
 from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import Recipe
+from flytewheel.training.processes import divide_batch
 
 STEPS = 20
 _WARM_UP = 2
@@ -26,13 +28,17 @@ _MARK = "flytewheel-probe "
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a probe trains: `method` of `recipe` (as JSON) on the data set in `dataset`, from `adapter` on."""
+    """What a probe trains: `method` of `recipe` (as JSON) on the data set in `dataset`, from `adapter` on.
+
+    `max_steps` is what the recipe has to say so that 20 steps are taken: packing divides it.
+    """
 
     method: str
     recipe: dict[str, Any]
     dataset: str
     folder: str
     adapter: str | None = None
+    max_steps: int = STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +49,11 @@ class Probe:
         steps: taken.
         tokens: of each step, padding included.
         seconds: of each step.
-        start_s: from the process's start to its first step.
+        start_s: from the process's start to its first step, the reference aside.
         memory: bytes at the peak.
         adapter: the trained adapter, to align from.
         fitted: what was changed so that memory sufficed, in words.
+        reference_s: of the reference policy, a token.
     """
 
     steps: int
@@ -56,6 +63,7 @@ class Probe:
     memory: int
     adapter: str
     fitted: tuple[str, ...] = ()
+    reference_s: float = 0.0
 
     def predict(self, tokens: float, steps: int) -> tuple[float, float]:
         """Seconds of `steps` steps of `tokens` tokens together, at least and at most."""
@@ -127,11 +135,18 @@ def say_step(done: int, total: int) -> None:
     print(f"{_MARK}{done} {total}", flush=True)
 
 
-def shorten(recipe: Recipe, method: str) -> Recipe:
-    """The recipe of a probe: 20 steps of `method`, whatever the number of rows."""
-    training, rlhf = recipe.training, recipe.rlhf
-    steps = {"max_steps": STEPS, "checkpoint_every": STEPS}
+def shorten(recipe: Recipe, method: str, max_steps: int = STEPS) -> Recipe:
+    """The recipe of a probe: `max_steps` steps of `method`, whatever the number of rows, as one process takes them."""
+    spec = section(recipe, method)
+    size, accumulation = divide_batch(spec.batch_size, spec.gradient_accumulation, recipe.training.processes)
+    own = {
+        "batch_size": size,
+        "gradient_accumulation": accumulation,
+        "max_steps": max_steps,
+        "checkpoint_every": STEPS,
+    }
+    alone = recipe.training.model_copy(update={"nodes": 1, "gpus_per_node": 1, **(own if method == "sft" else {})})
     if method == "sft":
-        return recipe.model_copy(update={"training": training.model_copy(update=steps)})
-    forced = {**steps, "method": method, "min_preference_pairs": 1, "min_unpaired": 1}
-    return recipe.model_copy(update={"rlhf": rlhf.model_copy(update=forced)})
+        return recipe.model_copy(update={"training": alone})
+    forced = {**own, "method": method, "min_preference_pairs": 1, "min_unpaired": 1}
+    return recipe.model_copy(update={"training": alone, "rlhf": recipe.rlhf.model_copy(update=forced)})

@@ -19,13 +19,17 @@ from flytewheel.training.workplace import Workplace
 
 
 class Meter:
-    """Counts the tokens that go through the trained model, and takes the time of each step."""
+    """Counts the tokens that go through the model, and takes the time of each step and of the reference."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.tokens: list[int] = []
         self.times: list[float] = []
+        self.reference_s = 0.0
+        self.reference_tokens = 0
         self._count = 0
+        self._reference_count = 0
+        self._reference_at: float | None = None
 
     def look(self, module: Any, inputs: Any) -> None:
         """A hook before every module: an embedding sees the ids; passes without gradients (a reference, an evaluation)
@@ -33,13 +37,20 @@ class Meter:
         """
         import torch
 
-        if isinstance(module, torch.nn.Embedding) and module.training and torch.is_grad_enabled():
-            self._count += int(inputs[0].numel())
+        if isinstance(module, torch.nn.Embedding):
+            if torch.is_grad_enabled():
+                self._count += int(inputs[0].numel()) if module.training else 0
+            else:
+                self._reference_count += int(inputs[0].numel())
 
     def step(self, what: str, done: int, total: int | None) -> None:
         """Called at the beginning and after every step."""
         if total is None:
             return
+        if what == "reference":
+            self._take_reference()
+            return
+        self._reference_at = None
         if done == 0:  # also when memory ran out and it begins anew
             self.tokens, self.times = [], []
         else:
@@ -48,16 +59,31 @@ class Meter:
         self.times.append(time.monotonic())
         say_step(done, total)
 
+    @property
+    def reference_token_s(self) -> float:
+        """Seconds of the reference, a token; 0 where none was asked."""
+        return self.reference_s / self.reference_tokens if self.reference_tokens else 0.0
+
+    def _take_reference(self) -> None:
+        # The time of the first answers is not known: only their end is told.
+        now = time.monotonic()
+        if self._reference_at is not None:
+            self.reference_s += now - self._reference_at
+            self.reference_tokens += self._reference_count
+        self._reference_count = 0
+        self._reference_at = now
+
 
 def main(folder: Path) -> None:
     """Trains as `request.json` says, and writes `probe.json` beside it."""
     import torch
 
     request = Request(**json.loads((folder / "request.json").read_text(encoding="utf-8")))
-    recipe = shorten(Recipe.model_validate_json(json.dumps(request.recipe)), request.method)
+    recipe = shorten(Recipe.model_validate_json(json.dumps(request.recipe)), request.method, request.max_steps)
     meter = Meter()
     torch.nn.modules.module.register_module_forward_pre_hook(meter.look)
-    at = Workplace(folder / "checkpoints", progress=meter.step)
+    # Thrown away with the folder; the reference's values are not kept, and so are computed and timed.
+    at = Workplace(folder / "checkpoints", progress=meter.step, reference=None)
     dataset, out = Path(request.dataset), folder / "out"
     budget = BudgetSpec(memory_gb=recipe.budget.memory_gb)  # of hours a probe takes what it needs
     if request.method == "sft":
@@ -75,7 +101,8 @@ def main(folder: Path) -> None:
         steps=report.steps,
         tokens=tuple(meter.tokens),
         seconds=tuple(seconds),
-        start_s=meter.times[0] - meter.started,
+        start_s=meter.times[0] - meter.started - meter.reference_s,
+        reference_s=meter.reference_token_s,
         memory=read_peak(report.device.partition(" ")[0]),
         adapter=str(out),
         fitted=report.fitted,

@@ -31,7 +31,6 @@ from flytewheel.training.checkpoints import CODE_VERSION, Manifest, open_checkpo
 from flytewheel.training.fit import Plan, digest_adapter, fit, summarise
 from flytewheel.training.full import check_start
 from flytewheel.training.grpo import look_at_prompts, plan_grpo
-from flytewheel.training.lengths import longest_sequence
 from flytewheel.training.memory import fit_memory
 from flytewheel.training.micro_batch import MicroBatch, of_spec
 from flytewheel.training.preference import make_preference_trainer
@@ -285,7 +284,8 @@ def _plan(
     least = 2 if choice.method == "kto" else 1  # KTO's KL term comes from the neighbours in a batch
     batch, fitted = fit_memory(
         budget, of_spec(rlhf, least), choice.method, base=base, training=training, rows=train.count, device=device,
-        longest=longest_sequence(rows.train, tokenizer, base.max_length), least=least,
+        longest=max(size.longest for size in train.sizes), answers=max(max(size.answers) for size in train.sizes),
+        least=least,
     )  # fmt: skip
 
     def make_trainer(callbacks: list[Any], batch: MicroBatch) -> Any:

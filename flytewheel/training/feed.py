@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from flytewheel.profiles import Device
 from flytewheel.recipe import BaseModelSpec, TrainingSpec
 from flytewheel.training.batches import BatchFigures, group_by_length, measure_batches
-from flytewheel.training.packing import Pace, pace_packed, pace_unpacked, pack_rows
+from flytewheel.training.packing import Pace, pace_packed, pace_unpacked, pack_rows, packs_rows
 from flytewheel.training.processes import find_processes
 from flytewheel.training.rows import Rows
 from flytewheel.training.sequences import Sequences
@@ -22,12 +22,24 @@ class Feed:
     figures: BatchFigures
 
 
-def feed_rows(train: Rows, base: BaseModelSpec, training: TrainingSpec, *, seed: int, device: Device) -> Feed:
-    """Packs rows, or leaves each in a sequence of its own, as the recipe or else the device's profile says."""
-    packing = device.profile.packing.value if training.packing == "auto" else training.packing
-    if packing:
+def feed_rows(
+    train: Rows,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    *,
+    seed: int,
+    device: Device,
+    processes: int | None = None,
+) -> Feed:
+    """Packs rows, or leaves each in a sequence of its own, as the recipe or else the device's profile says.
+
+    `processes` are those that share a step; `None`: as many as this one is among.
+    """
+    if packs_rows(training, device.profile):
         sequences = Sequences(train.table, pack_rows(train.table["length"], base.max_length, seed=seed))
-        pace = pace_packed(training, rows=train.count, sequences=len(sequences), processes=find_processes().count)
+        pace = pace_packed(
+            training, rows=train.count, sequences=len(sequences), processes=processes or find_processes().count
+        )
     else:
         sequences = Sequences(train.table)
         pace = pace_unpacked(training)

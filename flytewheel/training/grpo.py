@@ -76,19 +76,8 @@ def plan_grpo(
         DatasetError: no prompt leaves room for an answer.
         RecipeError: full weights are asked for.
     """
-    if training.adapter == "full":
-        raise RecipeError(
-            "recipe",
-            ["rlhf.method: 'grpo' trains an adapter beside its reward model; take training.adapter 'lora'"],
-        )
     tokenizer: Any = load_tokenizer(base)
-    room = base.max_length - rlhf.grpo.max_answer_tokens
-    train, held_out = (_keep_short(own, tokenizer, room) for own in (rows.train, rows.validation))
-    if not train:
-        raise DatasetError(
-            f"{data.path}: expected prompts of at most {room} tokens (base.max_length less "
-            f"rlhf.grpo.max_answer_tokens), found 0 of {len(rows.train)}; raise base.max_length"
-        )
+    train, held_out = fit_prompts(data, rows, tokenizer, base=base, training=training, rlhf=rlhf)
     held: list[RewardModel] = []
 
     def make_trainer(callbacks: list[Any], batch: MicroBatch) -> Any:
@@ -115,6 +104,36 @@ def plan_grpo(
         make_trainer=make_trainer,
         measure=measure,
     )
+
+
+def fit_prompts(
+    data: Dataset,
+    rows: Looked[SftRow],
+    tokenizer: Any,
+    *,
+    base: BaseModelSpec,
+    training: TrainingSpec,
+    rlhf: RlhfSpec,
+) -> tuple[list[Prompt], list[Prompt]]:
+    """The prompts to train on and those held out, without those that leave no room for an answer.
+
+    Raises:
+        DatasetError: no prompt does.
+        RecipeError: full weights are asked for.
+    """
+    if training.adapter == "full":
+        raise RecipeError(
+            "recipe",
+            ["rlhf.method: 'grpo' trains an adapter beside its reward model; take training.adapter 'lora'"],
+        )
+    room = base.max_length - rlhf.grpo.max_answer_tokens
+    train, held_out = (_keep_short(own, tokenizer, room) for own in (rows.train, rows.validation))
+    if not train:
+        raise DatasetError(
+            f"{data.path}: expected prompts of at most {room} tokens (base.max_length less "
+            f"rlhf.grpo.max_answer_tokens), found 0 of {len(rows.train)}; raise base.max_length"
+        )
+    return train, held_out
 
 
 def make_grpo_trainer(

@@ -56,6 +56,11 @@ def sum_completion_loss(model: Any, inputs: Mapping[str, Any], *, head: Any, fus
     return total, carries.sum()
 
 
+def piece_rows(vocabulary: int, kind: str) -> int:
+    """Positions whose logits are computed at once on a device of `kind`."""
+    return max(1, (_CUDA_PIECE if kind == "cuda" else _PIECE) // vocabulary)
+
+
 def can_fuse(model: Any) -> bool:
     """Whether `model` takes what its frozen head gives as the logits, without scaling or capping them afterwards."""
     import torch
@@ -97,7 +102,7 @@ def _frozen_head_loss() -> Any:
         def forward(ctx: Any, hidden: Any, weight: Any, bias: Any, labels: Any) -> Any:
             losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
             gradient = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-            piece = max(1, (_CUDA_PIECE if hidden.is_cuda else _PIECE) // len(weight))
+            piece = piece_rows(len(weight), hidden.device.type)
             for start in range(0, len(hidden), piece):
                 at = slice(start, start + piece)
                 logits = torch.nn.functional.linear(hidden[at].to(weight.dtype), weight, bias).float()

@@ -6,14 +6,18 @@
 | adapter | rank × (inputs + outputs) of each target matrix, × 16: weight, gradient, two Adam moments in float32 | Hu et al. 2021; Kingma & Ba 2014 |
 | full weights | in place of base and adapter: parameters × 16, weight, gradient and two Adam moments in float32; × 2 more where products are taken in 16 bits (autocast keeps a copy) | Rajbhandari et al. 2020, arXiv:1910.02054, §3.1; Micikevicius et al. 2018, arXiv:1710.03740 |
 | activations | what the backward pass reads again, below, × 1.25 for what the allocator holds besides | counted and measured |
-| logits | the widest tile of TRL's chunked log-probabilities (4,096 tokens × 32,768 words), × 8.25 in float32 | trl.kernels.chunked_logprob, `_backward_tile` |
+| logits of SFT | three pieces of `loss` in float32: the logits, the last piece's, and what logsumexp takes | flytewheel.training.loss |
+| logits of ORPO, and of SFT of full weights | of all positions × 4 in float32: logits, log-softmax and the gradients of both | reckoned, not measured |
+| logits of DPO and KTO | the widest tile of TRL's chunked log-probabilities (4,096 tokens of answers × 32,768 words), × 8.25 in float32 | trl.kernels.chunked_logprob, `_backward_tile` |
 | program | 0.55 GiB: Python, torch, transformers and TRL | measured: 567 MiB after the first step |
 
 Kept of each token in each layer of a Llama (h hidden, f feed-forward, q width of all heads; counted with
-`torch.autograd.graph.saved_tensors_hooks`): inputs of the two norms 2 h, attention 4 q (queries, keys and values
-repeated to all heads, output), feed-forward 3 f; and for LoRA with dropout two copies of each target matrix's input,
-without it one of each input that several share; and `rank` values a target. The attention mask is one value for two
-tokens of a row. With activation checkpointing the layers' inputs are kept, and one layer whole.
+`torch.autograd.graph.saved_tensors_hooks`): inputs of the two norms 2 h, attention 2 q + 2 k (queries, keys, values,
+output; 4 q where there is a mask, for which keys and values are repeated to all heads), feed-forward 3 f; and for LoRA
+with dropout two copies of each target matrix's input, without it one of each input that several share; and `rank`
+values a target. The attention mask is one value for two tokens of a row; SFT has none, but for packed rows where they
+are not laid out flat. The gradient that SFT's loss keeps is one more h a token. With activation checkpointing the
+layers' inputs are kept, and one layer whole.
 
 Every row is taken to be as long as the longest: the batch that has the longest row is padded to it, whatever the order.
 Measured on CPU in float32 (docs/log.md); on cards not.
@@ -32,7 +36,9 @@ from flytewheel.models import Device, open_base
 from flytewheel.profiles import Profile
 from flytewheel.recipe import BaseModelSpec, BudgetSpec, TrainingSpec
 from flytewheel.training.arguments import CHECKPOINTING_FROM
+from flytewheel.training.loss import piece_rows
 from flytewheel.training.micro_batch import MicroBatch
+from flytewheel.training.packing import packs_rows
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _NF4_BYTES = 4.127 / 8
@@ -41,6 +47,8 @@ _ALLOCATOR = 1.25
 _TILE_TOKENS, _TILE_WORDS = 4096, 32_768
 _TILE_COPIES = 8.25
 _CARD_TILE_COPIES = 1.0  # a Triton kernel works in place
+_PIECES = 3
+_WHOLE_COPIES = 4
 _PROGRAM_BYTES = 567 << 20
 # Target matrices that read the same tensor; what is not among them reads one of its own.
 _SHARED = {"q_proj": "attention", "k_proj": "attention", "v_proj": "attention", "gate_proj": "mlp", "up_proj": "mlp"}
@@ -91,17 +99,19 @@ def estimate_memory(
     profile: Profile,
     rows: int,
     longest: int | None = None,
+    answers: int | None = None,
 ) -> TrainingMemory | None:
     """The peak of a training; `None` where the files do not tell the model's size.
 
     Args:
         size: Of the base model.
-        method: `sft`, `dpo` or `kto`.
+        method: `sft`, `dpo`, `orpo` or `kto`.
         base: Its dtype, and the longest row that is let through.
         training: The adapter.
         profile: Of the device.
-        rows: Of a micro-batch; a pair is one row.
+        rows: Of a micro-batch; a pair is one row, and so are several that are packed.
         longest: Tokens of the longest sequence; without it as many as are let through.
+        answers: Tokens of the longest answer; without it a whole sequence.
     """
     hidden, layers, vocabulary = (size.config.get(key) for key in ("hidden_size", "num_hidden_layers", "vocab_size"))
     if size.parameters is None or not (hidden and layers and vocabulary):
@@ -110,22 +120,26 @@ def estimate_memory(
     width = _BYTES[base.dtype if base.dtype != "auto" else profile.dtype.value]
     if full:
         width = _BYTES[profile.autocast.value or "float32"]
-    packed = method == "sft" and profile.packing.value
-    length = base.max_length if longest is None or packed else longest
-    tokens = length * rows * (2 if method == "dpo" else 1)
+    length = base.max_length if longest is None else longest
+    sequences = rows * (2 if method in ("dpo", "orpo") else 1)
+    tokens = length * sequences
+    answered = min(length, answers or length) * sequences
+    mixed = packs_rows(training, profile) if method == "sft" else sequences > 1
+    masked = mixed and not profile.flat.value
     targets = _list_targets(size, training)
     adapter = size.parameters if full else training.lora_rank * sum(sum(shape) for _, shape in targets)
-    each_layer = _count_kept(size, training, targets, hidden, layers, dropout=method == "sft")
+    each_layer = _count_kept(size, training, targets, hidden, layers, dropout=method == "sft", masked=masked)
     whole = tokens * width * each_layer
     checkpointed = size.parameters >= CHECKPOINTING_FROM
     kept = whole + tokens * hidden * layers * width if checkpointed else whole * layers
-    mask = tokens * length * width if rows > 1 and not packed else 0
-    tile = min(tokens, _TILE_TOKENS) * min(vocabulary, _TILE_WORDS) * 4
+    if method == "sft" and not full:
+        kept += answered * hidden * width
+    mask = tokens * length * width if masked else 0
     return TrainingMemory(
         base=_count_base_bytes(size, training, width),
         adapter=adapter * _TRAINED_BYTES,
         activations=int((kept + mask) * _ALLOCATOR),
-        logits=int(tile * (_CARD_TILE_COPIES if profile.kind == "cuda" else _TILE_COPIES)),
+        logits=_count_logits(method, tokens, answered, vocabulary, full=full, kind=profile.kind),
         program=_PROGRAM_BYTES,
         tokens=tokens,
     )
@@ -141,6 +155,7 @@ def fit_memory(
     longest: int,
     rows: int,
     device: Device,
+    answers: int | None = None,
     least: int = 1,
 ) -> tuple[MicroBatch, tuple[str, ...]]:
     """The largest micro-batch of at most `batch` whose peak is within `budget.memory_gb`, and what was done in words.
@@ -155,7 +170,7 @@ def fit_memory(
     def predict(batch: MicroBatch) -> float:
         found = estimate_memory(
             size, method, base=base, training=training, profile=device.profile, rows=min(batch.rows, rows),
-            longest=longest,
+            longest=longest, answers=answers,
         )  # fmt: skip
         if found is None:
             raise RecipeError("recipe", [f"budget.memory_gb: the size of base.model {base.model!r} is not known"])
@@ -225,16 +240,30 @@ def _count_kept(
     layers: int,
     *,
     dropout: bool,
+    masked: bool,
 ) -> float:
     """Values that a layer keeps of a token."""
     heads = size.config.get("num_attention_heads") or 1
-    attention = heads * (size.config.get("head_dim") or hidden // heads)
-    kept: float = 2 * hidden + 4 * attention + 3 * (size.config.get("intermediate_size") or 4 * hidden)
+    each = size.config.get("head_dim") or hidden // heads
+    keys = heads if masked else size.config.get("num_key_value_heads") or heads
+    kept: float = 2 * hidden + 2 * (heads + keys) * each + 3 * (size.config.get("intermediate_size") or 4 * hidden)
     kept += training.lora_rank * len(targets) / layers
     if dropout and training.lora_dropout:
         return kept + 2 * sum(shape[1] for _, shape in targets) / layers
     read = {_SHARED.get(name, name): shape[1] for name, shape in targets}
     return kept + sum(width for name, width in read.items() if name != "o_proj")  # o reads attention's output, kept
+
+
+def _count_logits(method: str, tokens: int, answered: int, vocabulary: int, *, full: bool, kind: str) -> int:
+    """Bytes of logits and what is made of them, at the most."""
+    if method == "orpo":
+        return _WHOLE_COPIES * tokens * vocabulary * 4
+    if method == "sft" and full:
+        return _WHOLE_COPIES * answered * vocabulary * 4
+    if method == "sft":
+        return _PIECES * min(answered, piece_rows(vocabulary, kind)) * vocabulary * 4
+    tile = min(answered, _TILE_TOKENS) * min(vocabulary, _TILE_WORDS) * 4
+    return int(tile * (_CARD_TILE_COPIES if kind == "cuda" else _TILE_COPIES))
 
 
 def _count_base_bytes(size: Sized, training: TrainingSpec, width: int) -> int:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from flytewheel.records import Message
+from flytewheel.training.grouping import group_batches
 from flytewheel.training.processes import on_one_card
 from flytewheel.training.rows import IGNORED, encode
 
@@ -35,7 +36,7 @@ def make_orpo_trainer(arguments: dict[str, Any], train: Any, validation: Any, to
     with suppress_experimental_warning():
         from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-    class CompletionOnly(ORPOTrainer):  # type: ignore[misc,unused-ignore]
+    class CompletionOnly(group_batches(ORPOTrainer)):  # type: ignore[misc,unused-ignore]
         """ORPO with the loss of imitation on the answer alone."""
 
         def tokenize_row(self, feature: Any, model: Any = None) -> Any:
@@ -47,13 +48,16 @@ def make_orpo_trainer(arguments: dict[str, Any], train: Any, validation: Any, to
             )
             return chosen_logps, rejected_logps, chosen_logits, rejected_logits, -chosen_logps.mean(), *rest
 
-    return CompletionOnly(
+    trainer = CompletionOnly(
         args=on_one_card(ORPOConfig(**arguments)),
         train_dataset=tokenise(train, tokenizer),
         eval_dataset=None if validation is None else tokenise(validation, tokenizer),
         processing_class=tokenizer,
         **common,
     )
+    trainer.train_lengths = list(trainer.train_dataset["length"])
+    trainer.eval_lengths = [] if validation is None else list(trainer.eval_dataset["length"])
+    return trainer
 
 
 def tokenise(table: Any, tokenizer: Any) -> Any:

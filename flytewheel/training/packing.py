@@ -18,6 +18,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from flytewheel.profiles import Profile
 from flytewheel.recipe import RewardSpec, RlhfSpec, TrainingSpec
 from flytewheel.training.batches import Batch
 from flytewheel.training.micro_batch import MicroBatch
@@ -51,6 +52,11 @@ class Pace:
     def with_batch(self, batch: MicroBatch) -> Pace:
         """The same step in other micro-batches."""
         return replace(self, batch_size=batch.rows, gradient_accumulation=batch.accumulation)
+
+
+def packs_rows(training: TrainingSpec, profile: Profile) -> bool:
+    """Whether several rows share a sequence in SFT: as the recipe says, or else the device's profile."""
+    return profile.packing.value if training.packing == "auto" else training.packing
 
 
 def pack_rows(lengths: Sequence[int], max_length: int, *, seed: int) -> list[Batch]:

@@ -80,9 +80,11 @@ def make_preference_trainer(
         fresh = {}
     if method == "orpo":
         del arguments["loss_type"], arguments["precompute_ref_log_probs"]
-        return make_orpo_trainer(
+        odds = make_orpo_trainer(
             arguments, train.table, validation.table, tokenizer, model=model, callbacks=callbacks, **fresh
         )
+        odds.group_rows = rlhf.batch_size
+        return odds
     common: dict[str, Any] = {
         "model": model,
         "ref_model": None,

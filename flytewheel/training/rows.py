@@ -23,17 +23,40 @@ IGNORED = -100  # label of a token without loss, as torch's cross-entropy has it
 
 
 @dataclass(frozen=True, slots=True)
+class RowSize:
+    """Tokens of a row that is trained on: of its prompt, and of each answer to it (two of a pair).
+
+    `at` is its place among the rows that were given.
+    """
+
+    at: int
+    prompt: int
+    answers: tuple[int, ...]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of its longest sequence, to which a pair's other one is padded."""
+        return self.prompt + max(self.answers)
+
+    @property
+    def tokens(self) -> int:
+        """Of all its sequences."""
+        return self.prompt * len(self.answers) + sum(self.answers)
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """A table for a trainer (`datasets.Dataset`; None: no row is left), how many rows did not fit, and what they lost.
 
     `lost_tokens` are those cut off in SFT, with all of the rows that were left out; in preferences those of the pairs
-    and answers that were dropped, each pair by its longer side.
+    and answers that were dropped, each pair by its longer side. `sizes` are those of the table's rows, in its order.
     """
 
     table: Any
     count: int
     truncated: int
     lost_tokens: int = 0
+    sizes: tuple[RowSize, ...] = ()
 
 
 def encode(
@@ -61,9 +84,9 @@ def sft_rows(rows: Sequence[SftRow], tokenizer: PreTrainedTokenizerBase, max_len
 
     A row longer than `max_length` tokens loses its end; one whose prompt alone fills it is left out. Both are counted.
     """
-    records = []
+    records, sizes = [], []
     truncated = lost = 0
-    for row in rows:
+    for at, row in enumerate(rows):
         prompt, completion = encode(tokenizer, row.prompt, row.completion)
         whole = len(prompt) + len(completion)
         ids = [*prompt, *completion][:max_length]
@@ -71,10 +94,11 @@ def sft_rows(rows: Sequence[SftRow], tokenizer: PreTrainedTokenizerBase, max_len
         if len(ids) > len(prompt):
             labels = [IGNORED] * len(prompt) + ids[len(prompt) :]
             records.append({"input_ids": ids, "labels": labels, "length": len(ids)})
+            sizes.append(RowSize(at, len(prompt), (len(ids) - len(prompt),)))
             lost += whole - len(ids)
         else:
             lost += whole
-    return _table(records, truncated, lost)
+    return _table(records, truncated, lost, sizes)
 
 
 def preference_rows(rows: Sequence[Preference], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Rows:
@@ -83,13 +107,14 @@ def preference_rows(rows: Sequence[Preference], tokenizer: PreTrainedTokenizerBa
     Pairs of which either side exceeds `max_length` tokens are dropped and counted: a cut answer would be compared by
     where it was cut.
     """
-    records = []
+    records, sizes = [], []
     lost = 0
-    for row in rows:
-        length = max(_count(tokenizer, row.prompt, answer) for answer in (row.chosen, row.rejected))
-        if length > max_length:
-            lost += length
+    for at, row in enumerate(rows):
+        size = _measure(tokenizer, at, row.prompt, (row.chosen, row.rejected))
+        if size.longest > max_length:
+            lost += size.longest
         else:
+            sizes.append(size)
             records.append(
                 {
                     "prompt": [message.model_dump() for message in row.prompt],
@@ -97,7 +122,7 @@ def preference_rows(rows: Sequence[Preference], tokenizer: PreTrainedTokenizerBa
                     "rejected": [{"role": "assistant", "content": row.rejected}],
                 }
             )
-    return _table(records, len(rows) - len(records), lost)
+    return _table(records, len(rows) - len(records), lost, sizes)
 
 
 def unpaired_rows(rows: Sequence[Unpaired], tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int) -> Rows:
@@ -106,19 +131,19 @@ def unpaired_rows(rows: Sequence[Unpaired], tokenizer: PreTrainedTokenizerBase, 
     KTO reads its rows in the order given (the KL term pairs neighbours), so the shuffle has to happen here. Rows longer
     than `max_length` tokens are dropped and counted.
     """
-    lengths = [_count(tokenizer, row.prompt, row.completion) for row in rows]
+    measured = [_measure(tokenizer, at, row.prompt, (row.completion,)) for at, row in enumerate(rows)]
+    sizes = [size for size in measured if size.longest <= max_length]
+    random.Random(seed).shuffle(sizes)
     records = [
         {
-            "prompt": [message.model_dump() for message in row.prompt],
-            "completion": [{"role": "assistant", "content": row.completion}],
-            "label": row.label,
+            "prompt": [message.model_dump() for message in rows[size.at].prompt],
+            "completion": [{"role": "assistant", "content": rows[size.at].completion}],
+            "label": rows[size.at].label,
         }
-        for row, length in zip(rows, lengths, strict=True)
-        if length <= max_length
+        for size in sizes
     ]
-    random.Random(seed).shuffle(records)
-    lost = sum(length for length in lengths if length > max_length)
-    return _table(records, len(rows) - len(records), lost)
+    lost = sum(size.longest for size in measured if size.longest > max_length)
+    return _table(records, len(rows) - len(records), lost, sizes)
 
 
 def thin(rows: Sequence[Any], limit: int) -> Sequence[Any]:
@@ -128,17 +153,20 @@ def thin(rows: Sequence[Any], limit: int) -> Sequence[Any]:
     return [rows[index * len(rows) // limit] for index in range(limit)]
 
 
-def _count(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], completion: str) -> int:
+def _measure(tokenizer: PreTrainedTokenizerBase, at: int, prompt: Sequence[Message], answers: Sequence[str]) -> RowSize:
     # The whole rendering, with what the template writes after the end token: that is what TRL feeds the model.
-    turns = [*(message.model_dump() for message in prompt), {"role": "assistant", "content": completion}]
-    return len(_render(tokenizer, turns))
+    turns = [message.model_dump() for message in prompt]
+    opening = len(_render(tokenizer, turns, add_generation_prompt=True))
+    whole = [len(_render(tokenizer, [*turns, {"role": "assistant", "content": answer}])) for answer in answers]
+    return RowSize(at, opening, tuple(length - opening for length in whole))
 
 
 def _render(tokenizer: Any, turns: list[dict[str, str]], **options: Any) -> list[int]:
     return list(tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True, **options)["input_ids"])
 
 
-def _table(records: list[dict[str, Any]], truncated: int, lost_tokens: int) -> Rows:
+def _table(records: list[dict[str, Any]], truncated: int, lost_tokens: int, sizes: Sequence[RowSize]) -> Rows:
     from datasets import Dataset
 
-    return Rows(Dataset.from_list(records) if records else None, len(records), truncated, lost_tokens)
+    table = Dataset.from_list(records) if records else None
+    return Rows(table, len(records), truncated, lost_tokens, tuple(sizes))

@@ -147,8 +147,8 @@ def _plan(
     feed = feed_rows(train, base, training, seed=seed, device=device)
     longest = max(feed.sequences.lengths)
     batch, fitted = fit_memory(
-        budget, feed.pace.micro_batch, "sft", base=base, training=training, longest=longest, rows=len(feed.sequences),
-        device=device,
+        budget, feed.pace.micro_batch, "sft", base=base, training=training, longest=longest,
+        answers=max(feed.sequences.loss_lengths), rows=len(feed.sequences), device=device,
     )  # fmt: skip
 
     def make_trainer(callbacks: list[Any], batch: MicroBatch) -> Any:

@@ -39,11 +39,13 @@ def test_hours_are_compared_with_what_is_left() -> None:
 
 def test_operations_of_llama_8b_by_hand() -> None:
     """7,504,924,672 parameters in matrices that multiply (the input embedding aside), 2 each; attention of 1,000 tokens
-    4 x 4096 x 1000 x 32; forward, backward and, above 1 G parameters, forward again; DPO once more.
+    4 x 4096 x 1000 x 32; forward, backward and, above 1 G parameters, forward again. DPO's reference is no part of a
+    step; KTO's KL term is. The gradients of all weights are another pass.
     """
     forward = 2 * (8_030_261_248 - 128_256 * 4096) + 4 * 4096 * 1000 * 32
-    assert arithmetic.count_operations(LLAMA, "sft", 1000) == 3 * forward
-    assert arithmetic.count_operations(LLAMA, "dpo", 1000) == 4 * forward
+    assert arithmetic.count_forward(LLAMA, 1000) == forward
+    for method, full, passes in (("sft", False, 3), ("dpo", False, 3), ("kto", False, 4), ("sft", True, 4)):
+        assert arithmetic.count_operations(LLAMA, method, 1000, full=full) == passes * forward
     least, most = arithmetic.predict(1e12, 1e10)
     assert 100 < least < most < 1000
 
@@ -76,3 +78,12 @@ def test_a_probe_is_short_and_takes_the_method_that_was_chosen() -> None:
     rlhf = shorten(recipe, "kto").rlhf
     assert (rlhf.method, rlhf.max_steps, rlhf.min_unpaired) == ("kto", 20, 1)
     assert rlhf.batch_size == recipe.rlhf.batch_size
+
+
+def test_a_probe_takes_the_share_of_one_process() -> None:
+    shared = {"nodes": 2, "gpus_per_node": 2, "batch_size": 4, "gradient_accumulation": 2}
+    recipe = make_recipe(training=shared, rlhf={"batch_size": 4, "gradient_accumulation": 3})
+    training = shorten(recipe, "sft").training
+    assert (training.processes, training.batch_size, training.gradient_accumulation) == (1, 2, 1)
+    alone = shorten(recipe, "dpo")
+    assert (alone.training.processes, alone.rlhf.batch_size, alone.rlhf.gradient_accumulation) == (1, 3, 1)

@@ -70,6 +70,35 @@ def test_arithmetic_needs_no_training(base_model: Path, teaching_data: Path, tmp
     assert "alignment: rlhf.enable is false: skipped" in found.stdout
 
 
+def test_orpo_of_full_weights_in_several_processes(base_model: Path, teaching_data: Path, tmp_path: Path) -> None:
+    training = {"adapter": "full", "gradient_accumulation": 2, "nodes": 2, "gpus_per_node": 2}
+    rlhf = {"method": "orpo", "min_preference_pairs": 10, "gradient_accumulation": 1}
+    recipe = _recipe(tmp_path, base_model, training=training, rlhf=rlhf)
+    found = _plan(recipe, "--dataset", teaching_data, "--json", home=tmp_path / "home")
+    assert found.exit_code == 0, found.output
+    sft, alignment = json.loads(found.stdout)["parts"]
+    assert (sft["micro_batch"], alignment["micro_batch"]) == ("1 x 2, 4 times", "1 x 1, 4 times")
+    assert alignment["method"] == "orpo"
+    for part in (sft, alignment):
+        assert part["memory_measured"]
+        assert "20 steps on this device, of one process of 4 that share each step" in part["sure"]
+
+
+def test_what_is_not_predicted_of_grpo_is_said(base_model: Path, teaching_data: Path, tmp_path: Path) -> None:
+    rlhf = {"method": "grpo", "batch_size": 8, "gradient_accumulation": 1, "grpo": {"max_answer_tokens": 32}}
+    recipe = _recipe(tmp_path, base_model, rlhf=rlhf, reward={"min_pairs": 10}, budget={"hours": 1})
+    found = _plan(recipe, "--dataset", teaching_data, "--no-probe", home=tmp_path / "home")
+    assert found.exit_code == 0, found.output
+    assert "reward model: 32 pairs; not predicted: time and memory of the reward model's training" in found.stdout
+    assert "alignment: a reward model judges: grpo as rlhf.method says; not predicted: time and memory" in found.stdout
+    (line,) = (line for line in found.stdout.splitlines() if line.startswith("time"))
+    assert line.split().count("?") == 3
+    found = _plan(recipe, "--dataset", teaching_data, "--no-probe", "--json", home=tmp_path / "home")
+    content = json.loads(found.stdout)
+    assert content["total"]["not_predicted"] == ["reward", "align"]
+    assert content["parts"][2]["steps"] == content["parts"][2]["rows"] > 0
+
+
 def test_memory_that_is_not_enough_is_one_line(base_model: Path, teaching_data: Path, tmp_path: Path) -> None:
     recipe = _recipe(tmp_path, base_model, budget={"memory_gb": 0.1})
     found = _plan(recipe, "--dataset", teaching_data, home=tmp_path / "home")

@@ -53,6 +53,23 @@ def test_llama_8b_by_hand() -> None:
     assert found.most == found.least + found.activations + found.logits
 
 
+def test_logits_of_sft_come_in_pieces() -> None:
+    """2²³ logits of 128,256 words are 65 positions, 2²⁷ on a card 1,046; of full weights all 4,096 positions count."""
+    assert _estimate().logits == 3 * 65 * 128_256 * 4
+    assert _estimate(profile="cuda-bf16").logits == 3 * 1046 * 128_256 * 4
+    assert _estimate(adapter="full").logits == 4 * 4096 * 128_256 * 4
+    assert _estimate("orpo").logits == 4 * 8192 * 128_256 * 4
+
+
+def test_only_what_is_masked_repeats_keys() -> None:
+    """Packed rows without a flat layout: 2 x (4096 - 1024) values more in the layer that is whole, and the mask."""
+    more = _estimate(packing=True).activations - _estimate(packing=False).activations
+    assert more == pytest.approx((4096 * 4 * 2 * 3072 + 4096 * 1024 * 4) * 1.25, abs=2)
+    assert _estimate(profile="cuda-bf16", packing=True).activations == (
+        _estimate(profile="cuda-bf16", packing=False).activations
+    )
+
+
 def test_dropout_keeps_two_copies_of_every_targets_input() -> None:
     """71,744 - 4,096 + 2 x 4 x 4,096 values."""
     more = _estimate(lora_dropout=0.1).activations - _estimate(lora_dropout=0.0).activations
