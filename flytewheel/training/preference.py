@@ -91,6 +91,7 @@ def make_preference_trainer(
         "callbacks": callbacks,
         **fresh,
     }
+    arguments["precompute_ref_log_probs"] = True  # by `with_reference`; ORPO has no reference
     if method == "kto":
         unpaired = with_reference(KTOTrainer, _KTO_COLUMNS, reference, progress)
         return unpaired(args=KTOConfig(**arguments, **_weigh_labels(train)), **common)

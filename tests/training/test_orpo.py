@@ -12,6 +12,7 @@ from flytewheel.models import find_device, load_adapted, load_tokenizer
 from flytewheel.progress import quiet_libraries
 from flytewheel.training.align import align, choose_method
 from flytewheel.training.preference import make_preference_trainer
+from flytewheel.training.reference_store import ReferenceStore
 from flytewheel.training.rows import encode, preference_rows
 from flytewheel.training.workplace import Workplace
 from tests.training.teaching import base_spec, rlhf_spec, training_spec
@@ -56,7 +57,7 @@ def test_the_loss_is_the_papers_on_the_answer_alone(
         trainer = make_preference_trainer(
             "orpo", preference_rows(pairs, tokenizer, base.max_length), preference_rows([], tokenizer, base.max_length),
             tokenizer, [], sft_adapter, base=base, training=training_spec(), rlhf=rlhf_spec(method="orpo", beta=0.3),
-            seed=1, device=find_device(), folder=tmp_path,
+            seed=1, device=find_device(), folder=tmp_path, reference=ReferenceStore(None, {}),
         )  # fmt: skip
         sft: Any = load_adapted(base, sft_adapter)
     assert list(trainer.model.peft_config) == ["default"]  # no reference
