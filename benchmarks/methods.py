@@ -35,7 +35,6 @@ from flytewheel.progress import quiet_libraries
 from flytewheel.recipe import Recipe
 from flytewheel.records import build_prompt
 from flytewheel.training.align import align
-from flytewheel.training.report import TrainingReport
 from flytewheel.training.sft import train_sft
 from flytewheel.training.workplace import Workplace
 
@@ -80,15 +79,13 @@ def measure(quick: bool) -> list[Goal]:
     with tempfile.TemporaryDirectory(prefix="flytewheel-bench-") as name:
         folder = Path(name)
         data = build_demo_dataset(folder / "dataset", recipe)
-        exam = set_exam(data, recipe, questions=40 if quick else 100)
-        found = {"base": examine(recipe, None, exam)}
+        exam = set_exam(data, recipe, questions=24 if quick else 100)
+        print(f"{'':<10}{'perplexity':>12}{'preference accuracy':>22}{'style':>8}{'no fault':>10}")
+        found = {"base": tell("base", examine(recipe, None, exam))}
         for what, trained in train_all(folder, data, recipe):
-            found[what] = examine(recipe, trained, exam)
+            found[what] = tell(what, examine(recipe, trained, exam))
         rewarded = measure_reward(folder, data, quick=quick, start=folder / "sft")
-        found["grpo"] = examine(recipe, folder / "grpo", exam)
-    print(f"{'':<10}{'perplexity':>12}{'preference accuracy':>22}{'style':>8}{'no fault':>10}")
-    for what, row in found.items():
-        print(f"{what:<10}{row.perplexity:>12.4f}{row.accuracy:>22.3f}{row.style:>8.3f}{row.faultless:>10.3f}")
+        tell("grpo", examine(recipe, folder / "grpo", exam))
     return [*judge(found), *rewarded]
 
 
@@ -117,18 +114,20 @@ def train_all(folder: Path, dataset: Path, recipe: Recipe) -> Iterator[tuple[str
         "start": usual.model_copy(update={"max_steps": START_STEPS}),
     }
     for name, spec in specs.items():
-        tell(name, train_sft(dataset, folder / name, training=spec, **shared))
+        train_sft(dataset, folder / name, training=spec, **shared)
         yield name, folder / name
     for method in METHODS:
         rlhf = recipe.rlhf.model_copy(update={"method": method})
         start = folder / "start"
-        tell(method, align(dataset, start, folder / method, training=specs["start"], rlhf=rlhf, **shared))
+        align(dataset, start, folder / method, training=specs["start"], rlhf=rlhf, **shared)
         yield method, folder / method
 
 
-def tell(name: str, report: TrainingReport) -> None:
-    """One line about a training."""
-    print(f"{name}: {report.reason}, {report.steps} steps, {report.seconds:.0f} s", flush=True)
+def tell(name: str, figures: Figures) -> Figures:
+    """Prints a line of the table as soon as it is measured."""
+    row = f"{figures.perplexity:>12.4f}{figures.accuracy:>22.3f}{figures.style:>8.3f}{figures.faultless:>10.3f}"
+    print(f"{name:<10}{row}", flush=True)
+    return figures
 
 
 def set_exam(dataset: Path, recipe: Recipe, *, questions: int) -> Exam:

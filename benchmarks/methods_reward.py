@@ -74,8 +74,9 @@ def measure_reward(folder: Path, demo: Path, *, quick: bool = False, start: Path
     start = start or train_start(folder, demo, recipe)
     grown = train_grpo(folder, demo, recipe, start, steps=QUICK_STEPS if quick else GRPO_STEPS)
     print(f"grpo: {'; '.join(describe_held_out(grown.held_out))}", flush=True)
-    liked = _show_liked(start, folder / "grpo", recipe)
-    print(f"grpo: liked by the simulated people, of {LIKED_OF} fresh answers: {liked}", flush=True)
+    if not quick:
+        liked = _show_liked(start, folder / "grpo", recipe)
+        print(f"grpo: liked by the simulated people, of {LIKED_OF} fresh answers: {liked}", flush=True)
     fairly = shown["fair"].held_out
     return [
         Goal("reward model: held-out accuracy, length drawn by a coin", fairly["accuracy"]["estimate"], 0.9, False),
