@@ -3,16 +3,16 @@
 SFT, with an adapter and of all weights, by the perplexity of held-out answers that people liked. DPO, KTO and ORPO by
 the share of greedy answers in the style that the simulated users want (`flytewheel.pocket.users`: numbered steps, the
 command in backticks) to questions of people who are in no data set, and by the share of held-out pairs whose chosen
-answer is the likelier one a token.
+answer is the likelier one a token. The reward model by its accuracy beside a rule that sees only length, and GRPO, from
+the SFT with an adapter, by the mean reward (`benchmarks.methods_reward`).
 
-The three start from one adapter whose SFT was stopped early (`START_STEPS`): the recipe's 120 steps leave nothing to
-gain, 0.98 of the answers are in the style already. The rows are those of the demo, curated once without services.
+The three that learn from preferences start from one adapter whose SFT was stopped early (`START_STEPS`): the recipe's
+120 steps leave nothing to gain, 0.98 of the answers are in the style already. The rows are those of the demo, curated
+once without services.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 import os
 import sys
@@ -23,26 +23,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks import Goal, report
+from benchmarks.demo_data import build_demo_dataset, load_demo_recipe
+from benchmarks.methods_reward import measure_reward
 from flytewheel import models
-from flytewheel.curation.build import build_dataset
-from flytewheel.curation.prepare import Rules
 from flytewheel.dataset import Dataset
 from flytewheel.evaluation.generate import find_end_tokens, generate_answers
 from flytewheel.evaluation.perplexity import Encoded, Score, encode, encode_prompt, score_completions
 from flytewheel.evaluation.preference import prefer_by_likelihood
-from flytewheel.feedback.rewards import score
 from flytewheel.pocket.users import Question, draw_questions, find_faults
 from flytewheel.progress import quiet_libraries
-from flytewheel.recipe import Recipe, load_recipe
+from flytewheel.recipe import Recipe
 from flytewheel.records import build_prompt
-from flytewheel.tokens import TokenCounter
 from flytewheel.training.align import align
-from flytewheel.training.report import TrainingReport
 from flytewheel.training.sft import train_sft
 from flytewheel.training.workplace import Workplace
-from flytewheel.turn import locate_cases
 
-ROOT = Path(__file__).resolve().parent.parent
 _GUESTS = 20261127  # seed of the questions; the demo's traffic and the bundled logs have others
 _BATCH = 32
 START_STEPS = 17  # of SFT before alignment: after 16 no answer is in the style, after 20 nearly every one
@@ -74,7 +69,7 @@ class Exam:
 
 def measure(quick: bool) -> list[Goal]:
     """Trains by every method (`--quick`: a third of the steps, fewer questions)."""
-    recipe = load_recipe(ROOT / "recipes" / "demo.yaml")
+    recipe = load_demo_recipe()
     recipe = recipe.model_copy(
         update={
             "training": recipe.training.model_copy(update={"max_steps": 40 if quick else 120}),
@@ -83,15 +78,15 @@ def measure(quick: bool) -> list[Goal]:
     )
     with tempfile.TemporaryDirectory(prefix="flytewheel-bench-") as name:
         folder = Path(name)
-        data = curate(folder, recipe)
-        exam = set_exam(data, recipe, questions=40 if quick else 100)
-        found = {"base": examine(recipe, None, exam)}
+        data = build_demo_dataset(folder / "dataset", recipe)
+        exam = set_exam(data, recipe, questions=24 if quick else 100)
+        print(f"{'':<10}{'perplexity':>12}{'preference accuracy':>22}{'style':>8}{'no fault':>10}")
+        found = {"base": tell("base", examine(recipe, None, exam))}
         for what, trained in train_all(folder, data, recipe):
-            found[what] = examine(recipe, trained, exam)
-    print(f"{'':<10}{'perplexity':>12}{'preference accuracy':>22}{'style':>8}{'no fault':>10}")
-    for what, row in found.items():
-        print(f"{what:<10}{row.perplexity:>12.4f}{row.accuracy:>22.3f}{row.style:>8.3f}{row.faultless:>10.3f}")
-    return judge(found)
+            found[what] = tell(what, examine(recipe, trained, exam))
+        rewarded = measure_reward(folder, data, quick=quick, start=folder / "sft")
+        tell("grpo", examine(recipe, folder / "grpo", exam))
+    return [*judge(found), *rewarded]
 
 
 def judge(found: dict[str, Figures]) -> list[Goal]:
@@ -108,25 +103,6 @@ def judge(found: dict[str, Figures]) -> list[Goal]:
     return goals
 
 
-def curate(folder: Path, recipe: Recipe) -> Path:
-    """Curates the bundled logs as one window into a data set."""
-    window = folder / "window"
-    window.mkdir()
-    counts = {}
-    for name in ("interactions", "feedback"):
-        lines = gzip.decompress((ROOT / "examples" / f"{name}.jsonl.gz").read_bytes())
-        (window / f"{name}.jsonl").write_bytes(lines)
-        counts[name] = lines.count(b"\n")
-    facts = {
-        "sources": [*recipe.sources], "high_xid": "9", "low_xid": "0", "series": recipe.name, "number": 1,
-        "interactions": counts["interactions"], "events": counts["feedback"],
-    }  # fmt: skip
-    (window / "window.json").write_text(json.dumps(facts), encoding="utf-8")
-    rules = Rules(recipe.feedback, locate_cases(recipe.curation), recipe.base, TokenCounter(recipe.base), score)
-    build_dataset(window, folder / "dataset", rules=rules, rlhf=recipe.rlhf, seed=recipe.seed)
-    return folder / "dataset"
-
-
 def train_all(folder: Path, dataset: Path, recipe: Recipe) -> Iterator[tuple[str, Path]]:
     """Trains by each method; gives its name and the folder with what was trained."""
     shared: dict[str, Any] = {"base": recipe.base, "seed": recipe.seed, "at": Workplace(folder / "checkpoints")}
@@ -138,18 +114,20 @@ def train_all(folder: Path, dataset: Path, recipe: Recipe) -> Iterator[tuple[str
         "start": usual.model_copy(update={"max_steps": START_STEPS}),
     }
     for name, spec in specs.items():
-        tell(name, train_sft(dataset, folder / name, training=spec, **shared))
+        train_sft(dataset, folder / name, training=spec, **shared)
         yield name, folder / name
     for method in METHODS:
         rlhf = recipe.rlhf.model_copy(update={"method": method})
         start = folder / "start"
-        tell(method, align(dataset, start, folder / method, training=specs["start"], rlhf=rlhf, **shared))
+        align(dataset, start, folder / method, training=specs["start"], rlhf=rlhf, **shared)
         yield method, folder / method
 
 
-def tell(name: str, report: TrainingReport) -> None:
-    """One line about a training."""
-    print(f"{name}: {report.reason}, {report.steps} steps, {report.seconds:.0f} s", flush=True)
+def tell(name: str, figures: Figures) -> Figures:
+    """Prints a line of the table as soon as it is measured."""
+    row = f"{figures.perplexity:>12.4f}{figures.accuracy:>22.3f}{figures.style:>8.3f}{figures.faultless:>10.3f}"
+    print(f"{name:<10}{row}", flush=True)
+    return figures
 
 
 def set_exam(dataset: Path, recipe: Recipe, *, questions: int) -> Exam:

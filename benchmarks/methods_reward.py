@@ -55,8 +55,11 @@ def measure(quick: bool) -> list[Goal]:
         return measure_reward(Path(folder), build_demo_dataset(Path(folder) / "demo"), quick=quick)
 
 
-def measure_reward(folder: Path, demo: Path, *, quick: bool = False) -> list[Goal]:
-    """Measures in `folder`, with the demo's data set in `demo`; prints what is not a goal."""
+def measure_reward(folder: Path, demo: Path, *, quick: bool = False, start: Path | None = None) -> list[Goal]:
+    """Measures in `folder`, with the demo's data set in `demo`; prints what is not a goal.
+
+    GRPO begins at the adapter `start`; `None`: at one that is trained first, as the demo trains it.
+    """
     recipe = load_demo_recipe()
     at = Workplace(folder / "checkpoints")
     fair = write_fair_pairs(folder / "fair", recipe, seed=recipe.seed)
@@ -68,11 +71,12 @@ def measure_reward(folder: Path, demo: Path, *, quick: bool = False) -> list[Goa
         )  # fmt: skip
         shown[name] = found
         print(f"reward model, {name} pairs ({found.rows}): {'; '.join(describe_held_out(found.held_out))}", flush=True)
-    grown = train_grpo(folder, demo, recipe, steps=QUICK_STEPS if quick else GRPO_STEPS)
+    start = start or train_start(folder, demo, recipe)
+    grown = train_grpo(folder, demo, recipe, start, steps=QUICK_STEPS if quick else GRPO_STEPS)
     print(f"grpo: {'; '.join(describe_held_out(grown.held_out))}", flush=True)
-    print(
-        f"grpo: liked by the simulated people, of {LIKED_OF} fresh answers: {_show_liked(folder, recipe)}", flush=True
-    )
+    if not quick:
+        liked = _show_liked(start, folder / "grpo", recipe)
+        print(f"grpo: liked by the simulated people, of {LIKED_OF} fresh answers: {liked}", flush=True)
     fairly = shown["fair"].held_out
     return [
         Goal("reward model: held-out accuracy, length drawn by a coin", fairly["accuracy"]["estimate"], 0.9, False),
@@ -82,10 +86,15 @@ def measure_reward(folder: Path, demo: Path, *, quick: bool = False) -> list[Goa
     ]
 
 
-def train_grpo(folder: Path, demo: Path, recipe: Recipe, *, steps: int) -> TrainingReport:
-    """SFT as the demo does it, then GRPO with the reward model of the demo's pairs."""
+def train_start(folder: Path, demo: Path, recipe: Recipe) -> Path:
+    """SFT as the demo does it; gives the folder of its adapter."""
     at = Workplace(folder / "checkpoints")
     train_sft(demo, folder / "sft", base=recipe.base, training=recipe.training, seed=recipe.seed, at=at)
+    return folder / "sft"
+
+
+def train_grpo(folder: Path, demo: Path, recipe: Recipe, start: Path, *, steps: int) -> TrainingReport:
+    """GRPO from the adapter `start`, with the reward model of the demo's pairs."""
     rlhf = recipe.rlhf.model_copy(
         update={
             "method": "grpo", "grpo": GRPO, "learning_rate": GRPO_RATE, "batch_size": 8, "gradient_accumulation": 2,
@@ -93,12 +102,12 @@ def train_grpo(folder: Path, demo: Path, recipe: Recipe, *, steps: int) -> Train
         }
     )  # fmt: skip
     return align(
-        demo, folder / "sft", folder / "grpo", base=recipe.base, training=recipe.training, rlhf=rlhf, seed=recipe.seed,
-        at=at, reward_model=folder / "reward-demo",
+        demo, start, folder / "grpo", base=recipe.base, training=recipe.training, rlhf=rlhf, seed=recipe.seed,
+        at=Workplace(folder / "checkpoints"), reward_model=folder / "reward-demo",
     )  # fmt: skip
 
 
-def _show_liked(folder: Path, recipe: Recipe) -> str:
+def _show_liked(start: Path, grown: Path, recipe: Recipe) -> str:
     """The share of answers without a fault before and after: a reward can grow that nobody would give."""
     questions = draw_questions(LIKED_OF, recipe.seed + 1000)
     prompts = [_ask(question) for question in questions]
@@ -106,8 +115,8 @@ def _show_liked(folder: Path, recipe: Recipe) -> str:
     shares = []
     with quiet_libraries():
         tokenizer = load_tokenizer(recipe.base)
-        model = load_adapted(recipe.base, folder / "sft")
-        attach_adapter(model, folder / "grpo", name="grpo")
+        model = load_adapted(recipe.base, start)
+        attach_adapter(model, grown, name="grpo")
         for adapter in ("default", "grpo"):
             answers = sample_answers(model, adapter, tokenizer, prompts, rlhf, recipe.seed)
             liked = sum(not find_faults(question, text) for question, text in zip(questions, answers, strict=True))

@@ -129,12 +129,15 @@ def test_what_is_not_finite_is_said_and_is_null_to_a_program() -> None:
 
 
 def test_any_station_that_left_a_curve_is_shown() -> None:
-    found = compare(
-        [record("a", align=trained([(1, 1.0)]), train_reward=trained([(1, 2.0)], method="reward")), record("b")]
-    )
-    assert list(dict.fromkeys(panel.station for panel in found.panels)) == ["align", "train_reward"]
+    one = {
+        "align": trained([(1, 1.0)]), "distil": trained([(1, 3.0)], method="kl"),
+        "train_reward": trained([(1, 2.0)], method="reward"),
+    }  # fmt: skip
+    found = compare([record("a", **one), record("b")])
+    assert list(dict.fromkeys(panel.station for panel in found.panels)) == ["train_reward", "align", "distil"]
     assert find(found, "train_reward", "method")[0] == ("reward", "–")
-    assert describe_stations(found.runs[0]) == "align (sft, 1 step), train_reward (reward, 1 step)"
+    assert find(found, "distil", "method")[0] == ("kl", "–")
+    assert describe_stations(found.runs[0]) == "train_reward (reward, 1 step), align (sft, 1 step), distil (kl, 1 step)"
 
 
 def test_texts_cannot_write_html_nor_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

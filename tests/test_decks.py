@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from typing import Any
 from xml.etree import ElementTree
 
 from flytewheel import decks
 from flytewheel.records import Interval, to_jsonable
 from flytewheel.training.pair_quality import describe_pairs
+from flytewheel.training.report import TrainingReport
 from flytewheel.turn import describe_card
 from tests.dataset.made import CARD
 from tests.run_reports import trained
@@ -98,6 +100,46 @@ def test_a_trainings_deck_tells_facts_in_units_and_draws_its_curves() -> None:
     ]
 
 
+def test_a_trainings_deck_says_above_its_table_what_was_changed_and_has_no_raw_names() -> None:
+    report = {
+        **trained([(1, 2.0), (2, 1.0)], method="dpo"),
+        "reference_answers": 724, "reference_computed": 24, "reference_discarded": 0, "truncated_tokens": 1310,
+        "truncation": "4 rows were cut", "batching": "packed", "micro_batch": 4, "stopped": "stopped at step 2",
+        "fitted": ["8 rows became 4"], "total_seconds": 90.0, "start_loss": 1.25, "taken_back": True,
+        "batches": {
+            "batches": 75, "rows": 296, "tokens": 31000, "loss_tokens": 12000, "padded_tokens": 33000,
+            "steps_per_epoch": 37,
+        },
+        "held_out": {},
+    }  # fmt: skip
+    deck = decks.describe("align", report)
+    assert re.findall("<p>([^<]*)</p>", deck) == [
+        "Taken back: nothing of this training is published, the adapter is the one that it started from.",
+        "stopped at step 2", "4 rows were cut", "packed", "8 rows became 4",
+    ]  # fmt: skip
+    cells = dict(re.findall("<tr><td>([^<]*)</td><td>([^<]*)</td></tr>", deck))
+    assert cells["one epoch"] == (
+        "296 rows, 75 forward passes, 37 steps, 31,000 tokens, 12,000 of them with loss, 33,000 computed, "
+        "padding included"
+    )
+    assert cells["answers scored by the reference policy"] == "724"
+    assert cells["of them computed, the others were cached"] == "24"
+    assert cells["tokens lost with these rows"] == "1,310"
+    assert cells["rows through the model at once"] == "4"
+    assert cells["wall time of all attempts"] == "1 min 30 s"
+    assert cells["validation loss before the first step"] == "1.25"
+    assert "broken files of that cache thrown away" not in cells
+    assert not set(report).intersection(cells) - {"method", "device", "steps"}
+
+
+def test_every_field_of_a_training_report_has_words() -> None:
+    report = {field.name: 3 for field in fields(TrainingReport)} | {"curve": [], "fitted": [], "held_out": {}}
+    report |= {name: "said" for name in ("stopped", "truncation", "batching")}
+    deck = decks.describe("align", report)
+    raw = [field.name for field in fields(TrainingReport) if f"<td>{field.name}</td>" in deck]
+    assert raw == ["method", "steps", "device"]  # words already
+
+
 def test_a_station_that_is_not_known_shows_its_curves_and_a_skipped_one_none() -> None:
     assert "<svg" in decks.describe("train_reward", trained([(1, 2.0), (2, 1.0)], method="reward"))
     skipped = decks.describe("align", {"method": "skipped", "reason": "3 of 500 pairs", "curve": []})
@@ -122,7 +164,7 @@ def test_a_grpo_trainings_deck_draws_the_reward_and_says_what_was_gained() -> No
     held_out = {"prompts": 40, "reward_start": 1.0, "reward_end": 1.5, "reward_gain": gain, "kl": 0.01}
     curve = [{"step": 1, "loss": 0.0, "reward": 1.0}, {"step": 2, "loss": 0.1, "reward": 1.75}]
     deck = decks.describe("align", {"method": "grpo", "curve": curve, "held_out": held_out})
-    assert "reward over step: 1 to 1.75" in deck
+    assert "mean reward from 1 to 1.75 over step 1 to 2" in deck
     assert "mean reward 1.000 → 1.500, gain 0.500 [0.200, 0.800] over 40 held-out prompts" in deck
     assert "KL 0.0100 nats a token" in deck
 

@@ -138,7 +138,7 @@ def judge_devices(facts: Facts, torch: Torch, nvidia: bool) -> Iterator[Finding]
             )
     if len(facts.cards) > 1:
         yield doubtful(
-            f"{len(facts.cards)} cards are visible, training takes as many as training.gpus_per_node says (default: one)",
+            f"{len(facts.cards)} cards are visible, training takes as many as training.gpus_per_node says (or one)",
             f"set training.gpus_per_node: {len(facts.cards)}, with a batch that can be divided among them",
         )
 

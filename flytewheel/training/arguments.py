@@ -162,7 +162,6 @@ def preference_arguments(
         "max_length": base.max_length,
         "beta": rlhf.beta,
         "disable_dropout": True,
-        "precompute_ref_log_probs": True,  # by `preference.with_reference`
     }
     if kto:
         # The KL term comes from neighbours in a batch: rows stay in order, and a batch has at least two.

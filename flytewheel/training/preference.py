@@ -79,7 +79,7 @@ def make_preference_trainer(
         model = attach_start(model, sft_adapter, base)
         fresh = {}
     if method == "orpo":
-        del arguments["loss_type"], arguments["precompute_ref_log_probs"]
+        del arguments["loss_type"]
         odds = make_orpo_trainer(
             arguments, train.table, validation.table, tokenizer, model=model, callbacks=callbacks, **fresh
         )
@@ -95,6 +95,7 @@ def make_preference_trainer(
         **fresh,
     }
     reference = reference or ReferenceStore(None, {})
+    arguments["precompute_ref_log_probs"] = True  # by `with_reference`; ORPO has no reference
     if method == "kto":
         unpaired = with_reference(KTOTrainer, _KTO_COLUMNS, reference, progress)
         return unpaired(args=on_one_card(KTOConfig(**arguments, **_weigh_labels(train))), **common)

@@ -121,6 +121,7 @@ def test_a_pace_goes_before_the_recipe() -> None:
 
 
 def test_trl_takes_every_argument(tmp_path: Path) -> None:
+    from trl.import_utils import suppress_experimental_warning
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.kto_config import KTOConfig
     from trl.trainer.sft_config import SFTConfig
@@ -138,3 +139,8 @@ def test_trl_takes_every_argument(tmp_path: Path) -> None:
     kto = KTOConfig(**preference_arguments(base, training, rlhf_spec(batch_size=1), kto=True, **options))
     assert kto.per_device_train_batch_size == 2  # one row has no neighbour to estimate the KL term with
     assert kto.train_sampling_strategy == "sequential"
+    orpo = preference_arguments(base, training, rlhf_spec(method="orpo"), kto=False, **options)
+    orpo.pop("loss_type")
+    with suppress_experimental_warning():
+        from trl.experimental.orpo import ORPOConfig
+    assert ORPOConfig(**orpo).max_length == base.max_length
