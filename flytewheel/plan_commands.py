@@ -115,7 +115,8 @@ def _span(seconds: tuple[float, float]) -> str:
     if most < 120:
         return f"{least:.0f} to {most:.0f} s"
     if most < 7200:
-        return f"{least / 60:.0f} to {most / 60:.0f} min"
+        digits = 1 if least < 600 else 0
+        return f"{least / 60:.{digits}f} to {most / 60:.{digits}f} min"
     return f"{least / 3600:.1f} to {most / 3600:.1f} h"
 
 
