@@ -6,18 +6,21 @@ command in backticks) to questions of people who are in no data set, and by the 
 answer is the likelier one a token. The reward model by its accuracy beside a rule that sees only length, and GRPO, from
 the SFT with an adapter, by the mean reward (`benchmarks.methods_reward`).
 
-The three that learn from preferences start from one adapter whose SFT was stopped early (`START_STEPS`): the recipe's
-120 steps leave nothing to gain, 0.98 of the answers are in the style already. The rows are those of the demo, curated
-once without services.
+Those that learn from preferences start from one adapter whose SFT was stopped before the style came: the recipe's 120
+steps leave nothing to gain, 0.98 of the answers are in the style already. The style comes within two steps, after ten
+or after twenty, as the rows are ordered; so the start is found by asking every checkpoint of a short SFT questions that
+no exam has, and taking the last one with at most `START_STYLE` of its answers in the style. The rows are those of the
+demo, curated once without services.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,8 +43,8 @@ from flytewheel.training.workplace import Workplace
 
 _GUESTS = 20261127  # seed of the questions; the demo's traffic and the bundled logs have others
 _BATCH = 32
-# Of SFT before alignment. Fragile: 0.35 of the answers were in the style when this was chosen, 0.98 are (docs/log.md).
-START_STEPS = 17
+_REHEARSAL = 20261128  # seed of the questions by which the start is found
+START_STYLE, START_STEPS, REHEARSED = 0.4, 20, 20
 METHODS = ("dpo", "kto", "orpo")
 
 
@@ -85,7 +88,7 @@ def measure(quick: bool) -> list[Goal]:
         found = {"base": tell("base", examine(recipe, None, exam))}
         for what, trained in train_all(folder, data, recipe):
             found[what] = tell(what, examine(recipe, trained, exam))
-        rewarded = measure_reward(folder, data, quick=quick, start=folder / "sft")
+        rewarded = measure_reward(folder, data, quick=quick, start=folder / "start")
         tell("grpo", examine(recipe, folder / "grpo", exam))
     return [*judge(found), *rewarded]
 
@@ -112,16 +115,44 @@ def train_all(folder: Path, dataset: Path, recipe: Recipe) -> Iterator[tuple[str
         "sft": usual,
         # A tenth of the adapter's rate: LoRA wants ten times that of full weights.
         "sft full": usual.model_copy(update={"adapter": "full", "learning_rate": usual.learning_rate / 10}),
-        "start": usual.model_copy(update={"max_steps": START_STEPS}),
     }
     for name, spec in specs.items():
         train_sft(dataset, folder / name, training=spec, **shared)
         yield name, folder / name
+    start = find_start(folder, dataset, recipe)
+    yield "start", start
     for method in METHODS:
         rlhf = recipe.rlhf.model_copy(update={"method": method})
-        start = folder / "start"
-        align(dataset, start, folder / method, training=specs["start"], rlhf=rlhf, **shared)
+        align(dataset, start, folder / method, training=usual, rlhf=rlhf, **shared)
         yield method, folder / method
+
+
+def find_start(folder: Path, dataset: Path, recipe: Recipe) -> Path:
+    """The adapter of the last step of a short SFT at which the style has not come yet.
+
+    Raises:
+        AssertionError: it is there from the first step on.
+    """
+    short = recipe.training.model_copy(
+        update={"max_steps": START_STEPS, "checkpoint_every": 1, "keep_checkpoints": START_STEPS}
+    )
+    at = Workplace(folder / "short")
+    train_sft(dataset, folder / "short-sft", base=recipe.base, training=short, seed=recipe.seed, at=at)
+    steps = {int(path.name.partition("-")[2]): path for path in folder.glob("short/sft-*/checkpoint-*")}
+    rehearsal = set_exam(dataset, recipe, questions=REHEARSED, seed=_REHEARSAL, rows=False)
+    styles = {}
+    for step in sorted(steps, reverse=True):
+        styles[step] = ask_style(recipe, steps[step], rehearsal)
+        if styles[step] <= START_STYLE:
+            break
+    told = ", ".join(f"{step}: {style:.2f}" for step, style in sorted(styles.items()))
+    print(f"start: style by step of SFT, {told}", flush=True)
+    assert styles[step] <= START_STYLE, f"the style is there from the first step on: {styles}"
+    start = folder / "start"
+    start.mkdir()
+    for name in models.ADAPTER_FILES:
+        shutil.copyfile(steps[step] / name, start / name)
+    return start
 
 
 def tell(name: str, figures: Figures) -> Figures:
@@ -131,14 +162,14 @@ def tell(name: str, figures: Figures) -> Figures:
     return figures
 
 
-def set_exam(dataset: Path, recipe: Recipe, *, questions: int) -> Exam:
-    """All rows and pairs that nothing is trained on, and as many new people's questions as `questions`."""
+def set_exam(dataset: Path, recipe: Recipe, *, questions: int, seed: int = _GUESTS, rows: bool = True) -> Exam:
+    """All rows and pairs that nothing is trained on (`rows`), and as many new people's questions as `questions`."""
     tokenizer: Any = models.load_tokenizer(recipe.base)
     data = Dataset(dataset)
-    held_out: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+    held_out: tuple[Literal["validation", "test"], ...] = ("validation", "test") if rows else ()
     liked = [row for part in held_out for row in data.sft(part)]
     pairs = [pair for part in held_out for pair in data.preferences(part)]
-    guests = draw_questions(questions, _GUESTS)
+    guests = draw_questions(questions, seed)
     asked = [build_prompt(each.query, system=recipe.base.system_prompt, context=each.context) for each in guests]
     return Exam(
         rows=[encode(tokenizer, row.prompt, row.completion) for row in liked],
@@ -160,6 +191,31 @@ def examine(recipe: Recipe, trained: Path | None, exam: Exam) -> Figures:
 
     liked = rate(exam.rows)
     wins = prefer_by_likelihood(rate(exam.chosen), rate(exam.rejected))
+    faults = find_all_faults(model, tokenizer, recipe, exam)
+    return Figures(
+        perplexity=math.exp(-sum(each.logprob_nats for each in liked) / sum(each.tokens for each in liked)),
+        accuracy=float(wins.mean()),
+        style=share_in_style(faults),
+        faultless=sum(not found for found in faults) / len(faults),
+    )
+
+
+def ask_style(recipe: Recipe, trained: Path, exam: Exam) -> float:
+    """Share of one model's answers that are in the style."""
+    with quiet_libraries():
+        tokenizer: Any = models.load_tokenizer(recipe.base)
+        model = models.load_adapted(recipe.base, trained, dtype="float32")
+    return share_in_style(find_all_faults(model, tokenizer, recipe, exam))
+
+
+def share_in_style(faults: Sequence[Collection[str]]) -> float:
+    """In [0, 1]: neither empty, nor a loop, nor in another style."""
+    unstyled = {"empty", "loop", "style"}
+    return sum(not unstyled.intersection(found) for found in faults) / len(faults)
+
+
+def find_all_faults(model: Any, tokenizer: Any, recipe: Recipe, exam: Exam) -> list[Collection[str]]:
+    """The faults of a model's greedy answer to each question."""
     answers = generate_answers(
         model,
         exam.prompts,
@@ -168,17 +224,10 @@ def examine(recipe: Recipe, trained: Path | None, exam: Exam) -> Figures:
         end_tokens=find_end_tokens(model, tokenizer),
         pad_id=tokenizer.pad_token_id,
     )
-    faults = [
+    return [
         find_faults(question, tokenizer.decode(ids, skip_special_tokens=True))
         for question, ids in zip(exam.questions, answers, strict=True)
     ]
-    unstyled = {"empty", "loop", "style"}
-    return Figures(
-        perplexity=math.exp(-sum(each.logprob_nats for each in liked) / sum(each.tokens for each in liked)),
-        accuracy=float(wins.mean()),
-        style=sum(not unstyled.intersection(found) for found in faults) / len(faults),
-        faultless=sum(not found for found in faults) / len(faults),
-    )
 
 
 if __name__ == "__main__":
