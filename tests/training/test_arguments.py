@@ -117,7 +117,7 @@ def test_a_pace_goes_before_the_recipe() -> None:
     )  # fmt: skip
     assert (arguments["per_device_train_batch_size"], arguments["gradient_accumulation_steps"]) == (1, 1)
     assert (arguments["learning_rate"], arguments["max_steps"]) == (pytest.approx(2e-4), 10)
-    assert arguments["per_device_eval_batch_size"] == 4
+    assert arguments["per_device_eval_batch_size"] == 1  # validation holds no more than training
 
 
 def test_trl_takes_every_argument(tmp_path: Path) -> None:
