@@ -13,7 +13,9 @@ from flytewheel.training.row_attention import suits_rows, use_rows
 from flytewheel.training.sequences import Sequences, collate, join
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA card: run it on a machine that has one")
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="there is no CUDA card: run it on a machine that has one"
+)
 
 LENGTHS = (37, 5, 64, 21, 90, 13)
 
