@@ -7,12 +7,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from flytewheel.training.flat import flatten_forward
 from flytewheel.training.row_attention import suits_rows, use_rows
 from flytewheel.training.sequences import Sequences, collate, join
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="there is no CUDA card: run it on a machine that has one"
 )
