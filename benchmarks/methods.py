@@ -225,8 +225,8 @@ def find_all_faults(model: Any, tokenizer: Any, recipe: Recipe, exam: Exam) -> l
         pad_id=tokenizer.pad_token_id,
     )
     return [
-        find_faults(question, tokenizer.decode(ids, skip_special_tokens=True))
-        for question, ids in zip(exam.questions, answers, strict=True)
+        find_faults(question, tokenizer.decode(spoken.tokens, skip_special_tokens=True))
+        for question, spoken in zip(exam.questions, answers, strict=True)
     ]
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import Goal, report
-from flytewheel.curation.pii import find, redact_conversation, redact_conversations
-from tests.curation.pii_corpus import Planted, draw_positives
-from tests.curation.pii_negatives import draw_negatives, draw_ordinary
+from flytewheel.pii import find, redact_conversation, redact_conversations
+from tests.pii.pii_corpus import Planted, draw_positives
+from tests.pii.pii_negatives import draw_negatives, draw_ordinary
 
 SEEDS = (51_001, 51_002, 51_003)
 CPU_US = 25.0  # of 390 characters; 9 measured on 20,000 texts, 19 on --quick's few, for which gates are compiled, too

@@ -246,7 +246,7 @@ def quarantine_list(reason: str | None, limit: int, json_: bool) -> None:
 
 
 def _redact(held: Held) -> dict[str, str]:
-    from flytewheel.curation.pii import redact
+    from flytewheel.pii import redact
 
     user, said = redact(held.user or ""), " ".join(redact(held.text).split())
     return {

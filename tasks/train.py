@@ -17,7 +17,7 @@ from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 
 from flytewheel import decks
-from flytewheel.curation.pii import redact_conversations
+from flytewheel.pii import redact_conversations
 from flytewheel.recipe import BaseModelSpec, BudgetSpec, RewardSpec, RlhfSpec, TrainingSpec
 from flytewheel.records import to_jsonable
 from flytewheel.runs import Station, run_station

@@ -61,7 +61,7 @@ def test_another_recipe_is_refused_before_anything_is_stored(here: Services, giv
         _open(here, _changed(given))
     assert [run.run_id for run in runs.list_runs(here.database_url)] == [run_id]
     assert _open(here, given).run_id == run_id  # given back
-    gate = given.model_copy(update={"gate": given.gate.model_copy(update={"must_improve": ()})})
+    gate = given.model_copy(update={"gate": given.gate.model_copy(update={"preference_accuracy": None})})
     assert _open(here, gate).ready  # what does not train does not count
 
 

@@ -32,7 +32,7 @@ from flytewheel.curation.comment_words import (
     STOP,
     THEMES,
 )
-from flytewheel.curation.pii import redact
+from flytewheel.pii import redact
 
 INSTRUCTS = "instructs the reader"
 

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from flytewheel.curation.ledger import Tally
 from flytewheel.curation.marks import read_lines
 from flytewheel.curation.mirrors import parse_record
-from flytewheel.curation.pii import redact_changed
 from flytewheel.dataset import Step
+from flytewheel.pii import redact_changed
 from flytewheel.records import FeedbackEvent, Interaction, Message
 
 FindNames = Callable[[Sequence[str]], list[list[tuple[int, int]]]]

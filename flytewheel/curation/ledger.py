@@ -14,9 +14,9 @@ from functools import lru_cache
 from heapq import nsmallest
 from typing import NamedTuple
 
-from flytewheel.curation.pii import redact
 from flytewheel.dataset import Step
 from flytewheel.errors import DatasetError
+from flytewheel.pii import redact
 
 EXAMPLES = 3
 EXAMPLE_CHARACTERS = 160

@@ -23,15 +23,15 @@ from flytewheel.curation.collection import pause_collection
 from flytewheel.curation.deal import DEALT, EVENTS, INTERACTIONS
 from flytewheel.curation.events import join_events, keep_reacted, read_records, redact_all
 from flytewheel.curation.features import write_features
-from flytewheel.curation.pii.names import open_names
 from flytewheel.curation.processes import open_pool
 from flytewheel.curation.score import ScoreRewards
 from flytewheel.curation.screening import JudgeLengths, screen
-from flytewheel.curation.screens.classifier import open_classifier
 from flytewheel.curation.sessions import write_sessions
 from flytewheel.dataset import Step
+from flytewheel.pii.names import open_names
 from flytewheel.recipe import BaseModelSpec, CurationSpec, FeedbackSpec
 from flytewheel.records import FeedbackEvent, Interaction, to_jsonable
+from flytewheel.screens.classifier import open_classifier
 
 STEPS = "steps.json"
 FORMAT = "prepared-2"  # raised where a bucket would hold other files, even if their rows were the same

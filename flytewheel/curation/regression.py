@@ -18,9 +18,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from flytewheel.curation.account import Account
 from flytewheel.curation.judged import Judged, Table
-from flytewheel.curation.pii import KINDS
 from flytewheel.curation.prompts import describe_prompt
 from flytewheel.errors import DatasetError
+from flytewheel.pii import KINDS
 from flytewheel.records import Message, RegressionCase
 
 MAX_WORDS = 12

@@ -16,9 +16,9 @@ from math import exp, log
 from flytewheel.curation.account import Account
 from flytewheel.curation.draft import Draft
 from flytewheel.curation.keys import key_text
-from flytewheel.curation.pii import redact_conversations
 from flytewheel.curation.prompts import describe_prompt
 from flytewheel.curation.split import choose_part, draw_number
+from flytewheel.pii import redact_conversations
 from flytewheel.recipe import CurationSpec
 from flytewheel.records import Message, Preference, SftRow, Unpaired
 

@@ -13,10 +13,10 @@ from typing import Protocol
 
 from flytewheel.curation.events import Reviewed
 from flytewheel.curation.ledger import Tally
-from flytewheel.curation.screens import screen_abuse, screen_answers
 from flytewheel.dataset import Step
 from flytewheel.recipe import CurationSpec
 from flytewheel.records import FeedbackEvent, FeedbackType
+from flytewheel.screens import screen_abuse, screen_answers
 
 Classify = Callable[[Sequence[str]], list[float]]
 

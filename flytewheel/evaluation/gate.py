@@ -1,11 +1,12 @@
 """Decides whether a candidate may be tried on people: promote_to_canary, hold or reject, with every reason.
 
-A metric that must improve does so when the interval of its difference is clear of zero in the good direction; clear of
-zero in the bad one it rejects; anything else holds. A metric that must not worsen passes when even the interval's bad
-end lies within the margin (a share of the champion's figure; absolute for rare errors), rejects when even the good
-end lies beyond it, and holds where the interval straddles it. A figure that is missing, not finite or contradictory
-holds: no answer is no pass. One rejection rejects, else one hold holds. So nothing that gets worse can turn another
-verdict into a promotion.
+The recipe has a rule a figure (`recipe.GateRule`). A figure that must improve does so when the interval of its
+difference is clear of zero in the good direction; clear of zero in the bad one it rejects; anything else holds. A
+margin passes when even the interval's bad end lies within it (a share of the champion's figure, or absolute, for rare
+errors), rejects when even the good end lies beyond it, and holds where the interval straddles it. A bound of the
+candidate's own interval passes, rejects and holds likewise; `min` and `max` look at the figure alone. A figure that is
+missing, not finite or contradictory holds: no answer is no pass. One rejection rejects, else one hold holds. So nothing
+that gets worse can turn another verdict into a promotion.
 
 A candidate that is the champion itself, as after a small turn that was taken back, holds whatever is asked.
 
@@ -16,15 +17,13 @@ with probability 2·2⁻ⁿ (the sign test), so below 6 users no interval at 95 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.bootstrap import Comparison
 from flytewheel.evaluation.report import LOWER_IS_BETTER, Evaluation, tellable
-from flytewheel.recipe import GateSpec
+from flytewheel.recipe import GateRule, GateSpec
 from flytewheel.records import Decision, Verdict
 
-RARE = frozenset({"degenerate_share"})  # errors near zero: a share of the champion's figure would tolerate nothing
 _SEVERITY = {Decision.PROMOTE_TO_CANARY: 0, Decision.HOLD: 1, Decision.REJECT: 2}
 _NAMED_CASES = 5
 
@@ -36,38 +35,78 @@ def decide(evaluation: Evaluation, gate: GateSpec) -> Verdict:
 
     Args:
         evaluation: Candidate against champion.
-        gate: What must improve, what must not worsen, and by which margin.
+        gate: What each figure must show.
 
     Returns:
         The decision, a reason for each thing asked (for and against), and the figures that were looked at: `name`,
         `name.champion` and `name.difference`.
-
-    Raises:
-        EvaluationError: the gate asks for a metric that was not measured.
     """
-    asked = list(dict.fromkeys([*gate.must_improve, *gate.must_not_worsen]))
-    unknown = [name for name in asked if name not in evaluation.metrics]
-    if unknown:
-        known = ", ".join(sorted(evaluation.metrics)) or "none"
-        raise EvaluationError(
-            f"the gate asks for {', '.join(unknown)}, measured were {known}; correct the recipe's gate"
-        )
-    findings = [
-        *(_judge_improvement(name, evaluation.metrics[name]) for name in gate.must_improve),
-        *(_judge_worsening(name, evaluation.metrics[name], gate.margin) for name in gate.must_not_worsen),
-    ]
+    findings = [finding for name, rule in gate.rules.items() for finding in _judge(name, rule, evaluation)]
     if evaluation.unchanged:
         findings = [(Decision.HOLD, "nothing learnt: the candidate is the champion, weight for weight; it stays")]
     elif not findings:
-        findings = [(Decision.HOLD, "cannot tell: the gate asks for nothing; name a metric under gate.must_improve")]
+        findings = [(Decision.HOLD, "cannot tell: the gate asks for nothing; name a figure under gate")]
     reasons = [text for _, text in findings]
-    reasons += _list_changed_cases(evaluation)
+    reasons += [*_list_changed_cases(evaluation), *evaluation.notes]
     figures: dict[str, float | None] = {}
     for name, found in evaluation.metrics.items():
         figures[name] = tellable(found.candidate.estimate)
         figures[f"{name}.champion"] = tellable(found.champion.estimate)
         figures[f"{name}.difference"] = tellable(found.difference.estimate)
+    figures |= {name: tellable(count) for name, count in evaluation.counts.items()}
     return Verdict(max((decision for decision, _ in findings), key=_SEVERITY.__getitem__), tuple(reasons), figures)
+
+
+def _judge(name: str, rule: GateRule, evaluation: Evaluation) -> Iterator[Finding]:
+    found = evaluation.metrics.get(name)
+    if found is None:
+        if name in evaluation.counts and (rule.min, rule.max) != (None, None):
+            yield from _judge_figure(name, rule, evaluation.counts[name])
+        else:
+            yield Decision.HOLD, f"cannot tell: {name} was not measured"
+        return
+    if rule.improve:
+        yield _judge_improvement(name, found)
+    if rule.max_worsening is not None:
+        yield _judge_worsening(name, found, rule.max_worsening, relative=True)
+    if rule.max_worsening_absolute is not None:
+        yield _judge_worsening(name, found, rule.max_worsening_absolute, relative=False)
+    yield from _judge_bounds(name, rule, found)
+    yield from _judge_figure(name, rule, found.candidate.estimate)
+
+
+def _judge_figure(name: str, rule: GateRule, figure: float | None) -> Iterator[Finding]:
+    for bound, words, sign in ((rule.min, "at least", 1), (rule.max, "at most", -1)):
+        if bound is None:
+            continue
+        if tellable(figure) is None or figure is None:
+            yield Decision.HOLD, f"cannot tell: {name} is unknown"
+        elif sign * (figure - bound) >= 0:
+            yield Decision.PROMOTE_TO_CANARY, f"for: {name} {figure:.4g}; {words} {bound:.4g} was asked"
+        else:
+            yield Decision.REJECT, f"against: {name} {figure:.4g}; {words} {bound:.4g} was asked"
+
+
+def _judge_bounds(name: str, rule: GateRule, found: Comparison) -> Iterator[Finding]:
+    spread = found.candidate
+    low, high = tellable(spread.low), tellable(spread.high)
+    for bound, words, sign in ((rule.min_lower_bound, "above", 1), (rule.max_upper_bound, "below", -1)):
+        if bound is None:
+            continue
+        if low is None or high is None or tellable(spread.estimate) is None or low > high:
+            yield _cannot_tell(name, found)
+            continue
+        figures = (
+            f"{name} {spread.estimate:.4g} [{low:.4g}, {high:.4g}] at {spread.level:.0%} "
+            f"over {found.rows:,} rows of {found.users:,} users"
+        )
+        bad, good = (low, high) if sign > 0 else (high, low)
+        if sign * (bad - bound) > 0:
+            yield Decision.PROMOTE_TO_CANARY, f"for: {figures}; {words} {bound:.4g}"
+        elif sign * (good - bound) < 0:
+            yield Decision.REJECT, f"against: {figures}; it had to be {words} {bound:.4g}"
+        else:
+            yield Decision.HOLD, f"cannot tell: {figures}; the interval is not clear of {bound:.4g}"
 
 
 def least_users(level: float) -> int:
@@ -93,17 +132,14 @@ def _judge_improvement(name: str, found: Comparison) -> Finding:
     return Decision.HOLD, f"cannot tell: {figures}; it had to improve and the interval is not clear of zero"
 
 
-def _judge_worsening(name: str, found: Comparison, margin: float) -> Finding:
+def _judge_worsening(name: str, found: Comparison, margin: float, *, relative: bool) -> Finding:
     span = _good_span(name, found)
     champion = found.champion.estimate
     if span is None or champion is None:
         return _cannot_tell(name, found)
     figures = _describe(name, found)
-    if name in RARE:
-        tolerated, of = margin, "of all answers"
-    else:
-        tolerated, of = margin * abs(champion), "of the champion's"
-    limit = f"the tolerated worsening of {tolerated:.4g} ({margin:.0%} {of})"
+    tolerated = margin * abs(champion) if relative else margin
+    limit = f"the tolerated worsening of {tolerated:.4g}" + (f" ({margin:.0%} of the champion's)" if relative else "")
     if span[0] >= -tolerated:
         return Decision.PROMOTE_TO_CANARY, f"for: {figures}; not worse than {limit}"
     if span[1] < -tolerated:
@@ -141,11 +177,11 @@ def _describe(name: str, found: Comparison) -> str:
 
 def _list_changed_cases(evaluation: Evaluation) -> list[str]:
     """Says which regression cases changed sides; the pass rate decides, the names tell a person where to look."""
-    lines = []
-    if evaluation.newly_failing:
-        lines.append(f"against: regression cases that passed before and fail now: {_name(evaluation.newly_failing)}")
-    if evaluation.newly_passing:
-        lines.append(f"for: regression cases that failed before and pass now: {_name(evaluation.newly_passing)}")
+    suite, lines = evaluation.details.get("suite", {}), []
+    if failing := suite.get("newly_failing"):
+        lines.append(f"against: regression cases that passed before and fail now: {_name(failing)}")
+    if passing := suite.get("newly_passing"):
+        lines.append(f"for: regression cases that failed before and pass now: {_name(passing)}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Greedy answers, in batches.
+"""Answers in batches, greedy unless a temperature is asked for.
 
 Greedy, because two models are compared on the same prompts and sampling would add noise that neither of them is. The
 loop is our own: transformers' `generate` takes over whatever a model's generation config holds (repetition penalties,
@@ -10,9 +10,16 @@ column for all.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from flytewheel.progress import ProgressCallback
+
+
+class Spoken(NamedTuple):
+    """New token ids of an answer, without the end token; `ended` by an end token, not by the limit."""
+
+    tokens: list[int]
+    ended: bool
 
 
 def find_end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -31,10 +38,12 @@ def generate_answers(
     batch_size: int,
     end_tokens: Collection[int],
     pad_id: int,
+    temperatures: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
     progress: ProgressCallback | None = None,
     what: str = "answering",
-) -> list[list[int]]:
-    """Continues each prompt greedily until an end token or the limit.
+) -> list[Spoken]:
+    """Continues each prompt until an end token or the limit.
 
     Args:
         model: A causal language model in evaluation mode.
@@ -43,16 +52,24 @@ def generate_answers(
         batch_size: Prompts at a time, neighbours in length.
         end_tokens: Any of them ends an answer.
         pad_id: Fills short prompts; it is masked.
+        temperatures: Of each prompt; 0, and none given: greedy.
+        seeds: Of each prompt's draws, which do not depend on what else is in the batch.
         progress: Told prompts done and in all.
         what: The name under which progress is told.
 
     Returns:
-        New token ids a prompt, without the end token, in the order given.
+        An answer a prompt, in the order given.
     """
     import torch
     from transformers import DynamicCache
 
     answers: list[list[int]] = [[] for _ in prompts]
+    ended = [False] * len(prompts)
+    draws = {
+        index: torch.Generator().manual_seed(seeds[index] if seeds else index)
+        for index, temperature in enumerate(temperatures or ())
+        if temperature > 0
+    }
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
     for start in range(0, len(order), batch_size):
         running = order[start : start + batch_size]
@@ -73,10 +90,16 @@ def generate_answers(
                     use_cache=True,
                     logits_to_keep=1,
                 ).logits
-                new = logits[:, -1].argmax(dim=-1)
+                last = logits[:, -1]
+                new = last.argmax(dim=-1)
+                for line, index in enumerate(running):
+                    if temperatures is not None and index in draws:
+                        new[line] = _draw(last[line], temperatures[index], draws[index])
                 tokens = new.tolist()
                 for index, token in zip(running, tokens, strict=True):
-                    if token not in end_tokens:
+                    if token in end_tokens:
+                        ended[index] = True
+                    else:
                         answers[index].append(token)
                 going = [line for line, token in enumerate(tokens) if token not in end_tokens]
                 if not going or step + 1 == max_new_tokens:
@@ -91,4 +114,12 @@ def generate_answers(
                 mask = torch.cat([mask, mask.new_ones(len(running), 1)], dim=1)
         if progress is not None:
             progress(what, min(start + batch_size, len(order)), len(order))
-    return answers
+    return [Spoken(*pair) for pair in zip(answers, ended, strict=True)]
+
+
+def _draw(logits: Any, temperature: float, generator: Any) -> int:
+    """A token at `temperature` from (vocabulary,) logits, drawn on the CPU so that every device draws alike."""
+    import torch
+
+    shares = torch.softmax(logits.float().cpu() / temperature, dim=-1)
+    return int(torch.multinomial(shares, 1, generator=generator))

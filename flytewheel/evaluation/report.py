@@ -18,7 +18,7 @@ from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.bootstrap import Comparison
 from flytewheel.records import Interval, to_jsonable, write_jsonl
 
-LOWER_IS_BETTER = frozenset({"perplexity", "degenerate_share"})
+LOWER_IS_BETTER = frozenset({"perplexity", "degenerate_share"})  # of the others more is better, or neither
 RESULT, ANSWERS = "evaluation.json", "answers.jsonl"
 
 
@@ -26,16 +26,16 @@ RESULT, ANSWERS = "evaluation.json", "answers.jsonl"
 class Evaluation:
     """Candidate against champion on the held-out users.
 
-    `metrics` maps a name to its figures: perplexity, preference_accuracy, regression_pass_rate, rouge_l and
-    degenerate_share as ratios, bleu in [0, 100], length_ratio (words said per word of the reference),
-    implicit_reward_accuracy (no gate). `newly_failing` and `newly_passing` are ids of regression cases whose outcome
-    differs between the models. `skipped` counts rows that were longer than the model's room. `dataset` is the data
-    set's digest. `unchanged`: candidate and champion are the same weights.
+    `metrics` maps a name to its figures, `counts` to a whole number about the candidate (`None`: cannot be told).
+    `details` are what each measure keeps for the report, JSON-like, by the measure's name; `notes` sentences that go
+    with the verdict. `skipped` counts questions that were longer than the model's room, by measure. `dataset` is the
+    data set's digest. `unchanged`: candidate and champion are the same weights.
     """
 
     metrics: Mapping[str, Comparison]
-    newly_failing: tuple[str, ...] = ()
-    newly_passing: tuple[str, ...] = ()
+    counts: Mapping[str, float | None] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)
     champion: Literal["base", "adapter", "full"] = "base"
     dataset: str = ""
@@ -74,8 +74,7 @@ def read_evaluation(path: Path) -> Evaluation:
             )
             for name, found in raw.pop("metrics").items()
         }
-        failing, passing = tuple(raw.pop("newly_failing")), tuple(raw.pop("newly_passing"))
-        return Evaluation(metrics=metrics, newly_failing=failing, newly_passing=passing, **raw)
+        return Evaluation(metrics=metrics, notes=tuple(raw.pop("notes")), **raw)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         cause = " ".join(str(error).split())
         raise EvaluationError(f"{file}: expected the result of an evaluation ({cause}); evaluate again") from None

@@ -22,6 +22,9 @@ from flytewheel.recipe.curation import CurationSpec as CurationSpec
 from flytewheel.recipe.curation import EndpointSpec as EndpointSpec
 from flytewheel.recipe.curation import NamesSpec as NamesSpec
 from flytewheel.recipe.curation import QualityWeights as QualityWeights
+from flytewheel.recipe.evaluation import EvaluationSpec as EvaluationSpec
+from flytewheel.recipe.evaluation import GateRule as GateRule
+from flytewheel.recipe.evaluation import GateSpec as GateSpec
 from flytewheel.recipe.incremental import IncrementalSpec as IncrementalSpec
 from flytewheel.recipe.incremental import shrink
 from flytewheel.recipe.training import BaseModelSpec as BaseModelSpec
@@ -34,7 +37,6 @@ from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section
 
 Quantization = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
 Mode = Literal["full", "incremental"]
-Metric = Literal["perplexity", "preference_accuracy", "regression_pass_rate", "rouge_l", "bleu", "degenerate_share"]
 
 
 class FeedbackFiles(Section):
@@ -83,32 +85,6 @@ class FeedbackSpec(Section):
         "read_time",
     )
     rewards: Rewards = Rewards()
-
-
-class EvaluationSpec(Section):
-    """How candidate and champion are compared on the held-out users."""
-
-    max_examples: AtLeastOne = Field(default=100, description="test prompts whose answers are generated")
-    max_scored_rows: AtLeastOne = Field(default=1000, description="test rows whose perplexity is measured")
-    max_new_tokens: AtLeastOne = 128
-    batch_size: AtLeastOne = 16
-    bootstrap_samples: AtLeastOne = 2000
-    confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
-
-
-class GateSpec(Section):
-    """What a candidate must show. Missing figures never pass."""
-
-    must_improve: Many[Metric] = Field(
-        default=("preference_accuracy",), description="each better than the champion's, interval clear of zero"
-    )
-    must_not_worsen: Many[Metric] = Field(
-        default=("perplexity", "regression_pass_rate", "degenerate_share"),
-        description="not worse by more than the margin, interval included",
-    )
-    margin: Share = Field(
-        default=0.05, description="tolerated worsening of `must_not_worsen`: relative, absolute for degenerate_share"
-    )
 
 
 class ExportSpec(Section):

@@ -13,14 +13,14 @@ import polars as pl
 import pytest
 
 from flytewheel.curation.deal import deal_window
-from flytewheel.curation.pii import redact
 from flytewheel.curation.prepare import prepare_share
 from flytewheel.dataset import Dataset
 from flytewheel.errors import DatasetError
+from flytewheel.pii import redact
 from flytewheel.records import FeedbackEvent, FeedbackType, Interaction, Message
-from tests.curation.pii_corpus import plant
 from tests.curation.weeks import Week
 from tests.curation.windows import curate, make_event, make_interaction, make_rules, write_window
+from tests.pii.pii_corpus import plant
 
 SEED = 20_261_121
 PLACES = ("query", "context", "response", "history", "correction", "edit", "duel", "comment")

@@ -28,12 +28,12 @@ SPEC = EvaluationSpec(max_examples=6, max_new_tokens=8, bootstrap_samples=200)
 NAMES = (
     "perplexity",
     "preference_accuracy",
+    "implicit_reward_accuracy",
     "regression_pass_rate",
     "rouge_l",
     "bleu",
     "degenerate_share",
     "length_ratio",
-    "implicit_reward_accuracy",
 )
 
 
@@ -160,8 +160,8 @@ def test_the_result_is_written_and_the_same_every_time(
     asked = {"scoring candidate", "answering candidate", "scoring champion", "answering champion"}
     assert set(told) == {"loading the model", *asked}
     answers = list(read_jsonl(files[1]))
-    assert [row["kind"] for row in answers] == ["test"] * 6 + ["regression"] * 8
-    assert {"prompt", "candidate", "champion", "reference"} <= set(answers[0])
+    assert [row["kind"] for row in answers] == ["regression"] * 8 + ["test"] * 6
+    assert {"prompt", "candidate", "champion", "reference"} <= set(answers[-1])
     assert any(row["candidate"] != row["champion"] for row in answers)
     run(adapter, None)
     assert [file_digest(file) for file in files] == digests
@@ -177,11 +177,13 @@ def test_a_model_against_itself_differs_in_nothing_and_is_held(
         found = run(candidate, champion, progress=lambda what, done, total, told=told: told.add(what))
         assert found.unchanged
         assert "answering champion" not in told  # once is enough
-        for name in NAMES[:7]:
+        for name in NAMES:
+            if name == "implicit_reward_accuracy" and champion is None:
+                continue  # of the bare base against itself there is none
             difference = found.metrics[name].difference
             assert (difference.estimate, difference.low, difference.high) == (0, 0, 0), name
         assert decide(found, GateSpec()).decision is Decision.HOLD
-        assert decide(found, GateSpec(must_improve=())).decision is Decision.HOLD
+        assert decide(found, GateSpec(preference_accuracy=None)).decision is Decision.HOLD
     (copy / "adapter_config.json").write_text((copy / "adapter_config.json").read_text() + "\n")
     assert not run(adapter, copy).unchanged
 
@@ -200,7 +202,8 @@ def test_cases_that_change_sides_are_listed(
         RegressionCase("kept", "suite", "ops", prompt, "forbidden", "never said by either"),
     ]
     found = run(adapter, None, dataset=write_dataset(cases=cases, name="second"))
-    assert (found.newly_failing, found.newly_passing) == (("lost",), ("won",))
+    assert found.details["suite"] == {"newly_failing": ["lost"], "newly_passing": ["won"]}
+    assert found.counts["regressions"] == 1
     rate = found.metrics["regression_pass_rate"]
     assert (rate.candidate.estimate, rate.champion.estimate, rate.users) == (2 / 3, 2 / 3, 3)
 
@@ -212,7 +215,7 @@ def test_nothing_to_measure_is_unknown_and_held(
     assert not any(found.metrics[name].candidate.known for name in NAMES)
     verdict = decide(found, GateSpec())
     assert verdict.decision is Decision.HOLD
-    assert len(verdict.reasons) == len(GateSpec().must_improve) + len(GateSpec().must_not_worsen)
+    assert len(verdict.reasons) == len(GateSpec().rules)
 
 
 def test_faults_are_told_before_any_model_is_loaded(

@@ -43,8 +43,8 @@ def test_batches_say_what_each_prompt_alone_would(
     free = [continue_alone(model, prompt, {2}, 24) for prompt in prompts]
     ends = {2, free[0][5], free[1][9]}
     answers = generate_answers(model, prompts, max_new_tokens=24, batch_size=batch_size, end_tokens=ends, pad_id=0)
-    assert answers == [continue_alone(model, prompt, ends, 24) for prompt in prompts]
-    assert len({len(answer) for answer in answers}) > 1
+    assert [each.tokens for each in answers] == [continue_alone(model, prompt, ends, 24) for prompt in prompts]
+    assert len({len(each.tokens) for each in answers}) > 1
 
 
 def test_padding_shifts_no_position() -> None:
@@ -57,15 +57,29 @@ def test_padding_shifts_no_position() -> None:
         model = GPT2LMHeadModel(config).eval()
     prompts = [tuple(range(5, 5 + length)) for length in (2, 9, 17, 4)]
     answers = generate_answers(model, prompts, max_new_tokens=12, batch_size=4, end_tokens={59}, pad_id=0)
-    assert answers == [continue_alone(model, prompt, {59}, 12) for prompt in prompts]
+    assert [each.tokens for each in answers] == [continue_alone(model, prompt, {59}, 12) for prompt in prompts]
 
 
 def test_the_limit_is_kept_and_the_end_token_left_out(loaded: tuple[Any, Any], prompts: list[tuple[int, ...]]) -> None:
     model, _ = loaded
     free = generate_answers(model, prompts, max_new_tokens=7, batch_size=3, end_tokens=(), pad_id=0)
-    assert {len(answer) for answer in free} == {7}
-    first = free[0][0]
-    assert generate_answers(model, prompts[:1], max_new_tokens=7, batch_size=3, end_tokens=[first], pad_id=0) == [[]]
+    assert {(len(each.tokens), each.ended) for each in free} == {(7, False)}
+    first = free[0].tokens[0]
+    assert generate_answers(model, prompts[:1], max_new_tokens=7, batch_size=3, end_tokens=[first], pad_id=0) == [
+        ([], True)
+    ]
+
+
+def test_draws_belong_to_their_prompt(loaded: tuple[Any, Any], prompts: list[tuple[int, ...]]) -> None:
+    """The same seed draws the same answer beside other prompts; temperature 0 stays greedy."""
+    options: dict[str, Any] = {"max_new_tokens": 8, "end_tokens": (), "pad_id": 0}
+    greedy = generate_answers(loaded[0], prompts, batch_size=3, **options)
+    warm = [0.0, 2.0, 2.0, 0.0, 2.0, 2.0]
+    drawn = generate_answers(loaded[0], prompts, batch_size=3, temperatures=warm, seeds=range(6), **options)
+    alone = generate_answers(loaded[0], prompts[2:3], batch_size=1, temperatures=[2.0], seeds=[2], **options)
+    assert alone == drawn[2:3]
+    assert [drawn[0], drawn[3]] == [greedy[0], greedy[3]]
+    assert all(drawn[index] != greedy[index] for index in (1, 2, 4, 5))
 
 
 def test_progress_reaches_the_total(loaded: tuple[Any, Any], prompts: list[tuple[int, ...]]) -> None:

@@ -16,7 +16,9 @@ FOUND = Evaluation(
         "perplexity": Comparison(Interval(2.0, 1.5, 2.5), Interval(3.0, 2.5, 3.5), Interval(-1.0, -1.5, -0.5), 40, 9),
         "bleu": Comparison(UNKNOWN, UNKNOWN, UNKNOWN, 0, 0),
     },
-    newly_failing=("case-1",),
+    counts={"regressions": 1},
+    details={"suite": {"newly_failing": ["case-1"]}},
+    notes=("the judge abstains",),
     skipped={"pairs": 2},
     dataset="abc",
 )

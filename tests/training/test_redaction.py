@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flytewheel.curation.pii import redact_conversations
 from flytewheel.dataset import Dataset, DatasetCard, part_file, write_rows
 from flytewheel.models import load_tokenizer
+from flytewheel.pii import redact_conversations
 from flytewheel.records import Message, Preference, SftRow, Unpaired
 from flytewheel.training.redaction import look_again
 from flytewheel.training.report import read_report

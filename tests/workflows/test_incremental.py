@@ -22,7 +22,7 @@ from flytewheel.recipe import load_recipe
 from flytewheel.settings import Settings
 from flytewheel.turn import fetch_dataset
 from registry.manifest import Manifest
-from tests.workflows.turns import NAME, Ended, Place, pyflyte
+from tests.workflows.turns import NAME, NO_RULES, Ended, Place, pyflyte
 
 FLYTEWHEEL = Path(sys.executable).with_name("flytewheel")
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -31,7 +31,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "incremental": {"after_interactions": 150, "max_steps": 6, "keep_checkpoints": 3},
     },
     # A candidate that changed anything at all is released; the champion itself never is.
-    "gate": {"must_improve": [], "must_not_worsen": ["degenerate_share"], "margin": 1.0},
+    "gate": {**NO_RULES, "degenerate_share": {"max_worsening_absolute": 1.0}},
 }
 
 

@@ -28,7 +28,7 @@ from flytewheel.training.workplace import Workplace
 from flytewheel.turn import fetch_dataset, open_store
 from registry.manifest import Version
 from tests.workflows.holding_proxy import HoldingProxy
-from tests.workflows.turns import NAME, Ended, Place, pyflyte, read_tracked
+from tests.workflows.turns import NAME, NO_RULES, Ended, Place, pyflyte, read_tracked
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def passed(place: Place, small: Path, proxy: HoldingProxy, killed_at_commit: Kil
 
 @pytest.fixture(scope="module")
 def held(place: Place, passed: Ended) -> Ended:
-    recipe = place.recipe("held", gate={"must_improve": [], "must_not_worsen": []}, curation={"window": 1})
+    recipe = place.recipe("held", gate=NO_RULES, curation={"window": 1})
     return place.run(pyflyte(recipe), place.environ())
 
 

@@ -1,0 +1,1 @@
+"""The regression suite: prompts whose answers must pass a check, for ever."""

@@ -1,0 +1,1 @@
+"""What the words of an answer say, beside those of its reference."""
