@@ -1,4 +1,6 @@
-"""Corpus BLEU as a function of counts that may be summed over rows (Papineni et al. 2002), not a mean of sentences: the bootstrap resamples users and needs their sums. Counting is left to sacrebleu (13a tokens); only its closing formula
+"""Corpus BLEU as a function of counts that may be summed over rows (Papineni et al. 2002), not a mean over sentences.
+
+The bootstrap resamples users and needs their sums. Counting is left to sacrebleu (13a tokens); only its closing formula
 is repeated here, over whole arrays.
 """
 

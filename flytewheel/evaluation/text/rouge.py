@@ -1,4 +1,4 @@
-"""ROUGE-L of an answer against its reference (Lin 2004): F1 over rouge-score's tokens (lower-cased [a-z0-9]+, no stems),
+"""ROUGE-L of an answer against its reference (Lin 2004): F1 over rouge-score's tokens (lower-cased [a-z0-9]+, no stem),
 with the common subsequence from rapidfuzz, equal to rouge-score and measured 80 times faster. Being ASCII-only it is
 blind to other scripts: there it says 0 for both models.
 """
