@@ -8,7 +8,7 @@ from typing import NamedTuple
 from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 
-from flytewheel import decks, release
+from flytewheel import judgement, release
 from flytewheel.evaluation import evaluate as evaluation
 from flytewheel.evaluation import gate as gating
 from flytewheel.evaluation.report import RESULT
@@ -63,10 +63,10 @@ def evaluate(
             seed=seed,
             progress=station.progress,
         )
-        station.report = to_jsonable(result)
+        station.report = {**to_jsonable(result), "judged_against": champion or "base"}
         figures = {name: metric["candidate"]["estimate"] for name, metric in station.report["metrics"].items()}
         station.tracker.artifact("evaluation", {RESULT: (out / RESULT).read_text("utf-8")}, figures)
-        Deck("evaluation", station.show(decks.describe("evaluate", station.report)))
+        Deck("evaluation", station.show(judgement.keep_judgement(services, station, out)))
         return FlyteDirectory(str(out))
 
 
@@ -76,7 +76,8 @@ def gate(
 ) -> Judged:
     services = connect()
     with run_station(services.database_url, services.home, run_id, "gate") as station:
-        verdict = gating.decide(evaluation.read_evaluation(Path(result.download())), spec)
+        folder = Path(result.download())
+        verdict = gating.decide(evaluation.read_evaluation(folder), spec)
         station.report = to_jsonable(verdict)
-        Deck("verdict", station.show(decks.describe("gate", station.report)))
+        Deck("verdict", station.show(judgement.keep_judgement(services, station, folder, gate=spec)))
         return Judged(decision=verdict.decision.value, dataset=dataset, candidate=candidate)

@@ -11,6 +11,7 @@ from flytewheel.evaluation_page.selection import LONGEST, choose_pairs, text_of
 from flytewheel.evaluation_page.subject import Subject, read_figures
 from flytewheel.evaluation_page.topics import read_topics
 from flytewheel.evaluation_page.verdict import group_reasons, reasons_of
+from flytewheel.figures import clean
 from flytewheel.records import Interval
 
 
@@ -66,7 +67,15 @@ def list_tables(subject: Subject) -> dict[str, Table]:
             ("group", "id", "topic", "prompt", "candidate", "champion", "reference", "gain", "by"), answers
         ),
     }  # fmt: skip
-    return {name: table for name, table in tables.items() if table.rows}
+    return {
+        name: Table(table.columns, [tuple(map(_plain, row)) for row in table.rows])
+        for name, table in tables.items()
+        if table.rows
+    }
+
+
+def _plain(value: Any) -> Any:
+    return clean(value) if isinstance(value, str) else value
 
 
 def _ends(interval: Interval) -> tuple[float | None, float | None, float | None]:
