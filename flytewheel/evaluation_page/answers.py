@@ -16,7 +16,7 @@ from flytewheel.evaluation_page.answer_diff import (
 )
 from flytewheel.evaluation_page.selection import LONGEST, Pair, choose_pairs, text_of
 from flytewheel.evaluation_page.style import section, words
-from flytewheel.evaluation_page.subject import Subject
+from flytewheel.evaluation_page.subject import Subject, read_number
 
 LONG = 1_200  # characters of an answer from which it is folded
 _EXCERPT, _BEFORE = 500, 100
@@ -77,11 +77,14 @@ def _draw_pair(subject: Subject, pair: Pair, number: int, look: str) -> str:
         f"<code>{words(pair.ident)}</code></header>"
     )
     reference = _fold("Reference", text_of(answer, "reference"), LONG // 2)
-    return f'<article class="card pair">{head}{_draw_prompt(answer)}{_draw_sides(subject, answer)}{reference}</article>'
+    why = f'<p class="soft" dir="auto">The judge: {words(pair.reason[:_LONG_PROMPT])}</p>' if pair.reason else ""
+    sides = _draw_sides(subject, answer)
+    return f'<article class="card pair">{head}{_draw_prompt(answer)}{sides}{why}{reference}</article>'
 
 
 def _draw_case(subject: Subject, name: str, case: Mapping[str, Any] | None, look: str) -> str:
     sign = "▲ passes now" if look == "good" else "▼ fails now"
+    sign += _count_samples(case or {})
     head = f'<header><h4>{words(name)}</h4><span class="chip {look}">{sign}</span></header>'
     if case is None:
         return f'<article class="card pair">{head}<p>What was said was not kept.</p></article>'
@@ -89,6 +92,14 @@ def _draw_case(subject: Subject, name: str, case: Mapping[str, Any] | None, look
     check = f'<p>Check: <b>{words(case.get("check", ""))}</b> <code dir="auto">{words(asked)}</code></p>'
     sides = _draw_sides(subject, case, _LONGEST_CASE)
     return f'<article class="card pair">{head}{_draw_prompt(case)}{check}{sides}</article>'
+
+
+def _count_samples(case: Mapping[str, Any]) -> str:
+    """How often a case passed that was asked more than once."""
+    samples, ours, theirs = (read_number(case.get(key)) for key in ("samples", "candidate_passed", "champion_passed"))
+    if samples is None or samples <= 1 or ours is None or theirs is None:
+        return ""
+    return f", {ours:.0f} of {samples:.0f} times; the champion {theirs:.0f}"
 
 
 def _draw_prompt(answer: Mapping[str, Any]) -> str:

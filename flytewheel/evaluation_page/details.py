@@ -13,7 +13,10 @@ from flytewheel.evaluation_page.style import section, words
 from flytewheel.evaluation_page.subject import Subject, read_interval, read_number, show_interval, show_number
 
 FIRST = ("groundedness", "safety")
-_SHOWN_ELSEWHERE = {"topics": ("rows",), "suite": ("newly_failing", "newly_passing")}
+_SHOWN_ELSEWHERE = {
+    "topics": ("rows", "too_few", "least_users"),
+    "suite": ("newly_failing", "newly_passing"),
+}
 _MOST_ROWS, _MOST_COLUMNS, _LONG, _DEEPEST = 40, 12, 600, 3
 _INTERVAL = {"estimate", "low", "high"}
 
@@ -40,7 +43,7 @@ def draw_value(value: Any, depth: int = 0) -> str:
         return words(show_interval(read_interval(value))) if value.keys() >= _INTERVAL else _draw_mapping(value, depth)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         if value and all(isinstance(item, Mapping) for item in value):
-            return _draw_table(value)
+            return _draw_cards(value, depth) if depth < _DEEPEST and _is_bulky(value) else _draw_table(value)
         items = "".join(f"<li>{draw_value(item, depth + 1)}</li>" for item in value[:_MOST_ROWS])
         return f"<ul>{items}</ul>{_more(len(value))}" if items else "<p>none</p>"
     return _scalar(value)
@@ -63,6 +66,29 @@ def _draw_mapping(value: Mapping[str, Any], depth: int) -> str:
         if key not in facts
     )
     return table + nested
+
+
+def _draw_cards(items: Sequence[Mapping[str, Any]], depth: int) -> str:
+    """Long or nested mappings one below the other, folded behind their short facts."""
+    drawn = []
+    for number, item in enumerate(items[:_MOST_ROWS], start=1):
+        short = [_scalar(fact) for fact in item.values() if not _is_long(fact) and fact not in (None, "")]
+        name = " · ".join(short[:4]) or str(number)
+        drawn.append(f"<details><summary><bdi>{name}</bdi></summary>{_draw_mapping(item, depth + 1)}</details>")
+    return f"{''.join(drawn)}{_more(len(items))}"
+
+
+def _is_bulky(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a table would have whole texts in its cells, or tables."""
+    return any(_is_long(value) for row in rows[:_MOST_ROWS] for value in row.values())
+
+
+def _is_long(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return value.keys() != _INTERVAL and value.keys() != {*_INTERVAL, "level"}
+    if isinstance(value, list | tuple):
+        return any(isinstance(item, Mapping | list | tuple) or _is_long(item) for item in value) or len(value) > 6
+    return isinstance(value, str) and len(value) > 160
 
 
 def _draw_table(rows: Sequence[Mapping[str, Any]]) -> str:

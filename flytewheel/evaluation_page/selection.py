@@ -1,7 +1,7 @@
 """Which answers are shown side by side: the ten where the candidate gained most and the ten where it lost most.
 
-A gain is the judge's preference where `answers.jsonl` has one, then the difference of a figure of the row: ROUGE-L as
-it was measured, or else the overlap with the reference in words of any script. Ties are broken by the row's id, so that
+A gain is what people preferred where they were asked, else the judge's preference (lines of kind `duel`), and in equal
+ones the difference of the overlap with the reference, in words of any script. Ties are broken by the row's id, so that
 the same answers give the same page.
 """
 
@@ -16,21 +16,22 @@ from flytewheel.evaluation_page.subject import read_number, show_number
 
 EACH = 10
 LONGEST = 12_000  # characters of a text that are shown and compared; the rest is in answers.jsonl
-PREFERENCES = ("preference", "judge_preference", "judged", "judge")
-_SAID = {"candidate": 1.0, "ours": 1.0, "champion": -1.0, "theirs": -1.0, "tie": 0.0}
+_ASKED = {"people": "people prefer", "preference": "the judge prefers"}  # keys of a duel's line, the first known counts
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Two answers to one prompt. `gain`: positive where the candidate's is better; `None` where nobody can tell.
 
-    `by` says in words what the gain is; `size` is what pairs are ordered by: the judge's preference, the figure.
+    `by` says in words what the gain is, `reason` why a judge said so; `size` is what pairs are ordered by: the
+    preference, then the overlap's difference.
     """
 
     answer: Mapping[str, Any]
     gain: float | None
     by: str
     size: tuple[float, float]
+    reason: str = ""
 
     @property
     def ident(self) -> str:
@@ -42,7 +43,9 @@ def choose_pairs(answers: Sequence[Mapping[str, Any]]) -> tuple[list[Pair], list
 
     Where the one side has fewer than ten, the other has more. Of the others, answers that differ come first.
     """
-    pairs = sorted((_weigh(each) for each in answers if each.get("kind") == "test"), key=lambda pair: pair.ident)
+    duels = {str(each.get("id")): each for each in answers if each.get("kind") == "duel"}
+    shown_rows = [each for each in answers if each.get("kind") == "test"]
+    pairs = sorted((_weigh(each, duels.get(str(each.get("id")), {})) for each in shown_rows), key=lambda one: one.ident)
     lost = [pair for pair in pairs if pair.gain is not None and pair.gain < 0]
     gained = [pair for pair in pairs if pair.gain is not None and pair.gain > 0]
     lost.sort(key=lambda pair: pair.size)  # stable: ids rise among equals
@@ -59,46 +62,30 @@ def text_of(answer: Mapping[str, Any], key: str) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
-def _weigh(answer: Mapping[str, Any]) -> Pair:
-    preferred = _preference(answer)
-    difference, told = _overlaps(answer)
-    gain = preferred if preferred else difference
-    by = told
+def _weigh(answer: Mapping[str, Any], duel: Mapping[str, Any]) -> Pair:
+    preferred, asked = _preference(duel)
+    difference, told = _compare(answer)
+    gain = preferred or difference
     if preferred is not None:
-        liked = "candidate" if preferred > 0 else "champion" if preferred < 0 else "neither"
-        by = f"judge prefers: {liked}" + (f"; {told}" if told else "")
-    return Pair(answer, gain, by, (preferred or 0.0, difference or 0.0))
+        liked = "the candidate" if preferred > 0 else "the champion" if preferred < 0 else "neither"
+        told = f"{_ASKED[asked]} {liked}; {told}"
+    reason = text_of(duel, "reason") if asked == "preference" else ""
+    return Pair(answer, gain, told, (preferred or 0.0, difference or 0.0), reason)
 
 
-def _preference(answer: Mapping[str, Any]) -> float | None:
-    """What a judge said of the pair: 1 for the candidate, -1 for the champion, anything between; `None`: nobody."""
-    for key in PREFERENCES:
-        found = answer.get(key)
-        if isinstance(found, Mapping):
-            found = next((found[name] for name in ("preferred", "winner", "preference") if name in found), None)
-        if isinstance(found, str):
-            said = _SAID.get(found.strip().lower())
-        else:
-            number = read_number(found)
-            said = None if number is None else max(-1.0, min(1.0, number))
+def _preference(duel: Mapping[str, Any]) -> tuple[float | None, str]:
+    """What was said of a pair, from [0, 1] (0.5: a tie) to [-1, 1], and who said it; `None`: nobody."""
+    for key in _ASKED:
+        said = read_number(duel.get(key))
         if said is not None:
-            return said
-    return None
+            return 2 * max(0.0, min(1.0, said)) - 1, key
+    return None, ""
 
 
-def _overlaps(answer: Mapping[str, Any]) -> tuple[float | None, str]:
-    """The difference of a figure of the row, and both values in words."""
-    measured = answer.get("rouge_l")
-    if isinstance(measured, Mapping):
-        both = [read_number(measured.get(side)) for side in ("candidate", "champion")]
-    else:
-        both = [read_number(answer.get(f"{side}_rouge_l")) for side in ("candidate", "champion")]
-    name = "ROUGE-L"
-    if None in both:
-        reference = text_of(answer, "reference")[:LONGEST]
-        both = [overlap(text_of(answer, side)[:LONGEST], reference) for side in ("candidate", "champion")]
-        name = "overlap with the reference"
-    ours, theirs = both
+def _compare(answer: Mapping[str, Any]) -> tuple[float | None, str]:
+    """The difference of the overlap with the reference, and both values in words."""
+    reference = text_of(answer, "reference")[:LONGEST]
+    ours, theirs = (overlap(text_of(answer, side)[:LONGEST], reference) for side in ("candidate", "champion"))
     if ours is None or theirs is None:
         return None, "no reference to compare with"
-    return ours - theirs, f"{name} {show_number(ours)} against {show_number(theirs)}"
+    return ours - theirs, f"overlap with the reference {show_number(ours)} against {show_number(theirs)}"

@@ -24,6 +24,8 @@ from flytewheel.evaluation_page.subject import (
 from flytewheel.records import Interval
 
 MOST = 60  # topics
+_FEW = 3  # figures, of which there is room for everything
+_SAID: tuple[Standing, ...] = ("better", "worse", "cannot tell")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,10 @@ class TopicFigure:
 
     @property
     def standing(self) -> Standing:
+        """What the evaluation says of it: it knows how many claims were made at once. Else what the interval shows."""
+        for said in _SAID:
+            if self.verdict == said:
+                return said
         return judge_difference(self.difference, find_direction(self.figure))
 
 
@@ -87,7 +93,7 @@ def draw_topics(subject: Subject) -> str:
     head = "".join(f'<th scope="col">{words(spell(name))}</th>' for name in ("topic", *figures))
     body = "".join(
         f'<tr><th scope="row" dir="auto">{words(topic)}</th>'
-        f"{''.join(_draw_cell(name, cells.get((topic, name))) for name in figures)}</tr>"
+        f"{''.join(_draw_cell(name, cells.get((topic, name)), len(figures) <= _FEW) for name in figures)}</tr>"
         for topic in topics[:MOST]
     )
     more = f"<p>and {len(topics) - MOST:,} topics more, in evaluation.json</p>" if len(topics) > MOST else ""
@@ -103,17 +109,17 @@ def _summarise(found: Sequence[TopicFigure]) -> str:
     return f"Clearly worse: {named('worse')}. Clearly better: {named('better')}."
 
 
-def _draw_cell(name: str, one: TopicFigure | None) -> str:
+def _draw_cell(name: str, one: TopicFigure | None, roomy: bool) -> str:
     if one is None:
         return f'<td data-head="{words(spell(name))}">–</td>'
     look, sign = STANDINGS[one.standing]
-    sides = f"{show_number(one.candidate)} against {show_number(one.champion)}"
+    told = show_interval(one.difference, signed=True) if one.difference.known else ""
+    sides = f"{show_number(one.candidate)} against {show_number(one.champion)}; "
+    rows = f"{one.rows:,} rows of {one.users:,} users"
     said = f", {one.verdict}" if one.verdict and one.verdict != one.standing else ""
-    told = "" if one.standing == "cannot tell" else f" {show_interval(one.difference, signed=True)}"
     return (
         f'<td class="heat {look}" data-head="{words(spell(name))}"><b><span aria-hidden="true">{sign}</span> '
-        f"{one.standing}</b>{words(told)}<small>{words(sides)}; {one.rows:,} rows of {one.users:,} users"
-        f"{words(said)}</small></td>"
+        f"{one.standing}</b> {words(told)}<small>{words(sides if roomy else '')}{rows}{words(said)}</small></td>"
     )
 
 

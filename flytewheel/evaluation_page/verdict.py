@@ -49,6 +49,11 @@ def decision_of(verdict: Mapping[str, Any] | None) -> str:
     return str((verdict or {}).get("decision") or "")
 
 
+def _own_decision(verdict: Mapping[str, Any] | None) -> str:
+    """What the gate itself said: under `verdict` where a person overruled it."""
+    return str((verdict or {}).get("verdict") or (verdict or {}).get("decision") or "")
+
+
 def reasons_of(subject: Subject) -> list[str]:
     """The verdict's reasons; before there is one, what the evaluation notes."""
     found = subject.evaluation.get("notes") if subject.verdict is None else subject.verdict.get("reasons")
@@ -68,7 +73,7 @@ def group_reasons(reasons: Sequence[str]) -> dict[str, list[str]]:
 def explain(subject: Subject) -> str:
     """One sentence: why."""
     groups = group_reasons(reasons_of(subject))
-    decision = str((subject.verdict or {}).get("decision") or "")
+    decision = _own_decision(subject.verdict)
     against, open_, in_favour = (groups[kind] for kind in ("against", "cannot tell", "for"))
     known = {*(subject.evaluation.get("metrics") or {}), *(subject.evaluation.get("counts") or {})}
     if not decision:
@@ -90,10 +95,10 @@ def _override_of(verdict: Mapping[str, Any] | None) -> str:
         return ""
     if not isinstance(override, Mapping):
         return f"Overridden by a person: {override}"
-    who = override.get("name") or override.get("by") or override.get("person") or "a person"
-    gate = LOOKS.get(str((verdict or {}).get("decision")), _NONE)[2]
+    who = override.get("by") or "a person"
+    gate = LOOKS.get(_own_decision(verdict), _NONE)[2]
     decided = LOOKS.get(str(override.get("decision")), ("", "", str(override.get("decision") or "otherwise")))[2]
-    why = f": {override['reason']}" if override.get("reason") else ""
+    why = f", because: {override['reason']}" if override.get("reason") else ""
     return f"{who} decided: {decided}{why}. The gate had said: {gate}."
 
 

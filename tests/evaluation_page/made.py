@@ -103,7 +103,9 @@ def evaluation(**changed: Any) -> Json:
                     topic_row("certificates", "rouge_l", 0.21, 0.48, 0.09),
                     topic_row("certificates", "win_rate", 0.31, 0.5, 0.1),
                     topic_row("escalation", "rouge_l", 0.41, 0.4, 0.06),
-                ]
+                ],
+                "too_few": ["on-call rota"], "least_users": 8,
+                "too_few": ["on-call rota"], "least_users": 8,
             },
             "groundedness": {
                 "supported_share": 0.943, "checked": 512, "by_kind": [

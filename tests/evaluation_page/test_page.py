@@ -15,8 +15,9 @@ from flytewheel.evaluation_page.details import draw_value
 from flytewheel.evaluation_page.figures import describe_rule, draw_interval
 from flytewheel.evaluation_page.page import draw_deck, draw_page, write_page
 from flytewheel.evaluation_page.subject import Subject, read_figures, read_interval, show_interval, show_number
+from flytewheel.evaluation_page.topics import read_topics
 from flytewheel.evaluation_page.verdict import explain, group_reasons
-from tests.evaluation_page.made import RULES, VERDICT, answer, case, evaluation, figure, subject
+from tests.evaluation_page.made import RULES, VERDICT, answer, case, evaluation, figure, subject, topic_row
 
 ORDER = ("verdict", "figures", "topics", "answers", "regressions", "details", "training", "origin")
 HOSTILE = "</div><script>window.hit=1</script><img src=x onerror=window.hit=1>\"'&\u202e\ud800\x00"
@@ -86,10 +87,13 @@ def test_every_reason_is_shown_in_its_group() -> None:
 
 
 def test_a_persons_override_comes_first_and_counts() -> None:
-    override = {"name": "Ada", "reason": "the loop is known", "decision": "promote_to_canary"}
-    page = draw_deck(subject(verdict={**VERDICT, "override": override}))
+    override = {"by": "Ada", "reason": "the loop is known", "decision": "promote_to_canary", "verdict": "reject"}
+    report = {**VERDICT, "decision": "promote_to_canary", "verdict": "reject", "override": override}
+    page = draw_deck(subject(verdict=report))
     assert "✔</span> Promote to canary" in page
-    assert "Ada decided: Promote to canary: the loop is known. The gate had said: Reject." in page
+    assert "Ada decided: Promote to canary, because: the loop is known. The gate had said: Reject." in page
+    assert "3 reasons speak against it" in page
+    assert "decided" not in draw_deck(subject(verdict={**VERDICT, "verdict": "reject", "override": None}))
 
 
 def test_figures_that_are_unknown_are_never_numbers() -> None:
@@ -153,6 +157,7 @@ def test_topics_are_shown_worst_first_and_without_them_it_is_said() -> None:
     heat = page.split('id="topics"')[1].split("</section>")[0]
     assert re.findall('<th scope="row" dir="auto">(.*?)</th>', heat) == ["certificates", "escalation", "queue", "disk"]
     assert "Clearly worse: certificates (rouge l), certificates (win rate)." in heat
+    assert "Too few users to tell (it takes 8): on-call rota." in heat
     assert heat.count("▼") == 2
     assert heat.count("▲") == 3
     details = {key: value for key, value in evaluation()["details"].items() if key != "topics"}
@@ -181,6 +186,29 @@ def test_details_are_tables_lists_and_facts_whatever_they_hold() -> None:
     assert draw_value({"estimate": 0.5, "low": 0.4, "high": 0.6}) == "0.500 [0.400, 0.600]"
     assert draw_value([{"n": index} for index in range(1000)]).count("<tr>") == 41
     assert "and 960 more" in draw_value([{"n": index} for index in range(1000)])
+
+
+def test_the_evaluations_own_word_on_a_topic_counts_before_the_interval() -> None:
+    """One interval of many is wider than it looks: the evaluation has counted its claims."""
+    row = topic_row("disk", "rouge_l", 0.52, 0.44, 0.05)
+    for verdict, standing in (("cannot tell", "cannot tell"), ("worse", "worse"), ("", "better"), ("odd", "better")):
+        kept = {"topics": {"rows": [{**row, "verdict": verdict}]}}
+        (found,) = read_topics(subject(evaluation=evaluation(details=kept)))
+        assert found.standing == standing
+
+
+def test_long_texts_in_details_are_folded_below_one_another() -> None:
+    worst = {"id": "row-7", "candidate": "x" * 400, "spans": [{"kind": "numbers", "text": "12"}]}
+    drawn = draw_value({"worst": [worst]})
+    well_formed(drawn)
+    assert "<summary><bdi>row-7</bdi></summary>" in drawn
+    assert '<td data-head="kind" dir="auto">numbers</td>' in drawn
+
+
+def test_cases_that_were_asked_more_than_once_say_how_often_they_passed() -> None:
+    sampled = {**case("c1", passes=False), "samples": 5, "candidate_passed": 1, "champion_passed": 5}
+    page = draw_deck(subject(evaluation=evaluation(details={}), answers=[sampled]))
+    assert "▼ fails now, 1 of 5 times; the champion 5" in page
 
 
 def test_cases_that_changed_sides_are_shown_with_what_was_said() -> None:
@@ -215,7 +243,7 @@ def hostile_subject() -> Subject:
     }
     verdict = {
         "decision": HOSTILE, "reasons": [HOSTILE, f"against: {HOSTILE}"],
-        "override": {"name": HOSTILE, "reason": HOSTILE, "decision": HOSTILE},
+        "override": {"by": HOSTILE, "reason": HOSTILE, "decision": HOSTILE},
     }  # fmt: skip
     return Subject(
         evaluation=found, answers=lines, verdict=verdict, rules={HOSTILE: {"max_worsening": 0.1}}, candidate=HOSTILE,

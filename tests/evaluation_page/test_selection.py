@@ -49,32 +49,29 @@ def test_twenty_are_shown_where_there_are_twenty() -> None:
     assert count(0, 0, 0) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        {"preference": "champion"}, {"judge": {"preferred": "theirs"}}, {"judge_preference": -1.0},
-        {"judged": {"winner": "champion", "preference": 1}},
-    ],
-)  # fmt: skip
-def test_a_judges_word_counts_before_the_overlap(said: dict[str, Any]) -> None:
-    gained, lost, _ = choose_pairs([graded("a", 9, 1, **said), graded("b", 5, 1)])
-    assert (ids(gained), ids(lost)) == (["b"], ["a"])
-    assert lost[0].by.startswith("judge prefers: champion; overlap with the reference 0.9")
+def duel(ident: str, **said: Any) -> dict[str, Any]:
+    """What a judge said of an answer: 1 for the candidate's, 0 for the champion's."""
+    return {"kind": "duel", "id": ident, "user": "u", "topic": "ops", "duel": f"d-{ident}", **said}
 
 
-def test_a_judge_that_says_nothing_leaves_it_to_the_figure() -> None:
-    for said in ({"preference": None}, {"preference": "tie"}, {"judge": {}}, {"preference": float("nan")}):
-        gained, _, _ = choose_pairs([graded("a", 9, 1, **said)])
+def test_a_judges_word_counts_before_the_overlap_and_peoples_before_the_judges() -> None:
+    lines = [graded("a", 9, 1), graded("b", 5, 1), graded("c", 1, 5)]
+    judged = [
+        duel("a", preference=0.0, reason="It invents a command."),
+        duel("c", preference=0.2, people=1.0, reason="x"),
+    ]
+    gained, lost, _ = choose_pairs([*judged, *lines])
+    assert (ids(gained), ids(lost)) == (["c", "b"], ["a"])
+    assert lost[0].by.startswith("the judge prefers the champion; overlap with the reference 0.9")
+    assert (lost[0].reason, gained[0].reason) == ("It invents a command.", "")
+    assert gained[0].by.startswith("people prefer the candidate")
+
+
+def test_a_judge_that_says_nothing_or_a_tie_leaves_it_to_the_overlap() -> None:
+    for said in ({"preference": None}, {"preference": 0.5}, {}, {"preference": float("nan")}, {"preference": "a"}):
+        gained, _, _ = choose_pairs([graded("a", 9, 1), duel("a", **said)])
         assert ids(gained) == ["a"]
-
-
-def test_a_figure_that_was_measured_wins_over_our_own() -> None:
-    measured = {"rouge_l": {"candidate": 0.1, "champion": 0.6}}
-    _, lost, _ = choose_pairs(
-        [graded("a", 9, 1, **measured), graded("b", 9, 1, candidate_rouge_l=0, champion_rouge_l=1)]
-    )
-    assert ids(lost) == ["b", "a"]
-    assert lost[1].by == "ROUGE-L 0.100 against 0.600"
+    assert choose_pairs([duel("a", preference=1.0)]) == ([], [], [])
 
 
 def test_without_a_reference_nobody_can_tell() -> None:
