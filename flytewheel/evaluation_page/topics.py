@@ -98,7 +98,20 @@ def draw_topics(subject: Subject) -> str:
     )
     more = f"<p>and {len(topics) - MOST:,} topics more, in evaluation.json</p>" if len(topics) > MOST else ""
     table = f'<table class="stack"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return section("topics", title, f"<p>{words(_summarise(found))}</p>", f'<div class="card wide">{table}</div>', more)
+    told = f"<p>{words(_summarise(found))}</p>{_name_small(subject)}"
+    return section("topics", title, told, f'<div class="card wide">{table}</div>', more)
+
+
+def _name_small(subject: Subject) -> str:
+    """Topics with too few users to tell anything of."""
+    kept = subject.evaluation["details"]["topics"]
+    small = kept.get("too_few")
+    if not isinstance(small, Sequence) or isinstance(small, str) or not small:
+        return ""
+    names = ", ".join(str(name) for name in small[:10]) + (f" and {len(small) - 10} more" if len(small) > 10 else "")
+    least = read_number(kept.get("least_users"))
+    takes = f" (it takes {least:.0f})" if least is not None else ""
+    return f'<p class="soft">Too few users to tell{takes}: {words(names)}.</p>'
 
 
 def _summarise(found: Sequence[TopicFigure]) -> str:

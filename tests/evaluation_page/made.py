@@ -105,7 +105,6 @@ def evaluation(**changed: Any) -> Json:
                     topic_row("escalation", "rouge_l", 0.41, 0.4, 0.06),
                 ],
                 "too_few": ["on-call rota"], "least_users": 8,
-                "too_few": ["on-call rota"], "least_users": 8,
             },
             "groundedness": {
                 "supported_share": 0.943, "checked": 512, "by_kind": [
