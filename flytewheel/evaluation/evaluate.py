@@ -27,7 +27,7 @@ from flytewheel.records import SftRow, file_digest
 
 __all__ = ["CODE_VERSION", "Evaluation", "describe", "evaluate", "read_evaluation"]
 
-CODE_VERSION = "2"  # bump where a figure changes its meaning: Flyte caches results under it
+CODE_VERSION = "3"  # bump where a figure changes its meaning: Flyte caches results under it
 EXAMPLES = "examples"
 
 
@@ -90,7 +90,7 @@ def evaluate(
     if champion is not None and candidate is not None:
         bare = hear(None, of_base=True)
     compare = Compare(evaluation.bootstrap_samples, evaluation.confidence_level, seed)
-    examples = _pair_examples(rows, ours[EXAMPLES], theirs[EXAMPLES])
+    examples = _pair_examples(rows, ours[EXAMPLES], theirs[EXAMPLES], tokenizer)
     found = {
         each.name: each.measure(Heard(examples, ours[each.name], theirs[each.name], bare[each.name]), compare)
         for each in measures
@@ -111,12 +111,13 @@ def evaluate(
     return result
 
 
-def _pair_examples(rows: Sequence[SftRow], ours: Voice, theirs: Voice) -> Examples:
+def _pair_examples(rows: Sequence[SftRow], ours: Voice, theirs: Voice, tokenizer: Any) -> Examples:
     kept = [index for index in range(len(rows)) if ours.replies[index]]
     return Examples(
         tuple(rows[index] for index in kept),
         tuple(ours.replies[index][0] for index in kept),
         tuple(theirs.replies[index][0] for index in kept),
+        tuple(len(tokenizer(rows[index].completion, add_special_tokens=False)["input_ids"]) for index in kept),
     )
 
 
