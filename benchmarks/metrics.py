@@ -2,7 +2,7 @@
 
 A pair is a reference of 20 to 300 words (each length as likely) and an answer: a third have words of their own, 20 to
 300; a third repeat the reference with a tenth to a half of its words changed, dropped, doubled or moved; a third begin
-as the reference and go on otherwise. Words are drawn from 8,000 that were made up, the k-th as often as 1/k (Zipf), with
+as the reference and go on otherwise. Words are drawn from 8,000 made-up ones, the k-th as often as 1/k (Zipf), with
 capitals, punctuation, numbers and line breaks; one word in fifty is not ASCII. Times are CPU seconds of this process,
 of the same pairs; garbage collection is on for both.
 """

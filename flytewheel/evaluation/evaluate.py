@@ -19,6 +19,7 @@ from flytewheel.evaluation.choice import choose
 from flytewheel.evaluation.generate import find_end_tokens
 from flytewheel.evaluation.measure import Compare, Examples, Heard
 from flytewheel.evaluation.measures import list_measures
+from flytewheel.evaluation.overlap import check_overlap
 from flytewheel.evaluation.report import Evaluation, describe, read_evaluation, write_evaluation
 from flytewheel.evaluation.speakers import Speakers, kind_of
 from flytewheel.progress import ProgressCallback, quiet_libraries
@@ -45,7 +46,7 @@ def evaluate(
     """Compares two models and writes `evaluation.json` and `answers.jsonl` into `out`.
 
     Args:
-        dataset: A frozen data set; only its test part is read.
+        dataset: A frozen data set; its test part is evaluated on, its training part only compared with that.
         out: Made if missing.
         candidate: Folder that training wrote, an adapter or full weights; none is the bare base.
         champion: The same of the model in service; none is the bare base.
@@ -60,9 +61,11 @@ def evaluate(
     Raises:
         DatasetError: the data set cannot be read.
         BaseModelError: the base cannot be loaded.
-        EvaluationError: what was trained does not fit the base, or a regression case is faulty.
+        EvaluationError: the test part overlaps training (`overlap`), what was trained does not fit the base, or a
+            regression case is faulty.
     """
     data = Dataset(dataset)
+    check_overlap(data, [data])
     measures = list_measures(data, evaluation, seed=seed)
     device = models.find_device()
     if progress is not None:
