@@ -46,6 +46,7 @@ def evaluate(
     champion: str,
     dataset: HashedDirectory,
     candidate: HashedDirectory,
+    reward_model: HashedDirectory,
     base: BaseModelSpec,
     spec: EvaluationSpec,
     seed: int,
@@ -62,6 +63,8 @@ def evaluate(
             evaluation=spec,
             seed=seed,
             progress=station.progress,
+            reward_model=Path(reward_model.download()),
+            cache=services.home / "judge",
         )
         station.report = to_jsonable(result)
         figures = {name: metric["candidate"]["estimate"] for name, metric in station.report["metrics"].items()}

@@ -17,13 +17,14 @@ from flytewheel.dataset import Dataset
 from flytewheel.evaluation.asking import Ask, Questionnaire, Voice
 from flytewheel.evaluation.choice import choose
 from flytewheel.evaluation.generate import find_end_tokens
+from flytewheel.evaluation.judging.opening import open_bench
 from flytewheel.evaluation.measure import Compare, Examples, Heard
 from flytewheel.evaluation.measures import list_measures
 from flytewheel.evaluation.report import Evaluation, describe, read_evaluation, write_evaluation
 from flytewheel.evaluation.speakers import Speakers, kind_of
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec
-from flytewheel.records import SftRow, file_digest
+from flytewheel.records import ReviewLabel, SftRow, file_digest
 
 __all__ = ["CODE_VERSION", "Evaluation", "describe", "evaluate", "read_evaluation"]
 
@@ -41,6 +42,9 @@ def evaluate(
     evaluation: EvaluationSpec,
     seed: int,
     progress: ProgressCallback | None = None,
+    reward_model: Path | None = None,
+    labels: Sequence[ReviewLabel] = (),
+    cache: Path | None = None,
 ) -> Evaluation:
     """Compares two models and writes `evaluation.json` and `answers.jsonl` into `out`.
 
@@ -53,17 +57,22 @@ def evaluate(
         evaluation: How many rows, how long answers, which intervals.
         seed: Decides the choice of rows and the resamples.
         progress: Told the rows done.
+        reward_model: Folder that `train_reward` left, of this data set's train part; a judge, if the recipe likes.
+        labels: What people said of these two models' answers.
+        cache: Folder of a judge's kept verdicts.
 
     Returns:
         What was written. Figures without rows, or with fewer than two users, are unknown.
 
     Raises:
         DatasetError: the data set cannot be read.
-        BaseModelError: the base cannot be loaded.
+        BaseModelError: the base, or the reward model, cannot be loaded.
+        EndpointError: the judge is a model behind an endpoint that is away, refuses, or whose key is not set.
         EvaluationError: what was trained does not fit the base, or a regression case is faulty.
     """
     data = Dataset(dataset)
-    measures = list_measures(data, evaluation, seed=seed)
+    bench = open_bench(evaluation.judge, base=base, reward_model=reward_model, labels=labels, cache=cache)
+    measures = list_measures(data, evaluation, seed=seed, bench=bench, progress=progress)
     device = models.find_device()
     if progress is not None:
         progress("loading the model", 0, 1)
@@ -89,6 +98,7 @@ def evaluate(
     bare = theirs if champion is None else ours
     if champion is not None and candidate is not None:
         bare = hear(None, of_base=True)
+    speakers.release()  # a judge's model takes their room
     compare = Compare(evaluation.bootstrap_samples, evaluation.confidence_level, seed)
     examples = _pair_examples(rows, ours[EXAMPLES], theirs[EXAMPLES], tokenizer)
     found = {

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from flytewheel.dataset import Dataset
+from flytewheel.evaluation.judging.measure import JudgingMeasure
+from flytewheel.evaluation.judging.opening import Bench
 from flytewheel.evaluation.likelihood import LikelihoodMeasure
 from flytewheel.evaluation.measure import Measure
 from flytewheel.evaluation.suite.measure import SuiteMeasure
 from flytewheel.evaluation.text.measure import TextMeasure
+from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import EvaluationSpec
 
 
-def list_measures(data: Dataset, evaluation: EvaluationSpec, *, seed: int) -> list[Measure]:
+def list_measures(
+    data: Dataset,
+    evaluation: EvaluationSpec,
+    *,
+    seed: int,
+    bench: Bench | None = None,
+    progress: ProgressCallback | None = None,
+) -> list[Measure]:
     """Everything that is measured on a data set; faults of its rows are told before a model is loaded.
 
     Raises:
@@ -21,4 +31,5 @@ def list_measures(data: Dataset, evaluation: EvaluationSpec, *, seed: int) -> li
         LikelihoodMeasure(data, evaluation, seed),
         SuiteMeasure(data.regression("test")),
         TextMeasure(evaluation.max_new_tokens),
+        JudgingMeasure.of_dataset(data, evaluation.judge, bench or Bench(), seed, progress),
     ]

@@ -27,6 +27,7 @@ from flytewheel.recipe.evaluation import GateRule as GateRule
 from flytewheel.recipe.evaluation import GateSpec as GateSpec
 from flytewheel.recipe.incremental import IncrementalSpec as IncrementalSpec
 from flytewheel.recipe.incremental import shrink
+from flytewheel.recipe.judging import JudgeSpec as JudgeSpec
 from flytewheel.recipe.training import BaseModelSpec as BaseModelSpec
 from flytewheel.recipe.training import BudgetSpec as BudgetSpec
 from flytewheel.recipe.training import GrpoSpec as GrpoSpec

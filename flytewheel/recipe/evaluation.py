@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from flytewheel.recipe.judging import JudgeSpec
 from flytewheel.strict import AtLeastOne, Number, Section, Share
 
 
@@ -18,6 +19,7 @@ class EvaluationSpec(Section):
     batch_size: AtLeastOne = 16
     bootstrap_samples: AtLeastOne = 2000
     confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
+    judge: JudgeSpec = JudgeSpec()
 
 
 class GateRule(Section):
@@ -53,6 +55,8 @@ class GateSpec(Section):
     perplexity: Rule = GateRule(max_worsening=0.05)
     preference_accuracy: Rule = GateRule(improve=True)
     implicit_reward_accuracy: Rule = None
+    win_rate: Rule = Field(default=None, description="share of duels that a judge gives the candidate; ties half")
+    win_rate_length_controlled: Rule = Field(default=None, description="the same, had both answers been equally long")
     regression_pass_rate: Rule = GateRule(max_worsening=0.05)
     regressions: Rule = Field(
         default=None, description="cases of the suite that the champion passes, the candidate not"
