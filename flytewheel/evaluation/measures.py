@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flytewheel.dataset import Dataset
 from flytewheel.evaluation.likelihood import LikelihoodMeasure
 from flytewheel.evaluation.measure import Measure
@@ -10,7 +12,9 @@ from flytewheel.evaluation.text.measure import TextMeasure
 from flytewheel.recipe import EvaluationSpec
 
 
-def list_measures(data: Dataset, evaluation: EvaluationSpec, *, seed: int) -> list[Measure]:
+def list_measures(
+    data: Dataset, evaluation: EvaluationSpec, *, seed: int, mutes: Mapping[str, str] | None = None
+) -> list[Measure]:
     """Everything that is measured on a data set; faults of its rows are told before a model is loaded.
 
     Raises:
@@ -19,6 +23,11 @@ def list_measures(data: Dataset, evaluation: EvaluationSpec, *, seed: int) -> li
     """
     return [
         LikelihoodMeasure(data, evaluation, seed),
-        SuiteMeasure(data.regression("test")),
+        SuiteMeasure(
+            [*data.regression("test"), *data.regression("holdout")],
+            [*data.regression("validation"), *data.regression("train")],
+            limit=evaluation.max_suite_cases,
+            mutes=mutes,
+        ),
         TextMeasure(),
     ]
