@@ -23,6 +23,7 @@ from flytewheel.feedback_commands import feedback
 from flytewheel.plan_commands import plan
 from flytewheel.rollout_commands import rollout
 from flytewheel.run_commands import runs
+from flytewheel.suite_commands import suite
 from flytewheel.terminal import as_json
 from flytewheel.terminal import open_services as _services
 from flytewheel.terminal import print_table as _table
@@ -241,6 +242,7 @@ main.add_command(feedback)
 main.add_command(plan)
 main.add_command(rollout)
 main.add_command(runs)
+main.add_command(suite)
 
 if __name__ == "__main__":
     main()

@@ -78,6 +78,10 @@ class EvaluationError(FlytewheelError):
     """The candidate could not be judged."""
 
 
+class SuiteError(FlytewheelError):
+    """A case of the regression suite is faulty, unknown, or cannot be muted as asked."""
+
+
 class ExportError(FlytewheelError):
     """The model cannot be written as GGUF, or the file does not behave as the trained weights."""
 

@@ -195,16 +195,30 @@ class Trajectory:
 class RegressionCase:
     """A prompt whose answer must pass a check, for ever.
 
-    `check` says how `expected` is compared: `exact` (after stripping), `contains`, `regex` (searched), `forbidden`
-    (must not be contained).
+    `check` says how `expected` is compared: `exact` (after stripping), `contains`, `regex` (searched), `numeric` (the
+    answer's last number lies within `tolerance`), `similarity` (chrF of at least `threshold`), `forbidden` (must not be
+    contained); see `flytewheel.suite.checks`. The answer is drawn `samples` times at `temperature`, and has to pass in
+    a share of `min_pass_rate`. `held_out`: training keeps away from the prompt; else the prompt may be trained on, and
+    the case says what must not be forgotten. `interactions` and `events` are the ids that it comes from.
     """
 
     id: str
     user: str
     topic: str
     prompt: tuple[Message, ...]
-    check: Literal["exact", "contains", "regex", "forbidden"]
+    check: Literal["exact", "contains", "regex", "numeric", "similarity", "forbidden"]
     expected: str
+    samples: int = 1
+    temperature: float = 0.0
+    min_pass_rate: float = 1.0
+    tolerance: float = 0.0
+    threshold: float = 0.0
+    ignore_case: bool = False
+    origin: Literal["written", "correction", "rollback", "review"] = "written"
+    held_out: bool = True
+    note: str = ""
+    interactions: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from flytewheel.records import Message
 from flytewheel.training import leftovers
 from flytewheel.training.arguments import check_adapter
 from flytewheel.training.uploads import remove_copies
+from flytewheel.turn_suite import grow_suite, write_suite
 from flytewheel.turn_training import CHECKPOINTS, check_leftovers
 from flytewheel.turn_training import open_store as open_store
 from flytewheel.turn_window import describe_window, find_named_window, write_turn_window
@@ -113,12 +114,14 @@ def open_turn(
     if given_up is not None:
         leftovers.remove_run(services.home / CHECKPOINTS, given_up)
         remove_copies(store, given_up)
+    grow_suite(services.database_url, recipe)
     run = runs.open_run(
         services.database_url, recipe, written.window.to_json(), now=now, execution=execution, given_up=given_up
     )
     kept = Window.from_json(run.window)
     if kept != written.window:  # another turn of this recipe was quicker, and its data set is frozen
         written = write_window(services.database_url, kept, folder, limit=recipe.curation.max_interactions)
+    write_suite(services.database_url, run, folder)
     if begun.reason:
         runs.note_opening(services.database_url, run.run_id, begun.to_json())
     verb = "resumes" if run.resumed else "opens"

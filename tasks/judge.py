@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 
-from flytewheel import decks, release
+from flytewheel import decks, release, turn_suite
 from flytewheel.evaluation import evaluate as evaluation
 from flytewheel.evaluation import gate as gating
 from flytewheel.evaluation.report import RESULT
@@ -27,6 +28,14 @@ class Judged(NamedTuple):
     decision: str
     dataset: FlyteDirectory
     candidate: FlyteDirectory
+
+
+@task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS)
+def read_mutes(name: str, candidate: FlyteDirectory) -> dict[str, str]:
+    """Never cached, and an input of the evaluation: a case that is muted afterwards is judged anew. It waits for the
+    candidate, since what counts is what is muted then.
+    """
+    return turn_suite.list_muted(connect().database_url, name, datetime.now(UTC))
 
 
 @task(
@@ -50,6 +59,7 @@ def evaluate(
     base: BaseModelSpec,
     spec: EvaluationSpec,
     seed: int,
+    mutes: dict[str, str],
 ) -> HashedDirectory:
     services = connect()
     with run_station(services.database_url, services.home, run_id, "evaluate") as station:
@@ -62,11 +72,13 @@ def evaluate(
             base=base,
             evaluation=spec,
             seed=seed,
+            mutes=mutes,
             progress=station.progress,
             reward_model=Path(reward_model.download()),
             cache=services.home / "judge",
         )
         station.report = to_jsonable(result)
+        turn_suite.note_evaluation(services.database_url, station.run, result.details)
         figures = {name: metric["candidate"]["estimate"] for name, metric in station.report["metrics"].items()}
         station.tracker.artifact("evaluation", {RESULT: (out / RESULT).read_text("utf-8")}, figures)
         Deck("evaluation", station.show(decks.describe("evaluate", station.report)))

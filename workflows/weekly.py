@@ -22,7 +22,7 @@ from tasks.curate import curate, deal_window, prepare_share
 from tasks.elastic import spread
 from tasks.export import export_gguf
 from tasks.folders import HashedDirectory
-from tasks.judge import Judged, evaluate, gate
+from tasks.judge import Judged, evaluate, gate, read_mutes
 from tasks.launch_canary import launch_canary
 from tasks.open_turn import open_turn
 from tasks.register import register
@@ -107,6 +107,7 @@ def learn(
         base=recipe.base,
         spec=recipe.evaluation,
         seed=recipe.seed,
+        mutes=read_mutes(name=recipe.name, candidate=candidate),
     )
     return gate(run_id=run_id, spec=recipe.gate, dataset=dataset, candidate=trained.candidate, result=result)
 

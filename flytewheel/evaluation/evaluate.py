@@ -8,7 +8,7 @@ log-probabilities always float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ def evaluate(
     base: BaseModelSpec,
     evaluation: EvaluationSpec,
     seed: int,
+    mutes: Mapping[str, str] | None = None,
     progress: ProgressCallback | None = None,
     reward_model: Path | None = None,
     labels: Sequence[ReviewLabel] = (),
@@ -56,6 +57,7 @@ def evaluate(
         base: The model that both were trained from.
         evaluation: How many rows, how long answers, which intervals.
         seed: Decides the choice of rows and the resamples.
+        mutes: Why regression cases do not count for now, by id.
         progress: Told the rows done.
         reward_model: Folder that `train_reward` left, of this data set's train part; a judge, if the recipe likes.
         labels: What people said of these two models' answers.
@@ -72,7 +74,7 @@ def evaluate(
     """
     data = Dataset(dataset)
     bench = open_bench(evaluation.judge, base=base, reward_model=reward_model, labels=labels, cache=cache)
-    measures = list_measures(data, evaluation, seed=seed, bench=bench, progress=progress)
+    measures = list_measures(data, evaluation, seed=seed, mutes=mutes, bench=bench, progress=progress)
     device = models.find_device()
     if progress is not None:
         progress("loading the model", 0, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flytewheel.dataset import Dataset
 from flytewheel.evaluation.judging.measure import JudgingMeasure
 from flytewheel.evaluation.judging.opening import Bench
@@ -18,6 +20,7 @@ def list_measures(
     evaluation: EvaluationSpec,
     *,
     seed: int,
+    mutes: Mapping[str, str] | None = None,
     bench: Bench | None = None,
     progress: ProgressCallback | None = None,
 ) -> list[Measure]:
@@ -29,7 +32,12 @@ def list_measures(
     """
     return [
         LikelihoodMeasure(data, evaluation, seed),
-        SuiteMeasure(data.regression("test")),
+        SuiteMeasure(
+            [*data.regression("test"), *data.regression("holdout")],
+            [*data.regression("validation"), *data.regression("train")],
+            limit=evaluation.max_suite_cases,
+            mutes=mutes,
+        ),
         TextMeasure(evaluation.max_new_tokens),
         JudgingMeasure.of_dataset(data, evaluation.judge, bench or Bench(), seed, progress),
     ]

@@ -15,6 +15,9 @@ class EvaluationSpec(Section):
 
     max_examples: AtLeastOne = Field(default=100, description="test prompts whose answers are generated")
     max_scored_rows: AtLeastOne = Field(default=1000, description="test rows whose perplexity is measured")
+    max_suite_cases: AtLeastOne = Field(
+        default=200, description="regression cases that are asked; hand-written ones always are"
+    )
     max_new_tokens: AtLeastOne = 128
     batch_size: AtLeastOne = 16
     bootstrap_samples: AtLeastOne = 2000
@@ -60,6 +63,9 @@ class GateSpec(Section):
     regression_pass_rate: Rule = GateRule(max_worsening=0.05)
     regressions: Rule = Field(
         default=None, description="cases of the suite that the champion passes, the candidate not"
+    )
+    kept_corrections_rate: Rule = Field(
+        default=None, description="cases whose prompts were trained or tuned on, that pass: what must not be forgotten"
     )
     rouge_1: Rule = None
     rouge_2: Rule = None
