@@ -131,7 +131,7 @@ def _read_prose(tokens: list[tuple[str, int]], at: int) -> int | None:
         return None
     before = tokens[at - 1][0].lower().strip(_OPEN + _CLOSE + ".") if at else ""
     announced = at == 0 or before in VERBS or tokens[at - 1][0].endswith(":")
-    stop, plain, technical = at + 1, 0, False
+    stop, plain, technical, settled = at + 1, 0, False, False
     while stop < len(tokens):
         token = tokens[stop][0]
         bare = _trim(token)
@@ -139,7 +139,8 @@ def _read_prose(tokens: list[tuple[str, int]], at: int) -> int | None:
             break
         if is_technical(bare) and not bare.startswith("("):
             technical = True
-        elif bare.isascii() and bare.islower() and plain < _PLAIN_WORDS and bare not in ADVERBS and strong:
+            settled = bare[0] != "-" and tokens[stop - 1][0][:1] != "-"
+        elif bare.isascii() and bare.islower() and plain < _PLAIN_WORDS and not settled and bare not in ADVERBS and strong:
             plain += 1
         else:
             break
@@ -148,6 +149,7 @@ def _read_prose(tokens: list[tuple[str, int]], at: int) -> int | None:
             break
     if stop == at + 1 or not (technical or (strong and (announced or name.endswith("ctl")))):
         return None
-    if not strong and not is_technical(_trim(tokens[at + 1][0])):
+    first = _trim(tokens[at + 1][0])
+    if not strong and (not is_technical(first) or (first[:1] != "-" and first.strip("/.,:%").replace("/", "").isdecimal())):
         return None
     return stop

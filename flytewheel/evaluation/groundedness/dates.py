@@ -31,16 +31,16 @@ _DAYS = (
 DAYS = {name: at for at, names in enumerate(_DAYS) for name in names.split()}
 _FULL_MONTHS = frozenset(name for name in MONTHS if len(name) > 4) - {"march", "april", "marzo"}
 _MONTH = "(?P<month>" + "|".join(sorted(MONTHS, key=len, reverse=True)) + r")(?![^\W\d_])"
-_LEFT, _RIGHT = r"(?<![\w.,/:-])", r"(?![\w/:-])(?![.,]\d)"
+_LEFT, _RIGHT = r"(?<![A-Za-z0-9_.,/:-])", r"(?![A-Za-z0-9_/:-])(?![.,]\d)"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|º|°|\.)?"
 _DATES = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"{_LEFT}(?P<year>\d{{4}})(?P<cut>[-/.])(?P<month>\d{{1,2}})(?P=cut)(?P<day>\d{{1,2}})(?=T\d|[^\w/-]|$)",
         rf"{_LEFT}(?P<one>\d{{1,2}})(?P<cut>[./-])(?P<two>\d{{1,2}})(?P=cut)(?P<year>\d{{4}}|\d{{2}}){_RIGHT}",
-        rf"{_LEFT}(?P<day>\d{{1,2}})\.(?P<month>0[1-9]|1[0-2])\.(?=[ ,;)\n]|$)",
+        rf"{_LEFT}(?P<day>\d{{1,2}})\.(?P<month>0?[1-9]|1[0-2])\.(?=[ ,;)\n]|$)",
         rf"{_LEFT}{_DAY}\s{{1,2}}(?:of |de )?{_MONTH}\.?(?:,?\s(?:de |del )?(?P<year>\d{{4}})(?!\d))?",
-        rf"(?<![^\W\d_]){_MONTH}\.?\s(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?![\w:%])(?!\.\d)(?:,?\s(?P<year>\d{{4}})(?!\d))?",
+        rf"(?<![^\W\d_]){_MONTH}\.?\s(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?![A-Za-z0-9_:%])(?!\.\d)(?:,?\s(?P<year>\d{{4}})(?!\d))?",
         rf"(?<![^\W\d_]){_MONTH}\.?,?\s(?:de |del |of )?(?P<year>\d{{4}})(?!\d)",
         r"(?:(?P<year>\d{4})年)?(?P<month>\d{1,2})月(?:(?P<day>\d{1,2})[日号])?",
         r"(?P<year>\d{4})年",
@@ -53,15 +53,15 @@ _DATES = [
 _TIMES = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"(?<![\w.,/-])(?P<h>\d{{1,2}})(?::| ?h ?)(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?(?: ?(?P<half>[ap]\.?m)\b\.?| ?Uhr\b)?"
-        r"(?![\w:])(?![.,]\d)",
-        r"(?<![\w.,/])(?P<h>\d{1,2})\.(?P<m>[0-5]\d) ?(?:(?P<half>[ap]\.?m)\b\.?|Uhr\b)",
-        r"(?<![\w.,/:])(?P<h>\d{1,2}) ?(?:(?P<half>[ap]\.?m)\b\.?|Uhr\b|o'clock)",
+        rf"(?<![A-Za-z0-9_.,/-])(?P<h>\d{{1,2}})(?::| ?h ?)(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?(?: ?(?P<half>[ap]m\b|[ap]\.m\.)| ?Uhr\b)?"
+        r"(?![A-Za-z0-9_:])(?![.,]\d)",
+        r"(?<![A-Za-z0-9_.,/])(?P<h>\d{1,2})\.(?P<m>[0-5]\d) ?(?:(?P<half>[ap]m\b|[ap]\.m\.)|Uhr\b)",
+        r"(?<![A-Za-z0-9_.,/:])(?P<h>\d{1,2}) ?(?:(?P<half>[ap]m\b|[ap]\.m\.)|Uhr\b|o'clock)",
         r"(?P<half>上午|下午|午前|午後|晚上)?(?P<h>\d{1,2})[点點時时](?!間)(?:(?P<m>\d{1,2})分|(?P<semi>半))?",
         r"(?<=T)(?P<h>\d{2}):(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?(?:Z|[+-]\d{2}:?\d{2})?(?!\w)",
     )
 ]
-_LATER = {"pm", "p.m", "下午", "午後", "晚上"}
+_LATER = {"pm", "p.m.", "下午", "午後", "晚上"}
 
 
 def find_times(text: str) -> Iterator[Figure]:
@@ -76,6 +76,9 @@ def find_times(text: str) -> Iterator[Figure]:
             if readings and found.groupdict().get("month") not in {"may", "march"}:  # verbs
                 offers = frozenset(key for reading in readings for key in _offer_date(*reading))
                 wants = tuple(want for reading in readings for want in _want_date(*reading))
+                if re.fullmatch(r"\d+\.\d+\.", found.group()):  # the first of January, or 1.1 at the end of a sentence
+                    wants += ((("any", float(found.group()[:-1])),), (("written", found.group()[:-1]),))
+                    offers |= {("any", float(found.group()[:-1])), ("none", float(found.group()[:-1]))}
                 yield Figure(found.start(), found.end(), offers, wants)
 
 
@@ -98,7 +101,9 @@ def _read_time(parts: dict[str, str | None]) -> frozenset[Key] | None:
 def _want_time(parts: dict[str, str | None], keys: frozenset[Key]) -> tuple[tuple[Key, ...], ...]:
     second = int(parts.get("s") or 0)
     wanted = [key for key in keys if key[3] == second and (key[0] == "time" or not parts.get("half"))]
-    return tuple((key,) for key in sorted(wanted, key=str))
+    hours = [key[1] for key in wanted if key[0] == "time" and not key[2]]
+    bare = tuple((("none", float(hour)),) for hour in hours if isinstance(hour, int) and not parts.get("m"))
+    return (*((key,) for key in sorted(wanted, key=str)), *bare)
 
 
 def _read_date(parts: dict[str, str | None]) -> list[tuple[int | None, int | None, int | None, int | None]]:

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from flytewheel.evaluation.groundedness.dates import DAYS, MONTHS
 from flytewheel.evaluation.groundedness.names import (
     ACRONYMS,
+    AGENT_VERBS,
     COMMON,
     CONNECTORS,
     HONORIFICS,
     INTRODUCE,
     KNOWN,
     LABELS,
+    MEASURES,
     SURNAMES,
     TITLES,
 )
@@ -35,6 +37,8 @@ _LABEL = re.compile(r"^[ \t*_>+-]{0,8}(?P<label>[^\W\d_][\w /-]{0,40}?)[*_]{0,3}
 _BEFORE = re.compile(r"[\s*_>#\"'“”„«»‹(\[{¿¡|+•/-]{0,12}$")
 _HAN_NAME = re.compile(rf"[{SURNAMES}][\u4e00-\u9fff]{{0,2}}?(?:{HONORIFICS})|[\u4e00-\u9fff]{{1,3}}(?:さん|様|氏)(?!名)")
 _CJK = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
+_ELIDED = re.compile(r"(?:[dljmtnsc]|qu)'(?=[^\W\d_]{2})", re.IGNORECASE)
+_ADDRESSED = frozenset("Sie Ihr Ihre Ihren Ihrem Ihrer Ihres Ihnen Du Dein Deine".split())
 _MOST = 8  # words of one name
 _ABBREVIATED = frozenset("dr mr mrs ms prof st no nr vs etc z.b ca approx inc ltd co jr sr art abs inkl bzw fig al".split())
 
@@ -63,13 +67,16 @@ def find_entities(text: str, language: str) -> Iterator[tuple[int, int]]:
     cjk = _CJK.search(text[:4000]) is not None
     at = 0
     while at < len(words):
-        stop = _end_name(text, words, at)
+        stop = _end_name(text, words, at, language)
         if stop == at:
             at += 1
             continue
         first, last = _trim_name(words, at, stop, language, text)
         if first < last and not any(start <= words[first].start < end for start, end in skipped.get(words[first].start >> 6, ())):
             alone = last - first == 1
+            if language == "de" and any(word.bare in MEASURES for word in words[first:last]):
+                at = stop
+                continue
             if not alone or _is_name_alone(words, first, language, text, cjk):
                 yield words[first].start, words[last - 1].end
         at = stop
@@ -90,7 +97,10 @@ def _find_headings(text: str) -> dict[int, list[tuple[int, int]]]:
 
 def _list_words(text: str) -> Iterator[_Word]:
     for found in _WORD.finditer(text):
-        yield _Word(found.group(), found.start(), found.end(), _begins(text, found.start()))
+        start, elided = found.start(), _ELIDED.match(found.group())
+        if elided is not None:  # d'Augmentin
+            start += elided.end()
+        yield _Word(found.group()[start - found.start() :], start, found.end(), _begins(text, found.start()))
 
 
 def _begins(text: str, at: int) -> bool:
@@ -111,9 +121,11 @@ def _begins(text: str, at: int) -> bool:
     return before[-1] in "!?:;…。！？：；）)" or (before[-1] == "," and False)
 
 
-def _end_name(text: str, words: list[_Word], at: int) -> int:
+def _end_name(text: str, words: list[_Word], at: int, language: str) -> int:
     """One past the last word of the run of capitals that begins at a word."""
     if not words[at].capital or words[at].text == "I" or words[at].text.startswith("I'"):
+        return at
+    if language == "de" and words[at].text in _ADDRESSED:
         return at
     stop = at + 1
     while stop < len(words) and stop - at < _MOST:
@@ -123,11 +135,13 @@ def _end_name(text: str, words: list[_Word], at: int) -> int:
             len(words[stop - 1].text.strip(".")) > 1
         ):
             break
+        if language == "de" and words[stop].text in _ADDRESSED:
+            break
         if words[stop].capital and words[stop].text != "I":
             stop += 1
             continue
         reach = stop
-        while reach < min(len(words) - 1, stop + 2) and words[reach].text in CONNECTORS and words[reach].text not in {"and", "et", "y", "for", "the"}:
+        while language != "de" and reach < min(len(words) - 1, stop + 2) and words[reach].text in CONNECTORS and words[reach].text not in {"and", "et", "y", "for", "the"}:
             reach += 1
         if reach > stop and words[reach].capital and _GAP.fullmatch(text, words[reach - 1].end, words[reach].start) is not None:
             stop = reach + 1
@@ -168,6 +182,8 @@ def _is_name_alone(words: list[_Word], at: int, language: str, text: str, cjk: b
         return True
     if cjk and not re.search(rf"[{_LATIN}] $", text[max(0, word.start - 2) : word.start]):
         return True
+    if language != "de" and word.begins and at + 1 < len(words) and words[at + 1].start == word.end + 1:
+        return words[at + 1].text in AGENT_VERBS
     if language == "de" or word.begins:
         return False
     if "-" in bare and not all(part[:1].isupper() for part in bare.split("-")):

@@ -19,6 +19,8 @@ _MARKS = re.compile(r"[*`\"“”„«»‹›「」『』']|(?<!\w)_|_(?!\w)")
 _ELLIPSIS = re.compile(r"\s*(?:\[\.\.\.\]|\.\.\.|\(\.\.\.\))\s*")
 _BREAKS = frozenset(".,;:!?()|\n。，、；")
 _LINKS = frozenset("of the and for de la du des del y et von der die und".split())
+_QUOTED_VALUE = re.compile(r"((?:^|(?<=\s))--?[\w-]{1,40}[= ])([\"'])([^\"'\n]{1,80})\2")
+_ELIDED = re.compile(r"(?:[dljmtnsc]|qu)'(?=[^\W\d_]{2})")
 _MOST_PLACES = 2000  # of a word that are looked at
 
 
@@ -97,6 +99,7 @@ def holds_quote(quoted: str, hay: str) -> bool:
 def split_command(text: str) -> list[str]:
     """The tokens of a command, or of a text that may hold one."""
     tokens = []
+    text = _QUOTED_VALUE.sub(lambda found: found[1] + found[3].replace(" ", "\ufffc"), text)
     for raw in re.sub("[`\"'“”]", "", text).split():
         token = _trim(raw)
         if not token or token in "$>\\#":
@@ -194,6 +197,7 @@ def _list_values(tokens: Sequence[str]) -> Iterator[tuple[str, str | None]]:
 
 def stem(word: str) -> str:
     """A word without possessive and plural."""
+    word = _ELIDED.sub("", word, count=1) if word[1:3].find("'") >= 0 else word
     word = word.removesuffix("'s").removesuffix("'").replace("'", "")
     return word[:-1] if len(word) > 3 and word.endswith("s") else word
 

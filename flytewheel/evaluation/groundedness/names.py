@@ -74,7 +74,7 @@ _FIRST_WORDS = (
     "why within without work write yes yesterday you'll your customers customer employees team teams service services "
     "owner contact support section article step steps summary answer question result results example important "
     "attention caution tip hint error errors status "
-    "achten ändern alle alles also anschließend außerdem beachten bevor bitte danach dann das daher dazu deshalb die "
+    "laut gemäß seit wegen trotz während zwischen gegen durch bis unter neben statt innerhalb achten ändern alle alles also anschließend außerdem beachten bevor bitte danach dann das daher dazu deshalb die "
     "dies diese dieser dieses drücken erst falls fragen führen geben gehen gern hier hinweis ihr im immer informieren "
     "jede jeder jedes kein keine können kontaktieren legen leider löschen man melden mit müssen nach nehmen nur ob "
     "öffnen ohne prüfen rufen schalten senden setzen sobald sollte starten stellen stoppen trotzdem verwenden "
@@ -115,3 +115,13 @@ SURNAMES = (
     "王李张張刘劉陈陳杨楊黄黃赵趙吴吳周徐孙孫马馬朱胡郭何高林罗羅郑鄭梁谢謝宋唐许許韩韓冯馮邓鄧曹彭曾"
 )
 HONORIFICS = "先生|女士|小姐|经理|經理|主管|医生|醫生|老师|老師|总监|工程师|律师|教授"
+MEASURES = frozenset(
+    "kilo gramm liter meter tasse tassen stück stücke glas gläser flasche flaschen packung prise bund paar viertel hälfte "
+    "drittel ende anfang mitte teelöffel esslöffel dose dosen scheibe scheiben prozent euro uhr tablette tabletten "
+    "tropfen jahr jahre monat monate woche wochen tag tage stunde stunden minute minuten art sorte".split()
+)
+AGENT_VERBS = frozenset(
+    "makes owns leads says manages runs sells offers recommends provides handles wrote founded built confirmed approved "
+    "rates signed invented announced advises requires produces delivers operates writes warns believes reported "
+    "dirige gère fabrique vend propose recommande dit fabrica vende ofrece recomienda dice lidera gestiona".split()
+)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
 from flytewheel.evaluation.groundedness.figure import About, Figure, Key
+from flytewheel.evaluation.groundedness.language import STOP_WORDS
 from flytewheel.evaluation.groundedness.number_words import HAN_NUMBER, ORDINALS, find_words, read_han
 from flytewheel.evaluation.groundedness.units import AFTER, SIGNS, Unit, find_scale, find_units
 
@@ -44,6 +46,8 @@ _DISCOURSE = re.compile(
     r"étapes|choses|points|façons|pasos|cosas|puntos|formas|步骤|点|つ)(?![^\W\d_])",
     re.IGNORECASE,
 )
+_PARTS = re.compile(r"[ -](?:quarters|fourths|thirds|halves|fifths|viertel|drittel|quarts|tiers|cuartos|tercios)", re.IGNORECASE)
+_CLOCK = frozenset(["h", "heure", "heures", "hora", "horas"])
 _LONGEST = 40  # digits; what is longer is compared as it is written
 
 
@@ -61,12 +65,15 @@ def find_numbers(text: str, language: str | None) -> Iterator[Figure]:
         after = AFTER.match(text, end)
         units = find_units(after["unit"] or "") if after else ()
         stop = after.end("unit") if after and units else end
-        yield _build(text, start, stop, sorted(map(float, values)), units, counts=True)
+        counted = _find_counted(text, stop, units)
+        yield _build(text, start, stop, sorted(map(float, values)), units, counts=True, counted=counted)
 
 
 def _find_spelt(text: str, language: str | None) -> Iterator[tuple[int, int, frozenset[int]]]:
     for start, end, values in find_words(text, language):
         if language is None or values != frozenset((1,)):
+            if language is not None and _PARTS.match(text, end):
+                continue
             if language is not None and (text[end : end + 1] == "-" or text[max(0, start - 1) : start] == "-"):
                 continue  # three-legged, twenty-something
             yield start, end, values
@@ -125,8 +132,11 @@ def _read_number(text: str, found: re.Match[str]) -> Figure | None:
         stop = max(end, *(after.end(name) for name in ("scale", "sign", "unit") if after[name]), end)
     if stop < len(text) and re.match(rf"[{_LATIN}]", text[stop]) and re.match(rf"[{_LATIN}\d]", text[stop - 1]):
         return None  # a part of a longer word, which `identifiers` knows
-    figure = _build(text, start, stop, values, units, step=step)
+    figure = _build(text, start, stop, values, units, step=step, counted=_find_counted(text, stop, units))
     more = _join_duration(text, figure, values, units)
+    if more is None and unit and unit.strip().lower() in _CLOCK and values[0] == int(values[0]) and 0 <= values[0] <= 24:
+        key: Key = ("time", int(values[0]), 0, 0)  # à 7 h
+        figure = replace(figure, offers=figure.offers | {key}, wants=(*figure.wants, (key,)))
     return more or figure
 
 
@@ -178,6 +188,7 @@ def _build(
     *,
     step: float = 1.0,
     counts: bool = False,
+    counted: tuple[Unit, ...] | None = None,
 ) -> Figure:
     offers: set[Key] = set()
     wants: list[tuple[Key, ...]] = []
@@ -187,7 +198,9 @@ def _build(
         value = _cut(value)
         offers.add(("any", value))
         if not units:
-            offers.add(("none", value))
+            if counted is None:
+                offers.add(("none", value))
+            offers |= {(dimension, _convert(value, factor, dimension)) for dimension, factor in counted or ()}
             wants.append((("any", value),))
         else:
             offers |= {(dimension, _convert(value, factor, dimension)) for dimension, factor in units}
@@ -199,6 +212,25 @@ def _build(
             about += [About(name, _cut(value * factor), step * factor) for name, factor in (units or (("any", 1.0),))]
             about.append(About("none", value, step))
     return Figure(start, end, frozenset(offers), tuple(wants), tuple(about))
+
+
+_NEXT = re.compile(r"[ ]([^\W\d_]+)")
+_PERIODS = re.compile(r"(tage|stunde|minute|monate|woche|jahre|sekunde)n?$")
+
+
+def _find_counted(text: str, end: int, units: tuple[Unit, ...]) -> tuple[Unit, ...] | None:
+    """The unit of what a number without one counts (`3 business days`, `6 to 8 hours`), nothing in particular (`3
+    seats`: an empty tuple), or `None` where no noun follows, as in a table."""
+    found = _NEXT.match(text, end)
+    if units or found is None:
+        return None
+    for at, word in enumerate(re.findall(r"[^\W\d_]+|[.,;:!?]", text[end : end + 40])[:4]):
+        if not word[0].isalpha():
+            break
+        ending = _PERIODS.search(word.lower()) if at < 2 else None
+        if meant := find_units(ending.group() if ending else word) if len(word) > 1 else ():
+            return meant
+    return None if found[1].lower() in STOP_WORDS or not found[1].islower() else ()
 
 
 def _convert(value: float, factor: float, dimension: str) -> Key | float:
@@ -242,7 +274,9 @@ def parse_digits(digits: str) -> list[float]:
         if len(marks) > 1:
             texts = [grouped] if groups or indian else []
         else:
-            texts = [".".join(parts), *([grouped] if groups else [])]
+            texts = [grouped] if groups else []
+            if not groups or parts[1][-1] != "0":  # nobody writes 1.200 for 1.2
+                texts.append(".".join(parts))
     try:
         return [float(Decimal(text if text[0] != "." else "0" + text)) for text in texts]
     except (InvalidOperation, ValueError):

@@ -9,19 +9,20 @@ from __future__ import annotations
 import re
 
 STRONG = frozenset(
-    "kubectl docker git helm terraform ansible ansible-playbook npm npx yarn pnpm pip pip3 pipx uv conda poetry pytest "
+    "kubectl docker git helm terraform ansible ansible-playbook npm npx yarn pnpm pip pip3 pipx conda poetry pytest "
     "python python3 ruby cargo rustc javac mvn gradle dotnet curl wget ssh scp sftp rsync psql mysql mysqldump pg_dump "
-    "pg_restore sqlite3 redis-cli mongosh aws gcloud gsutil az kafka-topics podman nerdctl "
-    "grep sed awk chmod chown chgrp sudo apt apt-get dpkg yum dnf brew pacman apk zypper tar gzip unzip nslookup dig "
-    "traceroute openssl ping netstat ss iptables ufw ls cd rm mkdir rmdir cp mv df du ps pkill killall lsof "
-    "mount umount nano vim crontab useradd usermod passwd flytewheel pyflyte ollama ffmpeg jq vault consul nomad "
-    "ipconfig ifconfig netsh adb flutter heroku vercel netlify supervisord supervisorctl composer artisan "
-    "bundle rake rails celery gunicorn uvicorn alembic dbt airflow spark-submit hdfs nmap tcpdump htop sysctl".split()
+    "pg_restore sqlite3 redis-cli mongosh aws gcloud gsutil kafka-topics podman nerdctl "
+    "grep sed awk chmod chown chgrp sudo apt apt-get dpkg yum dnf pacman apk zypper tar gzip unzip nslookup "
+    "traceroute openssl netstat iptables ufw ls cd rm mkdir rmdir cp mv df pkill killall lsof "
+    "mount umount nano vim crontab useradd usermod passwd flytewheel pyflyte ollama ffmpeg jq "
+    "ipconfig ifconfig netsh adb heroku vercel netlify supervisord supervisorctl "
+    "gunicorn uvicorn alembic dbt spark-submit hdfs nmap tcpdump htop sysctl".split()
 )
 WEAK = frozenset(
     "find make cat go node java kill top sort service export echo source set head tail less more watch test time date "
     "host cut join split nice bash sh zsh exec env touch ln history screen tmux code open expr "
-    "perl php ruby lua nice who which wc xargs tee diff patch nc telnet whois reboot shutdown systemd".split()
+    "perl php ruby lua nice who which wc xargs tee diff patch nc telnet whois reboot shutdown systemd "
+    "du dig ping vault rake bundle celery nomad consul artisan flutter composer rails airflow ss ps uv az brew".split()
 )
 VERBS = frozenset(
     "run runs execute use using try type enter invoke call with via issue launch start by führe führen ausführen nutze "

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from flytewheel.evaluation.groundedness import dates, identifiers, matching, numbers, view
 from flytewheel.evaluation.groundedness.figure import Figure, Key
+from flytewheel.evaluation.groundedness.names import KNOWN
 from flytewheel.evaluation.groundedness.spans import Span, find_spans
 
 _CODE = re.compile(r"(?<![^\W_])([^\W\d_]{1,12})[-_ ]?(\d{1,12})(?![^\W_])")
@@ -95,6 +96,8 @@ class Context:
             return True
         if (version := _VERSION.fullmatch(bare)) and ("written", version[1]) in self._offers:
             return True
+        if "=" in bare and "/" not in bare and all(self._has_part(part) for part in bare.split("=", 1)):
+            return True
         names = [bare]
         if bare[:1] in {"#", "@"} and re.search(r"[-_\d]", bare[1:]):
             names.append(bare[1:])
@@ -105,6 +108,11 @@ class Context:
                 if matching.find_whole(needle, hay, matching.fits_identifier):
                     return True
         return any(text.tokens.holds([bare], self._knows) for text in self._texts)
+
+    def _has_part(self, part: str) -> bool:
+        """A side of `name=value`."""
+        values = numbers.parse_digits(part) if part[:1].isdigit() else []
+        return any(("any", value) in self._offers for value in values) or self._has_identifier(part)
 
     def _has_command(self, command: str) -> bool:
         tokens = matching.split_command(command)
@@ -132,6 +140,9 @@ class Context:
                 return True
             if matching.find_whole(folded, text.folded, matching.fits_word):
                 return True
+        leading = name.split(" ", 1)
+        if len(words) > 2 and len(leading) > 1 and leading[0].casefold() not in KNOWN and self._has_name(leading[1]):
+            return True  # a role before the name
         parts = re.split(r" (?:of|de|la|del|von|van|der|du|di|the|&)+ ", name)
         return len(parts) > 1 and all(self._has_name(part) for part in parts)
 
