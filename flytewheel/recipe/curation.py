@@ -127,6 +127,9 @@ class CurationSpec(Section):
     validation_share: Share = 0.1
     regression_cases: str | None = Field(default=None, description="a JSONL file of hand-written regression cases")
     max_regression_cases: Count = 100
+    canaries: Count = Field(
+        default=0, description="made-up secrets planted in the training rows; evaluation tries to get them out again"
+    )
     license: str | None = Field(default=None, description="of the data set, for its card")
 
     @model_validator(mode="after")
