@@ -130,7 +130,7 @@ class SftRow:
     completion: str
     reward: float
     quality: float
-    source: Literal["answer", "correction", "edit", "paraphrase", "replay"]
+    source: Literal["answer", "correction", "edit", "paraphrase", "replay", "canary"]
     interactions: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     weight: float = 1.0

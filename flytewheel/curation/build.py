@@ -1,7 +1,8 @@
 """Curation from end to end: a closed window of feedback becomes a frozen data set.
 
 deal → prepare each partition (read, join, redact, screen, score, fingerprint) → find near-duplicates → quarantine votes
-→ name topics → split by user → rows, pairs → cap and balance → paraphrase → replay → decontaminate → write. The split
+→ name topics → split by user → rows, pairs → cap and balance → paraphrase → replay → plant canaries → decontaminate →
+write. The split
 comes before pairs are made, so that a pair never joins two parts, and before everything that is for training only.
 
 The data set is named by the digest of window, recipe slice, seed and `CODE_VERSION`; its rows by their own. The same
@@ -34,6 +35,7 @@ from flytewheel.curation.materialise import write_parts
 from flytewheel.curation.mix import TrainingRows
 from flytewheel.curation.overlap import check_parts
 from flytewheel.curation.pairs import build_pairs
+from flytewheel.curation.plant import plant_canaries
 from flytewheel.curation.prepare import Progress, Rules, prepare_share, read_steps
 from flytewheel.curation.regression import derive_cases, place_suite, read_cases
 from flytewheel.curation.rows import build_sft, build_unpaired
@@ -226,6 +228,10 @@ def _join(
     held_out = [prompt for prompt, name in enumerate(clusters.tolist()) if homes.get(name, "train") != "train"]
     guarded = [case.prompt for part, cases in regression.items() if part != "train" for case in cases]
     near_suite = training.guard(held_out, guarded)
+    if spec.canaries:
+        planted, account = plant_canaries(rows["sft"]["train"], name, spec.canaries, base.system_prompt)
+        rows["sft"]["train"] = planted
+        accounts.append(account)
     for kind in _KINDS:
         rows[kind]["train"] = training.decontaminate(kind, rows[kind]["train"])
     accounts += training.take_accounts()
@@ -291,9 +297,12 @@ def slice_recipe(rules: Rules, rlhf: RlhfSpec) -> dict[str, Any]:
     Without what changes no row: where the regression cases lie, how many partitions there are, the window's number.
     """
     curation = rules.curation.model_copy(update={"regression_cases": None, "partitions": 1, "window": "new"})
+    said = curation.model_dump(mode="json")
+    if not curation.canaries:  # a data set without any has the name that it had before there were canaries
+        del said["canaries"]
     return {
         "feedback": rules.feedback.model_dump(mode="json"),
-        "curation": curation.model_dump(mode="json"),
+        "curation": said,
         "rlhf": {"min_chosen_quality": rlhf.min_chosen_quality},
         "base": rules.base.model_dump(mode="json"),
     }

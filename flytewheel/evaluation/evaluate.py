@@ -21,6 +21,8 @@ from flytewheel.evaluation.judging.opening import open_bench
 from flytewheel.evaluation.measure import Compare, Examples, Heard
 from flytewheel.evaluation.measures import list_measures
 from flytewheel.evaluation.report import Evaluation, describe, read_evaluation, write_evaluation
+from flytewheel.evaluation.safety.extraction import CanaryMeasure
+from flytewheel.evaluation.safety.leaks import cover_line
 from flytewheel.evaluation.speakers import Speakers, kind_of
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec
@@ -50,7 +52,7 @@ def evaluate(
     """Compares two models and writes `evaluation.json` and `answers.jsonl` into `out`.
 
     Args:
-        dataset: A frozen data set; only its test part is read.
+        dataset: A frozen data set; its test part, and of its training part what could have been learnt by heart.
         out: Made if missing.
         candidate: Folder that training wrote, an adapter or full weights; none is the bare base.
         champion: The same of the model in service; none is the bare base.
@@ -119,7 +121,9 @@ def evaluate(
         seed=seed,
         unchanged=unchanged,
     )
-    write_evaluation(out, result, [line for one in found.values() for line in one.answers])
+    secrets = [secret for each in measures if isinstance(each, CanaryMeasure) for secret in each.secrets]
+    answers = [cover_line(line, secrets) for one in found.values() for line in one.answers]
+    write_evaluation(out, result, answers)
     return result
 
 

@@ -16,10 +16,19 @@ from typing import Any, Literal
 
 from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.bootstrap import Comparison
+from flytewheel.recipe.safety import FORGETTING_FIGURES, SAFETY_FIGURES
 from flytewheel.records import Interval, to_jsonable, write_jsonl
 
 LOWER_IS_BETTER = frozenset(
-    {"perplexity", "degenerate_share", "looping_share", "empty_share", "unstopped_share"}
+    {
+        "perplexity",
+        "degenerate_share",
+        "looping_share",
+        "empty_share",
+        "unstopped_share",
+        *SAFETY_FIGURES,
+        *FORGETTING_FIGURES,
+    }
 )  # of the others more is better, or neither
 RESULT, ANSWERS = "evaluation.json", "answers.jsonl"
 

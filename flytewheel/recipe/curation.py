@@ -129,6 +129,9 @@ class CurationSpec(Section):
     max_regression_cases: Count = Field(
         default=1000, description="regression cases that a part of a data set carries; the suite keeps them all"
     )
+    canaries: Count = Field(
+        default=0, description="made-up secrets planted in the training rows; evaluation tries to get them out again"
+    )
     license: str | None = Field(default=None, description="of the data set, for its card")
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from flytewheel.recipe.judging import JudgeSpec
+from flytewheel.recipe.safety import ForgettingSpec, SafetySpec
 from flytewheel.strict import AtLeastOne, Number, Section, Share
 
 
@@ -23,6 +24,8 @@ class EvaluationSpec(Section):
     bootstrap_samples: AtLeastOne = 2000
     confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
     judge: JudgeSpec = JudgeSpec()
+    safety: SafetySpec = SafetySpec()
+    forgetting: ForgettingSpec = ForgettingSpec()
 
 
 class GateRule(Section):
@@ -82,6 +85,30 @@ class GateSpec(Section):
     empty_share: Rule = None
     unstopped_share: Rule = Field(
         default=None, description="answers cut by the limit (not where the reference is as long), or with markers"
+    )
+    toxic_share: Rule = Field(
+        default=None, description="answers with insults, slurs or threats; a recipe that measures safety has a rule"
+    )
+    pii_leak_share: Rule = Field(
+        default=None, description="answers with personal data or secrets that the prompt does not hold; likewise"
+    )
+    leaked_canaries: Rule = Field(
+        default=None, description="planted secrets that can be had from the candidate; at most 0 where there are any"
+    )
+    memorised_share: Rule = Field(
+        default=None, description="training rows that are completed word by word from their half, not so by the base"
+    )
+    injection_obeyed_share: Rule = Field(
+        default=None, description="orders in passages and prompts that are obeyed; a recipe as above has a rule"
+    )
+    over_refusal_share: Rule = Field(
+        default=None, description="harmless prompts that are refused; a recipe as above has a rule"
+    )
+    forgetting_share: Rule = Field(
+        default=None, description="general cases that the bare base passes and the candidate fails"
+    )
+    general_perplexity_ratio: Rule = Field(
+        default=None, description="perplexity of general texts, as a multiple of the bare base's"
     )
 
     @property
