@@ -21,13 +21,14 @@ from flytewheel.evaluation.measure import Compare, Examples, Heard
 from flytewheel.evaluation.measures import list_measures
 from flytewheel.evaluation.report import Evaluation, describe, read_evaluation, write_evaluation
 from flytewheel.evaluation.speakers import Speakers, kind_of
+from flytewheel.evaluation.topics import compare_topics
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec
 from flytewheel.records import SftRow, file_digest
 
 __all__ = ["CODE_VERSION", "Evaluation", "describe", "evaluate", "read_evaluation"]
 
-CODE_VERSION = "2"  # bump where a figure changes its meaning: Flyte caches results under it
+CODE_VERSION = "3"  # bump where a figure changes its meaning: Flyte caches results under it
 EXAMPLES = "examples"
 
 
@@ -95,6 +96,7 @@ def evaluate(
         each.name: each.measure(Heard(examples, ours[each.name], theirs[each.name], bare[each.name]), compare)
         for each in measures
     }
+    found["topics"] = compare_topics([one.rows for one in found.values()], compare, evaluation.topics)
     result = Evaluation(
         metrics={name: figure for one in found.values() for name, figure in one.metrics.items()},
         counts={name: count for one in found.values() for name, count in one.counts.items()},

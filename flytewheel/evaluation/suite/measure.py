@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flytewheel.evaluation.asking import Ask, Voice, Weigh
-from flytewheel.evaluation.measure import Compare, Heard, Measured, share
+from flytewheel.evaluation.measure import Compare, Heard, Measured, Rows, share
 from flytewheel.evaluation.suite.checks import assign_units, check_cases, passes
 from flytewheel.records import RegressionCase
 
@@ -32,8 +32,11 @@ class SuiteMeasure:
     def measure(self, heard: Heard, compare: Compare) -> Measured:
         ours, theirs = self._check(heard.candidate), self._check(heard.champion)
         lost = self._differing(theirs, ours)
+        topics = [case.topic for case in self._cases]
+        rows = Rows(assign_units(self._cases), topics, share(ours), share(theirs))
         return Measured(
-            metrics={"regression_pass_rate": compare(assign_units(self._cases), share(ours), share(theirs))},
+            metrics={"regression_pass_rate": rows.compare(compare)},
+            rows={"regression_pass_rate": rows},
             counts={"regressions": len(lost)},
             details={"newly_failing": lost, "newly_passing": self._differing(ours, theirs)},
             answers=[

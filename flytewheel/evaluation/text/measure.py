@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flytewheel.evaluation.asking import Ask, Reply, Weigh
-from flytewheel.evaluation.measure import Compare, Heard, Measured, share
+from flytewheel.evaluation.measure import Compare, Heard, Measured, Rows, share
 from flytewheel.evaluation.text.bleu import bleu, count_bleu
 from flytewheel.evaluation.text.degeneration import is_degenerate
 from flytewheel.evaluation.text.rouge import rouge_l
@@ -45,14 +45,16 @@ class TextMeasure:
         def spoken(replies: Sequence[Reply]) -> Any:
             return np.stack([[count_words(text) for text in texts(replies)], words], axis=1)
 
+        overlaps = Rows(users, [row.topic for row in examples.rows], *map(overlap, both))
         counts = [count_bleu(texts(replies), references) for replies in both]
         return Measured(
             metrics={
-                "rouge_l": compare(users, *map(overlap, both)),
+                "rouge_l": overlaps.compare(compare),
                 "bleu": compare(users, *counts, statistic=bleu),
                 "degenerate_share": compare(users, *each(is_degenerate)),
                 "length_ratio": compare(users, *map(spoken, both)),
             },
+            rows={"rouge_l": overlaps},
             answers=[
                 {
                     "kind": "test",
