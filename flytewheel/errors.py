@@ -78,6 +78,10 @@ class EvaluationError(FlytewheelError):
     """The candidate could not be judged."""
 
 
+class GateError(FlytewheelError):
+    """A verdict cannot be overruled as asked, or a person holds what was to be released."""
+
+
 class ExportError(FlytewheelError):
     """The model cannot be written as GGUF, or the file does not behave as the trained weights."""
 

@@ -108,6 +108,7 @@ def evaluate(
         device=str(device),
         seed=seed,
         unchanged=unchanged,
+        candidate="" if candidate is None else models.digest_trained(candidate),
     )
     write_evaluation(out, result, [line for one in found.values() for line in one.answers])
     return result
