@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -138,13 +139,13 @@ def test_nothing_is_promoted_that_the_person_has_not_seen(
 
 def test_what_cannot_be_overruled_is_said_and_leaves_nothing(database_url: str, tmp_path: Path) -> None:
     run_id = judge_run(database_url, tmp_path)
-    for words, given in {
+    for words, changed in {
         "no run 'nobody'": {"run_id": "nobody"},
         "name of who decides": {"by": " \n\u200b "},
         "a reason of 3 words or more": {"reason": "because so"},
         "hold is what counts already": {"decision": HOLD},
     }.items():
-        arguments = {"run_id": run_id, "decision": PROMOTE, "by": "Ann", "reason": WHY, **given}
+        arguments = {"run_id": run_id, "decision": PROMOTE, "by": "Ann", "reason": WHY, **changed}
         with pytest.raises(GateError, match=words) as caught:
             record_override(database_url, **arguments)
         assert "\n" not in str(caught.value)
@@ -199,30 +200,34 @@ def test_the_log_of_the_rollout_begins_with_it(database_url: str) -> None:
     assert log[-1].detail["reason"] == f"the gate was overruled by Ann: {WHY}"
 
 
-def call(database_url: str, home: Path, *arguments: str) -> Result:
-    given = {
-        "FLYTEWHEEL_HOME": str(home), "FLYTEWHEEL_DATABASE_URL": database_url, "FLYTEWHEEL_S3_URL": "http://127.0.0.1:9",
-        "FLYTEWHEEL_S3_ACCESS_KEY": "k", "FLYTEWHEEL_S3_SECRET_KEY": "s", "FLYTEWHEEL_ROUTER_URL": "http://127.0.0.1:9",
-        "FLYTEWHEEL_ADMIN_KEY": "k",
+@pytest.fixture
+def call(database_url: str, services: Any, store: Any, tmp_path: Path) -> Callable[..., Result]:
+    """Calls `flytewheel gate …` on real services; there is no router, nothing is asked of it."""
+    environ = {
+        "HOME": str(tmp_path), "DATABASE_URL": database_url, "S3_URL": services.s3_url, "S3_BUCKET": store.bucket,
+        "S3_ACCESS_KEY": services.s3_access_key, "S3_SECRET_KEY": services.s3_secret_key,
     }  # fmt: skip
-    return CliRunner(env=given).invoke(main, ["gate", *arguments])
+    given = {f"FLYTEWHEEL_{key}": value for key, value in environ.items()}
+    return lambda *arguments: CliRunner(env=given).invoke(main, ["gate", *arguments])
 
 
-def test_the_commands_show_overrule_and_name_the_next_step(database_url: str, tmp_path: Path) -> None:
+def test_the_commands_show_overrule_and_name_the_next_step(
+    call: Callable[..., Result], database_url: str, tmp_path: Path
+) -> None:
     run_id = judge_run(database_url, tmp_path)
-    shown = call(database_url, tmp_path, "show", run_id)
+    shown = call("show", run_id)
     assert shown.output.splitlines() == ["hold", "  cannot tell: bleu was not measured"]
     decide = ["override", run_id, "--decision", "promote_to_canary", "--by", "Ann", "--reason"]
-    refused = call(database_url, tmp_path, *decide, "no")
+    refused = call(*decide, "no")
     assert (refused.exit_code, len(refused.output.splitlines())) == (1, 1)
     assert refused.output.startswith("error: expected a reason of 3 words")
-    done = call(database_url, tmp_path, *decide, WHY)
+    done = call(*decide, WHY)
     assert done.exit_code == 0, done.output
     path = tmp_path / "runs" / run_id / "recipe.json"
     assert f"next: flytewheel run {path}, which resumes this run" in done.output
     assert digest(load_recipe(path)) == digest(recipe())
-    told = json.loads(call(database_url, tmp_path, "show", run_id, "--json").output)
+    told = json.loads(call("show", run_id, "--json").output)
     assert [each["by"] for each in told["overrides"]] == ["Ann"]
-    assert "Ann" in call(database_url, tmp_path, "show", run_id).output
-    unknown = call(database_url, tmp_path, "show", "nobody")
+    assert "Ann" in call("show", run_id).output
+    unknown = call("show", "nobody")
     assert (unknown.exit_code, unknown.output.splitlines()[0][:16]) == (1, "error: no run 'n")
