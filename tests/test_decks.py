@@ -194,5 +194,5 @@ def test_an_evaluations_deck_compares_and_a_verdicts_lists_reasons() -> None:
     assert "<td>rouge_l</td><td>0.500 [0.400, 0.600]</td>" in deck
     assert "cannot tell" in deck
     verdict = decks.describe("gate", {"decision": "hold", "reasons": ["cannot tell: few"], "metrics": {}})
-    assert "<p>hold</p>" in verdict
+    assert "<b>hold</b>" in verdict
     assert "cannot tell: few" in verdict
