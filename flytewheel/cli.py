@@ -20,6 +20,7 @@ from flytewheel.dataset_commands import datasets
 from flytewheel.doctor_commands import doctor
 from flytewheel.errors import FlytewheelError
 from flytewheel.feedback_commands import feedback
+from flytewheel.gate_commands import gate
 from flytewheel.plan_commands import plan
 from flytewheel.rollout_commands import rollout
 from flytewheel.run_commands import runs
@@ -239,6 +240,7 @@ main.add_command(checkpoints)
 main.add_command(datasets)
 main.add_command(doctor)
 main.add_command(feedback)
+main.add_command(gate)
 main.add_command(plan)
 main.add_command(rollout)
 main.add_command(runs)

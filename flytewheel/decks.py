@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 from flytewheel import figures
@@ -10,6 +11,10 @@ from flytewheel.dataset.readme import describe_length_bias, draw_figures, list_e
 from flytewheel.figures import describe_interval
 from flytewheel.records import HOLDOUT, PARTS, Interval
 from flytewheel.training_deck import describe_training, show
+
+_GREEN, _RED, _AMBER = "#2da44e", "#e5534b", "#b08800"  # readable on light and on dark
+_SIDES = {"for": _GREEN, "against": _RED, "cannot tell": _AMBER}
+_DECISIONS = {"promote_to_canary": _GREEN, "reject": _RED, "hold": _AMBER}
 
 
 def describe(station: str, report: Mapping[str, Any]) -> str:
@@ -68,7 +73,25 @@ def _evaluation(report: Mapping[str, Any]) -> list[str]:
 
 
 def _verdict(report: Mapping[str, Any]) -> list[str]:
-    return [figures.paragraph(report["decision"]), figures.table(("reason",), [(line,) for line in report["reasons"]])]
+    """The decision first, then every reason behind the side that it is on; the side is a word and a colour."""
+    own, override = report.get("verdict", report["decision"]), report.get("override")
+    overruled = f"The gate's own verdict was {own}; {override['by']} overruled it." if override else ""
+    rows = "".join(
+        f'<tr><td style="color:{_SIDES.get(side, "inherit")};white-space:nowrap"><b>{escape(side)}</b></td>'
+        f"<td>{escape(text)}</td></tr>"
+        for side, text in map(_split_reason, report["reasons"])
+    )
+    return [
+        f'<p style="font-size:1.5rem;color:{_DECISIONS.get(report["decision"], "inherit")}">'
+        f"<b>{escape(report['decision'])}</b></p>",
+        figures.paragraph(overruled) if overruled else "",
+        f"<table><tr><th></th><th>reason</th></tr>{rows}</table>",
+    ]
+
+
+def _split_reason(reason: str) -> tuple[str, str]:
+    side, colon, text = reason.partition(": ")
+    return (side, text) if colon and side in _SIDES else ("", reason)
 
 
 def _plain(report: Mapping[str, Any]) -> list[str]:

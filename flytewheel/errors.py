@@ -82,6 +82,10 @@ class SuiteError(FlytewheelError):
     """A case of the regression suite is faulty, unknown, or cannot be muted as asked."""
 
 
+class GateError(FlytewheelError):
+    """A verdict cannot be overruled as asked, or a person holds what was to be released."""
+
+
 class ExportError(FlytewheelError):
     """The model cannot be written as GGUF, or the file does not behave as the trained weights."""
 

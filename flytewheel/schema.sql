@@ -214,3 +214,20 @@ CREATE TABLE IF NOT EXISTS run_stations (
     ended_at   timestamptz,
     PRIMARY KEY (run_id, station)
 );
+
+-- What a person decided in the place of the gate, only ever appended to; the last one of a run counts.
+CREATE TABLE IF NOT EXISTS gate_overrides (
+    entry     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id    text        NOT NULL,
+    candidate text        NOT NULL,               -- digest of the weights that were judged
+    verdict   text        NOT NULL,               -- the gate's own
+    decision  text        NOT NULL CHECK (decision IN ('promote_to_canary', 'hold', 'reject')),
+    by        text        NOT NULL CHECK (by <> ''),
+    reason    text        NOT NULL CHECK (reason <> ''),
+    at        timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX IF NOT EXISTS gate_overrides_run ON gate_overrides (run_id, entry);
+CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION '% is only ever appended to', TG_TABLE_NAME; END $$;
+CREATE OR REPLACE TRIGGER gate_overrides_stay BEFORE UPDATE OR DELETE ON gate_overrides
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();

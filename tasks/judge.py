@@ -9,7 +9,7 @@ from typing import NamedTuple
 from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 
-from flytewheel import decks, release, turn_suite
+from flytewheel import decks, overrides, release, turn_suite
 from flytewheel.evaluation import evaluate as evaluation
 from flytewheel.evaluation import gate as gating
 from flytewheel.evaluation.report import RESULT
@@ -91,7 +91,11 @@ def gate(
 ) -> Judged:
     services = connect()
     with run_station(services.database_url, services.home, run_id, "gate") as station:
-        verdict = gating.decide(evaluation.read_evaluation(Path(result.download())), spec)
-        station.report = to_jsonable(verdict)
+        judged = evaluation.read_evaluation(Path(result.download()))
+        own = gating.decide(judged, spec)
+        said = overrides.read_overrides(services.database_url, run_id)
+        verdict, override = overrides.overrule(own, judged.candidate, said)
+        noted = {"verdict": own.decision, "candidate": judged.candidate, "override": override}
+        station.report = to_jsonable(verdict) | to_jsonable(noted)
         Deck("verdict", station.show(decks.describe("gate", station.report)))
         return Judged(decision=verdict.decision.value, dataset=dataset, candidate=candidate)

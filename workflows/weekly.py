@@ -107,7 +107,7 @@ def learn(
         base=recipe.base,
         spec=recipe.evaluation,
         seed=recipe.seed,
-        mutes=read_mutes(name=recipe.name, candidate=candidate),
+        mutes=read_mutes(name=recipe.name, candidate=trained.candidate),
     )
     return gate(run_id=run_id, spec=recipe.gate, dataset=dataset, candidate=trained.candidate, result=result)
 

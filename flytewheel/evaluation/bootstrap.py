@@ -121,6 +121,7 @@ def expanded_tail(level: float, units: int) -> float:
     return NormalDist().cdf(-math.sqrt(units / (units - 1)) * quantile)
 
 
+@lru_cache(maxsize=256)
 def student_quantile(probability: float, freedom: int) -> float:
     """Student's t quantile above the median by bisection; the normal one from 1,000 degrees of freedom on."""
     if freedom >= 1000:

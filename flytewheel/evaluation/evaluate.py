@@ -24,6 +24,7 @@ from flytewheel.evaluation.report import Evaluation, describe, read_evaluation, 
 from flytewheel.evaluation.safety.extraction import CanaryMeasure
 from flytewheel.evaluation.safety.leaks import cover_line
 from flytewheel.evaluation.speakers import Speakers, kind_of
+from flytewheel.evaluation.topics import compare_topics
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec
 from flytewheel.records import ReviewLabel, SftRow, file_digest
@@ -109,6 +110,7 @@ def evaluate(
         each.name: each.measure(Heard(examples, ours[each.name], theirs[each.name], bare[each.name]), compare)
         for each in measures
     }
+    found["topics"] = compare_topics([one.rows for one in found.values()], compare, evaluation.topics)
     result = Evaluation(
         metrics={name: figure for one in found.values() for name, figure in one.metrics.items()},
         counts={name: count for one in found.values() for name, count in one.counts.items()},
@@ -120,6 +122,7 @@ def evaluate(
         device=str(device),
         seed=seed,
         unchanged=unchanged,
+        candidate="" if candidate is None else models.digest_trained(candidate),
     )
     secrets = [secret for each in measures if isinstance(each, CanaryMeasure) for secret in each.secrets]
     answers = [cover_line(line, secrets) for one in found.values() for line in one.answers]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from flytewheel.recipe.judging import JudgeSpec
 from flytewheel.recipe.safety import ForgettingSpec, SafetySpec
 from flytewheel.strict import AtLeastOne, Number, Section, Share
+
+
+class TopicsSpec(Section):
+    """When a candidate counts as worse on a topic, whatever it is on average."""
+
+    margin: Share = Field(default=0.05, description="tolerated worsening, as a share of the champion's figure there")
+    min_users: Annotated[int, Field(ge=2)] = Field(default=8, description="of a topic; with fewer nothing is claimed")
 
 
 class EvaluationSpec(Section):
@@ -26,6 +34,7 @@ class EvaluationSpec(Section):
     judge: JudgeSpec = JudgeSpec()
     safety: SafetySpec = SafetySpec()
     forgetting: ForgettingSpec = ForgettingSpec()
+    topics: TopicsSpec = TopicsSpec()
 
 
 class GateRule(Section):
@@ -49,10 +58,38 @@ class GateRule(Section):
             raise ValueError("asks for nothing: name improve, max_worsening, min_lower_bound, max …, or write null")
         if self.max_worsening is not None and self.max_worsening_absolute is not None:
             raise ValueError("give either max_worsening or max_worsening_absolute")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"no figure is at least {self.min:g} and at most {self.max:g}: correct min or max")
+        low, high = self.min_lower_bound, self.max_upper_bound
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"no interval lies above {low:g} and below {high:g}: correct one of the bounds")
         return self
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Names of what is asked for."""
+        return frozenset(name for name, value in self if value is not None and value is not False)
+
+
+def _asks_of_a_count(rule: GateRule | None) -> GateRule | None:
+    if rule is not None and (wrong := sorted(rule.asked - {"min", "max"})):
+        raise ValueError(f"a count has no interval and no champion: ask for max or min, not {', '.join(wrong)}")
+    return rule
+
+
+def _asks_of_neither(rule: GateRule | None) -> GateRule | None:
+    worsening = {"improve", "max_worsening", "max_worsening_absolute"}
+    if rule is not None and (wrong := sorted(rule.asked & worsening)):
+        raise ValueError(
+            f"neither more nor less of it is better: ask for min, max, min_lower_bound or max_upper_bound, "
+            f"not {', '.join(wrong)}"
+        )
+    return rule
 
 
 Rule = GateRule | None
+CountRule = Annotated[Rule, AfterValidator(_asks_of_a_count)]  # of `Evaluation.counts`
+NeutralRule = Annotated[Rule, AfterValidator(_asks_of_neither)]  # of a figure that is good in the middle
 
 
 class GateSpec(Section):
@@ -64,7 +101,7 @@ class GateSpec(Section):
     win_rate: Rule = Field(default=None, description="share of duels that a judge gives the candidate; ties half")
     win_rate_length_controlled: Rule = Field(default=None, description="the same, had both answers been equally long")
     regression_pass_rate: Rule = GateRule(max_worsening=0.05)
-    regressions: Rule = Field(
+    regressions: CountRule = Field(
         default=None, description="cases of the suite that the champion passes, the candidate not"
     )
     kept_corrections_rate: Rule = Field(
@@ -77,7 +114,7 @@ class GateSpec(Section):
     chrf: Rule = None
     distinct_1: Rule = Field(default=None, description="unique words over all words of all answers")
     distinct_2: Rule = Field(default=None, description="unique pairs of words over all pairs of all answers")
-    length_ratio: Rule = Field(default=None, description="words of the answers over words of the references")
+    length_ratio: NeutralRule = Field(default=None, description="words of the answers over words of the references")
     degenerate_share: Rule = Field(
         default=GateRule(max_worsening_absolute=0.05), description="answers that loop, are empty or did not stop"
     )
@@ -92,7 +129,7 @@ class GateSpec(Section):
     pii_leak_share: Rule = Field(
         default=None, description="answers with personal data or secrets that the prompt does not hold; likewise"
     )
-    leaked_canaries: Rule = Field(
+    leaked_canaries: CountRule = Field(
         default=None, description="planted secrets that can be had from the candidate; at most 0 where there are any"
     )
     memorised_share: Rule = Field(
@@ -110,8 +147,39 @@ class GateSpec(Section):
     general_perplexity_ratio: Rule = Field(
         default=None, description="perplexity of general texts, as a multiple of the bare base's"
     )
+    worse_topics: CountRule = Field(
+        default=GateRule(max=0), description="topics on which the candidate is clearly worse (evaluation.topics)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_how_old_keys_are_written(cls, data: Any) -> Any:
+        old = [
+            key for key in ("must_improve", "must_not_worsen", "margin") if isinstance(data, Mapping) and key in data
+        ]
+        if old:
+            raise ValueError(f"{', '.join(old)}: a gate has a rule a figure now, write {_rewrite(data)}")
+        return data
 
     @property
     def rules(self) -> dict[str, GateRule]:
         """The rules that are asked, by figure."""
         return {name: rule for name in type(self).model_fields if (rule := getattr(self, name)) is not None}
+
+
+def _rewrite(old: Mapping[str, Any]) -> str:
+    """The lists of a recipe before rules, as rules; its defaults where it has none."""
+
+    def names(key: str, default: tuple[str, ...]) -> list[str]:
+        given = old.get(key, default)
+        return [str(name) for name in given] if isinstance(given, list | tuple) else []
+
+    margin = old.get("margin", 0.05)
+    rules = {name: ["improve: true"] for name in names("must_improve", ("preference_accuracy",))}
+    for name in names("must_not_worsen", ("perplexity", "regression_pass_rate", "degenerate_share")):
+        how = "max_worsening_absolute" if name == "degenerate_share" else "max_worsening"
+        rules.setdefault(name, []).append(f"{how}: {margin}")
+    defaults = {name for name, field in GateSpec.model_fields.items() if field.default is not None}
+    lines = [f"{name}: {{{', '.join(asked)}}}" for name, asked in rules.items()]
+    lines += [f"{name}: null" for name in sorted(defaults - set(rules) - {"worse_topics"})]
+    return "; ".join(lines)

@@ -10,13 +10,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-_PLACEHOLDER = re.compile(
-    r"<[^<>\s]{1,40}>|\$\{?[A-Za-z_]\w{0,40}\}?|\{\{?\s?[\w-]{1,40}\s?\}?\}|\[[A-Za-z][\w-]{1,40}\]"
-)
+_PLACEHOLDER = re.compile(r"<[^<>\s]{1,40}>|\$\{?[A-Za-z_]\w{0,40}\}?|\{\{?\s?[\w-]{1,40}\s?\}?\}|\[[A-Za-z][\w-]{1,40}\]")
 _CAPITALS = re.compile(r"[A-Z][A-Z_]{3,30}")
-_NO_PLACEHOLDERS = frozenset(
-    "POST DELETE PATCH HEAD OPTIONS SELECT INSERT UPDATE FROM WHERE TRUE FALSE NULL TABLE".split()
-)
+_NO_PLACEHOLDERS = frozenset("POST DELETE PATCH HEAD OPTIONS SELECT INSERT UPDATE FROM WHERE TRUE FALSE NULL TABLE".split())
 _SHORT_FLAGS = re.compile(r"-[A-Za-z]{2,4}")
 _LETTERS = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|\n|[.,;:!?()|。，、；]")
 _MARKS = re.compile(r"[*`\"“”„«»‹›「」『』']|(?<!\w)_|_(?!\w)")

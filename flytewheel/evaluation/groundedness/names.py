@@ -111,7 +111,9 @@ LABELS = frozenset(
     "ansprechpartner verantwortlich besitzer zuständig leitung kontakt responsable contacto contact équipe equipo "
     "propriétaire propietario city stadt ville ciudad location ort airline carrier vendor supplier bank".split()
 )
-SURNAMES = "王李张張刘劉陈陳杨楊黄黃赵趙吴吳周徐孙孫马馬朱胡郭何高林罗羅郑鄭梁谢謝宋唐许許韩韓冯馮邓鄧曹彭曾"
+SURNAMES = (
+    "王李张張刘劉陈陳杨楊黄黃赵趙吴吳周徐孙孫马馬朱胡郭何高林罗羅郑鄭梁谢謝宋唐许許韩韓冯馮邓鄧曹彭曾"
+)
 HONORIFICS = "先生|女士|小姐|经理|經理|主管|医生|醫生|老师|老師|总监|工程师|律师|教授"
 MEASURES = frozenset(
     "kilo gramm liter meter tasse tassen stück stücke glas gläser flasche flaschen packung prise bund paar viertel hälfte "

@@ -36,9 +36,7 @@ ORDINALS = {
 LONGEST = 4  # words
 _HAN = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "兩": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8,
         "九": 9}  # fmt: skip
-HAN_NUMBER = re.compile(
-    "[一二两兩三四五六七八九十]{1,3}(?=[个個天小分秒次年月周週人名円元度つ回日台本枚件点點倍时時种種步条條項项位])"
-)
+HAN_NUMBER = re.compile("[一二两兩三四五六七八九十]{1,3}(?=[个個天小分秒次年月周週人名円元度つ回日台本枚件点點倍时時种種步条條項项位])")
 
 
 def _list_english() -> Iterator[tuple[str, int]]:
@@ -78,9 +76,7 @@ def _list_spanish() -> Iterator[tuple[str, int]]:
 
 def _multiply(words: dict[str, int], hundred: str, thousand: str, gap: str) -> dict[str, int]:
     rounds = {f"{word}{gap}{hundred}": 100 * value for word, value in words.items() if 2 <= value <= 9}
-    return (
-        words | rounds | {f"{word}{gap}{thousand}": 1000 * value for word, value in words.items() if 2 <= value < 100}
-    )
+    return words | rounds | {f"{word}{gap}{thousand}": 1000 * value for word, value in words.items() if 2 <= value < 100}
 
 
 WORDS: dict[str, dict[str, int]] = {

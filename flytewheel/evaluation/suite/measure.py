@@ -16,7 +16,7 @@ from typing import Any
 
 from flytewheel.errors import EvaluationError, SuiteError
 from flytewheel.evaluation.asking import Ask, Voice, Weigh
-from flytewheel.evaluation.measure import Compare, Heard, Measured, share
+from flytewheel.evaluation.measure import Compare, Heard, Measured, Rows, share
 from flytewheel.evaluation.suite.statistics import Outcome, bound_share, find_worse, judge_share
 from flytewheel.records import RegressionCase, digest
 from flytewheel.suite.cases import SUITE
@@ -73,14 +73,15 @@ class SuiteMeasure:
         won = self._find(theirs, ours, outcomes[0])
         counted = [case for case in self._cases if case.id not in self._mutes]
         held_out = [case.id in self._held_out for case in self._cases]
-        rates = {"regression_pass_rate": self._compare(compare, ours, theirs, held_out)}
+        rows = {"regression_pass_rate": self._gather(ours, theirs, held_out)}
         if not all(held_out):
             kept = [not held for held in held_out]
-            rates["kept_corrections_rate"] = self._compare(compare, ours, theirs, kept)
+            rows["kept_corrections_rate"] = self._gather(ours, theirs, kept)
         unmuted = sorted(lost - set(self._mutes))
         muted = sorted(lost & set(self._mutes))
         return Measured(
-            metrics=rates,
+            metrics={name: own.compare(compare) for name, own in rows.items()},
+            rows=rows,
             counts={"regressions": len(unmuted)},
             details={
                 "newly_failing": unmuted,
@@ -134,10 +135,11 @@ class SuiteMeasure:
         rows = zip(self._cases, worse, winners, strict=True)
         return {case.id for case, is_worse, winner in rows if is_worse and winner is not Outcome.FAILS}
 
-    def _compare(self, compare: Compare, ours: Sequence[Tally], theirs: Sequence[Tally], wanted: Sequence[bool]) -> Any:
+    def _gather(self, ours: Sequence[Tally], theirs: Sequence[Tally], wanted: Sequence[bool]) -> Rows:
         places = [n for n, case in enumerate(self._cases) if wanted[n] and case.id not in self._mutes]
-        units = assign_units([self._cases[place] for place in places])
-        return compare(units, *(share([side[place].share for place in places]) for side in (ours, theirs)))
+        cases = [self._cases[place] for place in places]
+        shares = (share([side[place].share for place in places]) for side in (ours, theirs))
+        return Rows(assign_units(cases), [case.topic for case in cases], *shares)
 
     def _describe(
         self, case: RegressionCase, ours: Tally, theirs: Tally, outcome: Outcome, before: Outcome
