@@ -19,6 +19,7 @@ from flytewheel.checkpoint_commands import checkpoints
 from flytewheel.dataset_commands import datasets
 from flytewheel.doctor_commands import doctor
 from flytewheel.errors import FlytewheelError
+from flytewheel.eval_commands import evaluate
 from flytewheel.feedback_commands import feedback
 from flytewheel.gate_commands import gate
 from flytewheel.plan_commands import plan
@@ -239,6 +240,7 @@ def experiments_list(json_: bool) -> None:
 main.add_command(checkpoints)
 main.add_command(datasets)
 main.add_command(doctor)
+main.add_command(evaluate)
 main.add_command(feedback)
 main.add_command(gate)
 main.add_command(plan)

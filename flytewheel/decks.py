@@ -1,4 +1,7 @@
-"""The deck of each station: the figures that a person would look at, from the station's report."""
+"""The deck of each station: the figures that a person would look at, from the station's report.
+
+Those of `evaluate` and `gate` are a page of their own (`judgement`).
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,9 @@ from typing import Any
 
 from flytewheel import figures
 from flytewheel.dataset.readme import describe_length_bias, draw_figures, list_examples, order_counts
-from flytewheel.figures import describe_interval
-from flytewheel.records import HOLDOUT, PARTS, Interval
+from flytewheel.records import HOLDOUT, PARTS
 from flytewheel.training_deck import describe_training, show
 
-_GREEN, _RED, _AMBER = "#2da44e", "#e5534b", "#b08800"  # readable on light and on dark
-_SIDES = {"for": _GREEN, "against": _RED, "cannot tell": _AMBER}
-_DECISIONS = {"promote_to_canary": _GREEN, "reject": _RED, "hold": _AMBER}
 
 
 def describe(station: str, report: Mapping[str, Any]) -> str:
@@ -24,12 +23,8 @@ def describe(station: str, report: Mapping[str, Any]) -> str:
         station: name of the station. Of one that is not known the curves are shown, if it left any, and a plain table.
         report: JSON-like report, as `runs.read_reports` gives it.
     """
-    parts = {
-        "curate": _dataset,
-        "evaluate": _evaluation,
-        "gate": _verdict,
-    }.get(station, describe_training if "curve" in report else _plain)(report)
-    return figures.page(station, *parts)
+    draw = _dataset if station == "curate" else describe_training if "curve" in report else _plain
+    return figures.page(station, *draw(report))
 
 
 def _dataset(report: Mapping[str, Any]) -> list[str]:
@@ -62,36 +57,6 @@ def _dataset(report: Mapping[str, Any]) -> list[str]:
         figures.section("Steps", figures.table(("step", "rows in", "rows out", "dropped"), steps)),
         figures.paragraph(f"data set {report['digest']}"),
     ]
-
-
-def _evaluation(report: Mapping[str, Any]) -> list[str]:
-    rows = [
-        (name, *(describe_interval(Interval(**metric[key])) for key in ("candidate", "champion", "difference")))
-        for name, metric in report["metrics"].items()
-    ]
-    return [figures.table(("metric", "candidate", "champion", "difference"), rows)]
-
-
-def _verdict(report: Mapping[str, Any]) -> list[str]:
-    """The decision first, then every reason behind the side that it is on; the side is a word and a colour."""
-    own, override = report.get("verdict", report["decision"]), report.get("override")
-    overruled = f"The gate's own verdict was {own}; {override['by']} overruled it." if override else ""
-    rows = "".join(
-        f'<tr><td style="color:{_SIDES.get(side, "inherit")};white-space:nowrap"><b>{escape(side)}</b></td>'
-        f"<td>{escape(text)}</td></tr>"
-        for side, text in map(_split_reason, report["reasons"])
-    )
-    return [
-        f'<p style="font-size:1.5rem;color:{_DECISIONS.get(report["decision"], "inherit")}">'
-        f"<b>{escape(report['decision'])}</b></p>",
-        figures.paragraph(overruled) if overruled else "",
-        f"<table><tr><th></th><th>reason</th></tr>{rows}</table>",
-    ]
-
-
-def _split_reason(reason: str) -> tuple[str, str]:
-    side, colon, text = reason.partition(": ")
-    return (side, text) if colon and side in _SIDES else ("", reason)
 
 
 def _plain(report: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 
-from flytewheel import decks, overrides, release, turn_suite
+from flytewheel import judgement, overrides, release, turn_suite
 from flytewheel.evaluation import evaluate as evaluation
 from flytewheel.evaluation import gate as gating
 from flytewheel.evaluation.report import RESULT
@@ -77,11 +77,11 @@ def evaluate(
             reward_model=Path(reward_model.download()),
             cache=services.home / "judge",
         )
-        station.report = to_jsonable(result)
+        station.report = {**to_jsonable(result), "judged_against": champion or "base"}
         turn_suite.note_evaluation(services.database_url, station.run, result.details)
         figures = {name: metric["candidate"]["estimate"] for name, metric in station.report["metrics"].items()}
         station.tracker.artifact("evaluation", {RESULT: (out / RESULT).read_text("utf-8")}, figures)
-        Deck("evaluation", station.show(decks.describe("evaluate", station.report)))
+        Deck("evaluation", station.show(judgement.keep_judgement(services, station, out)))
         return FlyteDirectory(str(out))
 
 
@@ -91,11 +91,12 @@ def gate(
 ) -> Judged:
     services = connect()
     with run_station(services.database_url, services.home, run_id, "gate") as station:
-        judged = evaluation.read_evaluation(Path(result.download()))
+        folder = Path(result.download())
+        judged = evaluation.read_evaluation(folder)
         own = gating.decide(judged, spec)
         said = overrides.read_overrides(services.database_url, run_id)
         verdict, override = overrides.overrule(own, judged.candidate, said)
         noted = {"verdict": own.decision, "candidate": judged.candidate, "override": override}
         station.report = to_jsonable(verdict) | to_jsonable(noted)
-        Deck("verdict", station.show(decks.describe("gate", station.report)))
+        Deck("verdict", station.show(judgement.keep_judgement(services, station, folder, gate=spec)))
         return Judged(decision=verdict.decision.value, dataset=dataset, candidate=candidate)

@@ -15,8 +15,6 @@ from flytewheel.turn import describe_card
 from tests.dataset.made import CARD
 from tests.run_reports import trained
 
-INTERVAL = to_jsonable(Interval(0.5, 0.4, 0.6))
-
 
 def test_a_data_sets_deck_shows_each_step_and_why_rows_went() -> None:
     report: dict[str, Any] = {
@@ -186,13 +184,3 @@ def test_a_grpo_trainings_deck_draws_the_reward_and_says_what_was_gained() -> No
     assert "mean reward from 1 to 1.75 over step 1 to 2" in deck
     assert "mean reward 1.000 → 1.500, gain 0.500 [0.200, 0.800] over 40 held-out prompts" in deck
     assert "KL 0.0100 nats a token" in deck
-
-
-def test_an_evaluations_deck_compares_and_a_verdicts_lists_reasons() -> None:
-    metric = {"candidate": INTERVAL, "champion": INTERVAL, "difference": to_jsonable(Interval(None, None, None))}
-    deck = decks.describe("evaluate", {"metrics": {"rouge_l": metric}})
-    assert "<td>rouge_l</td><td>0.500 [0.400, 0.600]</td>" in deck
-    assert "cannot tell" in deck
-    verdict = decks.describe("gate", {"decision": "hold", "reasons": ["cannot tell: few"], "metrics": {}})
-    assert "<b>hold</b>" in verdict
-    assert "cannot tell: few" in verdict

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.bootstrap import Comparison
 from flytewheel.recipe.safety import FORGETTING_FIGURES, SAFETY_FIGURES
-from flytewheel.records import Interval, to_jsonable, write_jsonl
+from flytewheel.records import Interval, read_jsonl, to_jsonable, write_jsonl
 
 LOWER_IS_BETTER = frozenset(
     {
@@ -91,6 +91,12 @@ def read_evaluation(path: Path) -> Evaluation:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         cause = " ".join(str(error).split())
         raise EvaluationError(f"{file}: expected the result of an evaluation ({cause}); evaluate again") from None
+
+
+def read_answers(folder: Path) -> list[dict[str, Any]]:
+    """What both models said, as `write_evaluation` wrote it beside the figures; none where the file is gone."""
+    file = folder / ANSWERS
+    return list(read_jsonl(file)) if file.is_file() else []
 
 
 def tellable(value: float | None) -> float | None:
