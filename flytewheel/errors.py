@@ -78,6 +78,10 @@ class EvaluationError(FlytewheelError):
     """The candidate could not be judged."""
 
 
+class ReviewError(FlytewheelError):
+    """A review of people does not exist, is closed, or was told what it cannot take."""
+
+
 class ExportError(FlytewheelError):
     """The model cannot be written as GGUF, or the file does not behave as the trained weights."""
 

@@ -6,7 +6,16 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from flytewheel.strict import AtLeastOne, Number, Section, Share
+from flytewheel.strict import AtLeastOne, Number, Positive, Section, Share
+
+
+class ReviewSpec(Section):
+    """Which answers people are asked to compare, blind, at the router's `/ui/review`."""
+
+    enable: bool = True
+    examples: AtLeastOne = Field(default=100, description="most duels that are put up: answers that differ")
+    shared: Share = Field(default=0.2, description="share of them shown to every reviewer, for their agreement")
+    open_days: Positive = Field(default=7.0, description="then the next turn closes it, complete or not")
 
 
 class EvaluationSpec(Section):
@@ -18,6 +27,7 @@ class EvaluationSpec(Section):
     batch_size: AtLeastOne = 16
     bootstrap_samples: AtLeastOne = 2000
     confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
+    review: ReviewSpec = ReviewSpec()
 
 
 class GateRule(Section):
