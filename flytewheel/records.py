@@ -238,6 +238,20 @@ class Verdict:
     metrics: Mapping[str, float | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ReviewLabel:
+    """What a person said of a duel, blind: the candidate's answer (`ours`), the champion's (`theirs`), or neither."""
+
+    duel_id: str
+    reviewer: str
+    preferred: Literal["ours", "theirs", "tie"]
+
+
+def duel_id(prompt: Iterable[Message], one: str, other: str) -> str:
+    """Names a duel by its content: the digest of the prompt and both answers, whichever comes first."""
+    return digest({"answers": sorted((one, other)), "prompt": list(prompt)})
+
+
 def build_prompt(
     query: str, *, system: str | None = None, context: str | None = None, history: Iterable[Message] = ()
 ) -> tuple[Message, ...]:
