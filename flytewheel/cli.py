@@ -21,6 +21,7 @@ from flytewheel.doctor_commands import doctor
 from flytewheel.errors import FlytewheelError
 from flytewheel.feedback_commands import feedback
 from flytewheel.plan_commands import plan
+from flytewheel.review_commands import review
 from flytewheel.rollout_commands import rollout
 from flytewheel.run_commands import runs
 from flytewheel.terminal import as_json
@@ -239,6 +240,7 @@ main.add_command(datasets)
 main.add_command(doctor)
 main.add_command(feedback)
 main.add_command(plan)
+main.add_command(review)
 main.add_command(rollout)
 main.add_command(runs)
 

@@ -2,12 +2,13 @@
 
 kappa = (p_o - p_e) / (1 - p_e), with p_e from each reviewer's own shares (Cohen 1960, "A Coefficient of Agreement for
 Nominal Scales", equation 1). The standard error is the one for any true kappa (Fleiss, Cohen and Everitt 1969,
-equation 13). More than two: the mean over pairs of reviewers, weighted by the duels that a pair shares (Light 1971 takes
-the plain mean); Fleiss' kappa wants the same number of labels on each duel, which people who stop early do not give.
+equation 13). More than two: the mean over pairs of reviewers, weighted by the duels that a pair shares (Light 1971
+takes the plain mean); Fleiss' kappa wants the same number of labels on each duel, which people who stop early do not
+give.
 
-The interval comes from a bootstrap over duels, with two departures, because shared parts are small. The percentile
-interval is degenerate where all labels agree and too short below 40 duels; so it is widened to hold the Wilson interval
-of the observed agreement, read at the p_e that was seen. Coverage is simulated in tests/review/test_agreement.py.
+The interval comes from a bootstrap over duels. Shared parts are small, and there the percentile interval is too short
+(simulated: 59 to 86 % coverage on 8 duels, 89 to 93 % on 20) and degenerate where all labels agree; so it is widened to
+hold the Wilson interval of the observed agreement, read at the p_e that was seen (93 to 99 % on 8 to 100 duels).
 Where nobody disagrees because everybody says one thing, chance agrees as well: p_e = 1, and kappa cannot be told.
 """
 
@@ -83,10 +84,7 @@ def measure_agreement(
             pair, resampled = _measure_pair(one, other, cells, weights, level)
             pairs.append(pair)
             drawn.append(resampled)
-    if len(pairs) == 1:
-        kappa = pairs[0].kappa
-    else:
-        kappa = _average(pairs, drawn, level)
+    kappa = pairs[0].kappa if len(pairs) == 1 else _average(pairs, drawn, level)
     return Agreement(reviewers, len(both), kappa, tuple(pairs))
 
 
@@ -165,10 +163,9 @@ def _bound(estimate: float, drawn: Counts, level: float) -> Interval:
 def _widen(found: Interval, observed: float, expected: float, total: int) -> Interval:
     """Holds the Wilson interval (1927) of the observed agreement as well, at the expected one."""
     quantile = NormalDist().inv_cdf((1 + found.level) / 2)
-    centre = (observed + quantile**2 / (2 * total)) / (1 + quantile**2 / total)
-    half = (
-        quantile / (1 + quantile**2 / total) * math.sqrt(observed * (1 - observed) / total + (quantile / total / 2) ** 2)
-    )
+    stretch = 1 + quantile**2 / total
+    centre = (observed + quantile**2 / (2 * total)) / stretch
+    half = quantile / stretch * math.sqrt(observed * (1 - observed) / total + (quantile / total / 2) ** 2)
     low, high = ((end - expected) / (1 - expected) for end in (centre - half, centre + half))
     low, high = max(-1.0, low), min(1.0, high)
     if found.low is not None and found.high is not None:

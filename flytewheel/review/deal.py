@@ -98,6 +98,8 @@ def _is_shared_due(states: Sequence[DuelState]) -> bool:
     return sum(state.shared for state in dealt) * total < (len(dealt) + 1) * common
 
 
-def count_answered(states: Iterable[DuelState]) -> int:
+def count_answered(states: Sequence[DuelState]) -> int:
     """Duels that need nothing more of this reviewer: said by them, or, where it is not shared, labelled by others."""
-    return sum((state.place is not None and not state.pending) or (not state.shared and state.labels > 0) for state in states)
+    return sum(
+        (state.place is not None and not state.pending) or (not state.shared and state.labels > 0) for state in states
+    )

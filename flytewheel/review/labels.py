@@ -66,16 +66,18 @@ def labels_of(
         DatabaseError: PostgreSQL is away.
     """
     wanted = None if duel_ids is None else sorted(set(duel_ids))
-    found = _read(database_url, "%(all)s OR l.duel_id = ANY(%(wanted)s)", {"all": wanted is None, "wanted": wanted or []})
+    found = _read(
+        database_url, "%(all)s OR l.duel_id = ANY(%(wanted)s)", {"all": wanted is None, "wanted": wanted or []}
+    )
     newest: dict[tuple[str, str], StoredLabel] = {}
     for label in sorted(found, key=lambda each: (each.at, each.review_id)):
         newest[label.duel_id, label.reviewer] = label
-    turned = {"ours": "theirs", "theirs": "ours", "tie": "tie"}
+    turned: dict[Preferred, Preferred] = {"ours": "theirs", "theirs": "ours", "tie": "tie"}
     records = []
     for name in sorted(newest):
         label = newest[name]
         now = (ours or {}).get(label.duel_id, label.ours)
-        preferred: Preferred = label.preferred if now == label.ours else turned[label.preferred]  # type: ignore[assignment]
+        preferred = label.preferred if now == label.ours else turned[label.preferred]
         records.append(ReviewLabel(label.duel_id, label.reviewer, preferred))
     return records
 

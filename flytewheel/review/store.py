@@ -30,7 +30,7 @@ FROM reviews r
 """
 _INSERT_REVIEW = """
 INSERT INTO reviews (review_id, run_id, name, system, shared, salt)
-VALUES (%(review_id)s, %(run_id)s, %(name)s, %(system)s, %(shared)s, %(salt)s) ON CONFLICT (run_id) DO NOTHING
+VALUES (%(review_id)s, %(run_id)s, %(name)s, %(system)s, %(shared)s, %(salt)s) ON CONFLICT DO NOTHING
 """
 _INSERT_DUEL = """
 INSERT INTO review_duels (review_id, duel_id, user_id, topic, prompt, ours, theirs, shared)
@@ -95,9 +95,7 @@ def read_duels(lines: Iterable[Mapping[str, Any]]) -> list[Duel]:
     for line in lines:
         if line.get("kind") != "test" or line["candidate"].split() == line["champion"].split():
             continue
-        prompt = tuple(
-            turn if isinstance(turn, Message) else Message.model_validate(turn) for turn in line["prompt"]
-        )
+        prompt = tuple(turn if isinstance(turn, Message) else Message.model_validate(turn) for turn in line["prompt"])
         name = duel_id(prompt, line["candidate"], line["champion"])
         found.setdefault(
             name,
