@@ -23,6 +23,7 @@ from flytewheel.eval_commands import evaluate
 from flytewheel.feedback_commands import feedback
 from flytewheel.gate_commands import gate
 from flytewheel.plan_commands import plan
+from flytewheel.review_commands import review
 from flytewheel.rollout_commands import rollout
 from flytewheel.run_commands import runs
 from flytewheel.suite_commands import suite
@@ -244,6 +245,7 @@ main.add_command(evaluate)
 main.add_command(feedback)
 main.add_command(gate)
 main.add_command(plan)
+main.add_command(review)
 main.add_command(rollout)
 main.add_command(runs)
 main.add_command(suite)

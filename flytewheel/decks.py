@@ -6,14 +6,12 @@ Those of `evaluate` and `gate` are a page of their own (`judgement`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from flytewheel import figures
 from flytewheel.dataset.readme import describe_length_bias, draw_figures, list_examples, order_counts
 from flytewheel.records import HOLDOUT, PARTS
 from flytewheel.training_deck import describe_training, show
-
 
 
 def describe(station: str, report: Mapping[str, Any]) -> str:

@@ -86,6 +86,10 @@ class GateError(FlytewheelError):
     """A verdict cannot be overruled as asked, or a person holds what was to be released."""
 
 
+class ReviewError(FlytewheelError):
+    """A review of people does not exist, is closed, or was told what it cannot take."""
+
+
 class ExportError(FlytewheelError):
     """The model cannot be written as GGUF, or the file does not behave as the trained weights."""
 

@@ -18,6 +18,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 PARTS = ("train", "validation", "test")
 HOLDOUT = "holdout"  # users who are never trained or tuned on, in any week
+REVIEWED = "review/"  # opens the ids of interactions that a closed review stored; nobody is given a receipt for them
 
 
 def _refuse_truth(value: object) -> object:

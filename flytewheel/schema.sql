@@ -231,3 +231,56 @@ CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION '% is only ever appended to', TG_TABLE_NAME; END $$;
 CREATE OR REPLACE TRIGGER gate_overrides_stay BEFORE UPDATE OR DELETE ON gate_overrides
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
+
+-- Duels of an evaluation that people are asked about, blind; "ours" is the candidate's answer, "theirs" the champion's.
+CREATE TABLE IF NOT EXISTS reviews (
+    review_id text PRIMARY KEY,                   -- says nothing about the run: reviewers see it
+    run_id    text        NOT NULL UNIQUE,
+    name      text        NOT NULL,               -- of the model
+    system    text,                               -- the recipe's system prompt, which opens every prompt
+    shared    double precision NOT NULL CHECK (shared >= 0 AND shared <= 1),
+    salt      text        NOT NULL,               -- decides sides and orders; no reviewer may know it
+    opened_at timestamptz NOT NULL DEFAULT now(),
+    closed_at timestamptz,                        -- no label is taken from then on
+    stored    jsonb                               -- what its duels became in the feedback store
+);
+CREATE INDEX IF NOT EXISTS reviews_name ON reviews (name, opened_at);
+
+CREATE TABLE IF NOT EXISTS review_duels (
+    review_id text        NOT NULL REFERENCES reviews (review_id) ON DELETE CASCADE,
+    duel_id   text        NOT NULL,               -- records.duel_id: of the prompt and both answers, in no order
+    user_id   text        NOT NULL,               -- whose prompt it is
+    topic     text        NOT NULL,
+    prompt    jsonb       NOT NULL,
+    ours      text        NOT NULL,
+    theirs    text        NOT NULL,
+    shared    boolean     NOT NULL,               -- shown to every reviewer
+    PRIMARY KEY (review_id, duel_id)
+);
+CREATE INDEX IF NOT EXISTS review_duels_duel ON review_duels (duel_id);
+
+CREATE TABLE IF NOT EXISTS review_deals (
+    review_id text        NOT NULL,
+    reviewer  text        NOT NULL,
+    duel_id   text        NOT NULL,
+    place     integer     NOT NULL,               -- in the reviewer's order, from 0
+    dealt_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (review_id, reviewer, duel_id),
+    UNIQUE (review_id, reviewer, place),
+    FOREIGN KEY (review_id, duel_id) REFERENCES review_duels (review_id, duel_id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS review_deals_duel ON review_deals (review_id, duel_id);
+
+-- Everything that a reviewer ever said of a duel; the last row counts.
+CREATE TABLE IF NOT EXISTS review_labels (
+    entry     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    review_id text        NOT NULL,
+    reviewer  text        NOT NULL,
+    duel_id   text        NOT NULL,
+    said      text        NOT NULL CHECK (said IN ('ours', 'theirs', 'tie', 'skipped', 'withdrawn')),
+    comment   text        NOT NULL DEFAULT '',
+    at        timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (review_id, reviewer, duel_id) REFERENCES review_deals (review_id, reviewer, duel_id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS review_labels_last ON review_labels (review_id, reviewer, duel_id, entry DESC);
+CREATE INDEX IF NOT EXISTS review_labels_duel ON review_labels (duel_id);

@@ -23,6 +23,7 @@ from flytewheel.local.services import Services
 from flytewheel.progress import Progress
 from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message
+from flytewheel.review.close import close_due
 from flytewheel.training import leftovers
 from flytewheel.training.arguments import check_adapter
 from flytewheel.training.uploads import remove_copies
@@ -104,6 +105,7 @@ def open_turn(
     if begun.reason:
         print(begun.reason, flush=True)
     check_leftovers(services, recipe, fresh=fresh)
+    _close_reviews(services.database_url, recipe, now)
     looked_at = describe_sources(count_sources(services.database_url), recipe.sources)
     opened = write_turn_window(services.database_url, recipe, folder, looked_at, begun.since)
     if isinstance(opened, str):
@@ -132,6 +134,24 @@ def open_turn(
     earlier = begun.replay or runs.previous_dataset(services.database_url, recipe.name) or ""
     replay = frozen.get("replay", earlier)
     return OpenedTurn(run.run_id, True, message, folder, champion, replay, recipe, start)
+
+
+def _close_reviews(database_url: str, recipe: Recipe, now: datetime) -> None:
+    """What people said of earlier turns' answers comes into the window that is about to close."""
+    unfinished = runs.find_unfinished(database_url, recipe)
+    for review, closed in close_due(
+        database_url,
+        recipe.name,
+        source=recipe.sources[0],
+        now=now,
+        open_days=recipe.evaluation.review.open_days,
+        but=unfinished[0].run_id if unfinished else None,
+    ):
+        print(
+            f"review of {review.run_id} is closed: {closed.preferences} preferences, {closed.ties} ties, "
+            f"{closed.unlabelled} without a label",
+            flush=True,
+        )
 
 
 def finish_turn(services: Services, run_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +13,10 @@ from flytekit.types.directory import FlyteDirectory
 from flytewheel import judgement, overrides, release, turn_suite
 from flytewheel.evaluation import evaluate as evaluation
 from flytewheel.evaluation import gate as gating
-from flytewheel.evaluation.report import RESULT
+from flytewheel.evaluation.report import ANSWERS, RESULT
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec, GateSpec
-from flytewheel.records import to_jsonable
+from flytewheel.records import read_jsonl, to_jsonable
+from flytewheel.review.store import open_review
 from flytewheel.runs import run_station
 from images import core, trainer
 from tasks import DECK, LARGE, LONG, SECRETS, SHORT, SMALL
@@ -76,6 +78,15 @@ def evaluate(
             progress=station.progress,
             reward_model=Path(reward_model.download()),
             cache=services.home / "judge",
+        )
+        open_review(
+            services.database_url,
+            run_id,
+            read_jsonl(out / ANSWERS),
+            name=name,
+            system=base.system_prompt,
+            spec=spec.review,
+            salt=secrets.token_hex(16),
         )
         station.report = {**to_jsonable(result), "judged_against": champion or "base"}
         turn_suite.note_evaluation(services.database_url, station.run, result.details)

@@ -9,7 +9,16 @@ from pydantic import AfterValidator, Field, model_validator
 
 from flytewheel.recipe.judging import JudgeSpec
 from flytewheel.recipe.safety import ForgettingSpec, SafetySpec
-from flytewheel.strict import AtLeastOne, Number, Section, Share
+from flytewheel.strict import AtLeastOne, Number, Positive, Section, Share
+
+
+class ReviewSpec(Section):
+    """Which answers people are asked to compare, blind, at the router's `/ui/review`."""
+
+    enable: bool = True
+    examples: AtLeastOne = Field(default=100, description="most duels that are put up: answers that differ")
+    shared: Share = Field(default=0.2, description="share of them shown to every reviewer, for their agreement")
+    open_days: Positive = Field(default=7.0, description="then the next turn closes it, complete or not")
 
 
 class TopicsSpec(Section):
@@ -35,6 +44,7 @@ class EvaluationSpec(Section):
     safety: SafetySpec = SafetySpec()
     forgetting: ForgettingSpec = ForgettingSpec()
     topics: TopicsSpec = TopicsSpec()
+    review: ReviewSpec = ReviewSpec()
 
 
 class GateRule(Section):
