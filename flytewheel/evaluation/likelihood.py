@@ -66,7 +66,7 @@ class LikelihoodMeasure:
 
         sides = (heard.candidate, heard.champion)
         rows = {
-            "perplexity": _lay_out(scored, *map(nats, sides), exponential_ratio),
+            "perplexity": _lay_out(scored, *map(nats, sides), statistic=exponential_ratio),
             "preference_accuracy": _lay_out(paired, *map(likelier, sides)),
         }
         metrics = {name: each.compare(compare) for name, each in rows.items()}
@@ -74,5 +74,5 @@ class LikelihoodMeasure:
         return Measured(metrics, rows=rows)
 
 
-def _lay_out(of: Sequence[SftRow] | Sequence[Preference], ours: Any, theirs: Any, statistic: Statistic = ratio) -> Rows:
-    return Rows([row.user for row in of], [row.topic for row in of], ours, theirs, statistic)
+def _lay_out(of: Sequence[SftRow] | Sequence[Preference], ours: Any, theirs: Any, *, statistic: Statistic = ratio) -> Rows:
+    return Rows([row.user for row in of], [row.topic for row in of], ours, theirs, statistic=statistic)

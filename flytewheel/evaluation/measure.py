@@ -79,7 +79,7 @@ class Rows:
     topics: Sequence[str]
     candidate: NDArray[np.float64]
     champion: NDArray[np.float64]
-    statistic: Statistic = ratio
+    statistic: Statistic = field(default=ratio, kw_only=True)
 
     def compare(self, compare: Compare) -> Comparison:
         """The figure over all topics."""

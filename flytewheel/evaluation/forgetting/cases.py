@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from flytewheel.errors import EvaluationError
-from flytewheel.evaluation.suite.checks import SUITE, check_cases
+from flytewheel.errors import EvaluationError, SuiteError
 from flytewheel.records import Message, RegressionCase
+from flytewheel.suite.cases import SUITE
+from flytewheel.suite.checks import check_case
 
 BUNDLED = Path(__file__).with_name("general.jsonl")
 TEXTS = Path(__file__).with_name("texts.jsonl")
@@ -29,7 +30,11 @@ def read_suite(path: Path = BUNDLED) -> list[RegressionCase]:
         case = _read_case(line, f"{path}, line {number}")
         if found.setdefault(case.id, case) is not case:
             raise EvaluationError(f"{path}, line {number}: id {case.id!r} is used twice; give each case its own")
-    check_cases(list(found.values()))
+    try:
+        for case in found.values():
+            check_case(case)
+    except SuiteError as error:
+        raise EvaluationError(f"{path}: {error}") from None
     return list(found.values())
 
 

@@ -18,8 +18,8 @@ from flytewheel.evaluation.asking import Ask, Voice, Weigh
 from flytewheel.evaluation.bootstrap import exponential_ratio
 from flytewheel.evaluation.forgetting.cases import read_texts
 from flytewheel.evaluation.measure import Compare, Heard, Measured, share
-from flytewheel.evaluation.suite.checks import passes
 from flytewheel.records import RegressionCase
+from flytewheel.suite.checks import passes
 
 _NAMED = 20
 

@@ -4,7 +4,7 @@
 - A judge that is believed, and people on some duels: prediction-powered (`powered`).
 - A judge that abstains, or none: people alone, where enough of them looked.
 
-Enough are as many users as an interval at that level takes at all (`gate.least_users`). Duels without a verdict are
+Enough are as many users as an interval at that level takes at all (`rules.least_users`). Duels without a verdict are
 left out while they are few; where they are many, whoever caused them would choose the figure, and it is unknown.
 """
 
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flytewheel.evaluation.bootstrap import Comparison
-from flytewheel.evaluation.gate import least_users
 from flytewheel.evaluation.judging.judge import Duel, Opinion
 from flytewheel.evaluation.judging.length import LengthControl, control_length
 from flytewheel.evaluation.judging.powered import combine
 from flytewheel.evaluation.measure import Compare
 from flytewheel.evaluation.proportion import compare_shares
+from flytewheel.evaluation.rules import least_users
 
 MOST_MISSING = 0.1  # share of duels without a verdict
 
