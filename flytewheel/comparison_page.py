@@ -25,11 +25,6 @@ PAGE, PICTURE, PIXELS = "compare.html", "compare.svg", "compare.png"
 _LONG = 60  # characters of a value in the terminal
 _DIGEST = 12  # of a digest there, as `flytewheel datasets` shows it
 _LONG_ON_PAGE = 600
-_HEAD = (
-    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-    '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
-)
 _STYLE = (
     "<style>body{max-width:none}.fw-w{overflow-x:auto}td,th{vertical-align:top;max-width:24rem;overflow-wrap:anywhere}"
     "td{font-variant-numeric:tabular-nums}th[scope=row]{font-weight:400;white-space:nowrap}"
@@ -74,7 +69,7 @@ def draw_page(comparison: Comparison) -> str:
         parts.append(f'<h3>{_text(station)}</h3><div class="fw-c">{drawn}</div>')
     if not comparison.panels:
         parts.append(figures.paragraph("None of these runs has a training curve."))
-    head = f"{_HEAD}<title>{TITLE}</title>{figures.STYLE}{_STYLE}</head>"
+    head = f"{figures.HEAD}<title>{TITLE}</title>{figures.STYLE}{_STYLE}</head>"
     return f"{head}<body><h1>{TITLE}</h1>{''.join(parts)}</body></html>\n"
 
 

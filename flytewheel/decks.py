@@ -1,4 +1,7 @@
-"""The deck of each station: the figures that a person would look at, from the station's report."""
+"""The deck of each station: the figures that a person would look at, from the station's report.
+
+Those of `evaluate` and `gate` are a page of their own (`judgement`).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,7 @@ from typing import Any
 
 from flytewheel import figures
 from flytewheel.dataset.readme import describe_length_bias, draw_figures, list_examples, order_counts
-from flytewheel.figures import describe_interval
-from flytewheel.records import HOLDOUT, PARTS, Interval
+from flytewheel.records import HOLDOUT, PARTS
 from flytewheel.training_deck import describe_training, show
 
 
@@ -19,12 +21,8 @@ def describe(station: str, report: Mapping[str, Any]) -> str:
         station: name of the station. Of one that is not known the curves are shown, if it left any, and a plain table.
         report: JSON-like report, as `runs.read_reports` gives it.
     """
-    parts = {
-        "curate": _dataset,
-        "evaluate": _evaluation,
-        "gate": _verdict,
-    }.get(station, describe_training if "curve" in report else _plain)(report)
-    return figures.page(station, *parts)
+    draw = _dataset if station == "curate" else describe_training if "curve" in report else _plain
+    return figures.page(station, *draw(report))
 
 
 def _dataset(report: Mapping[str, Any]) -> list[str]:
@@ -57,18 +55,6 @@ def _dataset(report: Mapping[str, Any]) -> list[str]:
         figures.section("Steps", figures.table(("step", "rows in", "rows out", "dropped"), steps)),
         figures.paragraph(f"data set {report['digest']}"),
     ]
-
-
-def _evaluation(report: Mapping[str, Any]) -> list[str]:
-    rows = [
-        (name, *(describe_interval(Interval(**metric[key])) for key in ("candidate", "champion", "difference")))
-        for name, metric in report["metrics"].items()
-    ]
-    return [figures.table(("metric", "candidate", "champion", "difference"), rows)]
-
-
-def _verdict(report: Mapping[str, Any]) -> list[str]:
-    return [figures.paragraph(report["decision"]), figures.table(("reason",), [(line,) for line in report["reasons"]])]
 
 
 def _plain(report: Mapping[str, Any]) -> list[str]:

@@ -23,6 +23,11 @@ _SVG_STYLE = (
     "<style>.fw-t{fill:#222;font:12px system-ui,sans-serif}.fw-n{text-anchor:end}.fw-a{fill:#2a6fdb}.fw-b{fill:#9aa4b2}"
     "@media(prefers-color-scheme:dark){.fw-t{fill:#ddd}.fw-a{fill:#6ea8ff}.fw-b{fill:#7b8594}}</style>"
 )
+HEAD = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+    '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
+)
 STYLE = (
     "<style>body{font:14px system-ui,sans-serif;margin:1.5rem;max-width:60rem;color:#222;background:#fff}"
     "table{border-collapse:collapse;margin:.6rem 0}"
@@ -30,6 +35,11 @@ STYLE = (
     "td.n{text-align:right;font-variant-numeric:tabular-nums}h2{font-size:1.1rem;margin-top:1.4rem}"
     "@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}td,th{border-color:#444}}</style>"
 )
+
+
+def document(title: str, *parts: str) -> str:
+    """A page of its own from parts that stand in its body; it may run no script and load nothing."""
+    return f"{HEAD}<title>{escape(clean(title))}</title></head><body>{''.join(parts)}</body></html>\n"
 
 
 def page(title: str, *parts: str) -> str:

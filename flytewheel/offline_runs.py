@@ -24,6 +24,7 @@ from flytewheel.progress import ProgressCallback
 from flytewheel.runs import RunRecord
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}  # as wandb writes them
+_TABLE = "run_table"  # type of the artifact that wandb makes of each table by itself
 _TIMEOUT_S = 60.0
 _READERS = 4
 
@@ -134,12 +135,13 @@ def _read_try(core: str, file: Path) -> _Try | str:
         elif kind == "config":
             config.update(body.get("update") or {})
         elif kind == "summary":
-            summary.update({key: _restore(value) for key, value in (body.get("update") or {}).items()})
+            update = _without_tables(body.get("update") or {})
+            summary.update({key: _restore(value) for key, value in update.items()})
         elif kind == "history":
-            point = _point(body.get("item") or {})
+            point = _point(_without_tables(body.get("item") or {}))
             if point:
                 curve.append(point)
-        elif kind == "artifact":
+        elif kind == "artifact" and body.get("type") != _TABLE:
             artifacts[str(body.get("type"))] = json.loads(body.get("metadata") or "{}")
         elif kind == "exit":
             exit_code = int(body.get("exit_code") or 0)
@@ -173,6 +175,12 @@ def _parse(lines: Iterable[str]) -> list[dict[str, Any]]:
         if isinstance(record, dict):
             records.append(record)
     return records
+
+
+def _without_tables(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What was logged, without the places and sizes of tables: these are no figures."""
+    tables = tuple(key.removesuffix("_type") for key, value in item.items() if key.endswith("._type") and value)
+    return {key: value for key, value in item.items() if not (tables and key.startswith(tables))}
 
 
 def _point(item: Mapping[str, Any]) -> dict[str, float]:

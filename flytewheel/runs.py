@@ -20,6 +20,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from flytewheel import figures
 from flytewheel.database import connect
 from flytewheel.errors import DatabaseError
 from flytewheel.progress import Progress
@@ -78,7 +79,7 @@ class Station:
         """Keeps the station's deck where a person finds it, under the run's folder; returns it for Flyte's own."""
         deck = self.folder / "decks" / f"{self.name}.html"
         deck.parent.mkdir(parents=True, exist_ok=True)
-        deck.write_text(f"<!doctype html><meta charset=utf-8><title>{self.name}</title>{html}", encoding="utf-8")
+        deck.write_text(figures.document(self.name, html), encoding="utf-8")
         return html
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import netrc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ _LOG = logging.getLogger(__name__)
 MODES = ("online", "offline", "disabled")
 _ALIASES = {"dryrun": "offline", "run": "online", "shared": "online"}
 _INIT_TIMEOUT_S = 30.0
+_STAGING = "WANDB_DATA_DIR"
 
 
 def choose_mode(environ: Mapping[str, str] | None = None) -> str:
@@ -92,6 +93,24 @@ class Tracker:
         if self._run is not None:
             self._run.summary.update(to_jsonable(figures))
 
+    def table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Shows rows as a table of the run; `None` is an empty cell. One call a name.
+
+        What wandb stages for the upload lies in the run's own folder too (see `artifact`).
+
+        Args:
+            name: Of the table, beside the run's figures.
+            columns: Their names.
+            rows: Plain values, a sequence a row. Nothing of people may be in them that is not redacted.
+        """
+        if self._run is None:
+            return
+        import wandb
+
+        made = wandb.Table(columns=list(columns), data=[list(row) for row in rows], allow_mixed_types=True)
+        with _staging_in(Path(self._run.dir).parent / "staging"):
+            self._run.log({name: made})
+
     def artifact(self, kind: str, files: Mapping[str, str], facts: Mapping[str, Any]) -> None:
         """Keeps what the station made, as an artifact of the run: cards, digests and figures, not rows and not weights.
 
@@ -115,6 +134,20 @@ class Tracker:
             path.write_text(text, encoding="utf-8")
             made.add_file(str(path), name=name, policy="immutable", skip_cache=True)
         self._run.log_artifact(made)
+
+
+@contextmanager
+def _staging_in(folder: Path) -> Iterator[None]:
+    """Has wandb put files that wait for their upload into `folder`; it asks the environment where, each time."""
+    before = os.environ.get(_STAGING)
+    os.environ[_STAGING] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_STAGING]
+        else:
+            os.environ[_STAGING] = before
 
 
 def _init(

@@ -38,7 +38,7 @@ def describe_training(report: Mapping[str, Any]) -> list[str]:
         *(figures.paragraph(line) for line in (*said, *(report.get("fitted") or ()))),
         *_describe_held_out(report.get("held_out") or {}),
         figures.table(("fact", "value"), [*facts, *others]),
-        *_draw_curves(report),
+        *draw_curves(report),
     ]
 
 
@@ -58,7 +58,8 @@ def _describe_held_out(held_out: Mapping[str, Any]) -> list[str]:
     return [figures.section("Held out", *lines, calibration)] if lines else []
 
 
-def _draw_curves(report: Mapping[str, Any]) -> list[str]:
+def draw_curves(report: Mapping[str, Any], *, titled: bool = True) -> list[str]:
+    """The charts of a training report, with a title above them or without; empty where it has no curve."""
     drawn = []
     steps = [step for metric in CURVES for step, _ in read_curve(report, metric)]
     for title, metrics in CHARTS.items():
@@ -69,7 +70,8 @@ def _draw_curves(report: Mapping[str, Any]) -> list[str]:
             legend = "".join(f"<span>{draw_swatch(number)}{escape(name)}</span>" for number, name in enumerate(names))
             caption = f"<figcaption>{legend}</figcaption>" if len(names) > 1 else ""
             drawn.append(f"<figure>{draw_chart(chart, names)}{caption}</figure>")
-    return [_STYLE, figures.section("Curves", f'<div class="fw-c">{"".join(drawn)}</div>')] if drawn else []
+    charts = f'<div class="fw-c">{"".join(drawn)}</div>'
+    return [_STYLE, figures.section("Curves", charts) if titled else charts] if drawn else []
 
 
 def _seconds(value: Any) -> str:

@@ -15,8 +15,6 @@ from flytewheel.turn import describe_card
 from tests.dataset.made import CARD
 from tests.run_reports import trained
 
-INTERVAL = to_jsonable(Interval(0.5, 0.4, 0.6))
-
 
 def test_a_data_sets_deck_shows_each_step_and_why_rows_went() -> None:
     report: dict[str, Any] = {
@@ -41,6 +39,25 @@ def test_a_data_sets_deck_shows_each_step_and_why_rows_went() -> None:
     assert "toxic 5" in deck
     assert "&lt;EMAIL_1&gt; is a &lt;b&gt;" in deck
     assert "data set d1" in deck
+
+
+def test_a_verdicts_deck_says_the_decision_first_and_on_which_side_a_reason_is() -> None:
+    report = {
+        "decision": "promote_to_canary", "verdict": "hold", "override": {"by": "Ann <a>"},
+        "reasons": ["overruled by Ann <a>", "for: x < y", "against: b", "cannot tell: c: d"],
+    }  # fmt: skip
+    deck = decks.describe("gate", report)
+    ElementTree.fromstring(f"<div>{deck}</div>")
+    assert (
+        deck.index("<b>promote_to_canary</b>") < deck.index("was hold; Ann &lt;a&gt; overruled it") < deck.index("<tr>")
+    )
+    cells = re.findall(r'<tr><td style="color:(\S+);white-space:nowrap"><b>([^<]*)</b></td><td>([^<]*)</td>', deck)
+    assert [(side, text) for _, side, text in cells] == [
+        ("", "overruled by Ann &lt;a&gt;"), ("for", "x &lt; y"), ("against", "b"), ("cannot tell", "c: d"),
+    ]  # fmt: skip
+    assert len({colour for colour, *_ in cells}) == 4
+    old = decks.describe("gate", {"decision": "hold", "reasons": []})  # of an earlier version
+    assert "<b>hold</b>" in old
 
 
 def test_a_data_sets_deck_shows_what_a_card_shows() -> None:
@@ -167,13 +184,3 @@ def test_a_grpo_trainings_deck_draws_the_reward_and_says_what_was_gained() -> No
     assert "mean reward from 1 to 1.75 over step 1 to 2" in deck
     assert "mean reward 1.000 → 1.500, gain 0.500 [0.200, 0.800] over 40 held-out prompts" in deck
     assert "KL 0.0100 nats a token" in deck
-
-
-def test_an_evaluations_deck_compares_and_a_verdicts_lists_reasons() -> None:
-    metric = {"candidate": INTERVAL, "champion": INTERVAL, "difference": to_jsonable(Interval(None, None, None))}
-    deck = decks.describe("evaluate", {"metrics": {"rouge_l": metric}})
-    assert "<td>rouge_l</td><td>0.500 [0.400, 0.600]</td>" in deck
-    assert "cannot tell" in deck
-    verdict = decks.describe("gate", {"decision": "hold", "reasons": ["cannot tell: few"], "metrics": {}})
-    assert "<p>hold</p>" in verdict
-    assert "cannot tell: few" in verdict

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -128,4 +129,38 @@ def test_a_disabled_tracker_keeps_no_artifact(tmp_path: Path) -> None:
     options: dict[str, Any] = {"group": "g", "config": {}, "project": "p", "entity": None, "directory": tmp_path}
     with Tracker.open("curate", mode="disabled", **options) as tracker:
         tracker.artifact("dataset-card", {"card.json": "{}"}, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_is_whole_in_the_runs_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
+    (tmp_path / "home").mkdir()
+    options: dict[str, Any] = {"group": "turn-1", "config": {}, "project": "p", "entity": None, "model": "oncall"}
+    with Tracker.open("gate", directory=tmp_path / "runs", mode="offline", **options) as tracker:
+        tracker.table("reasons", ("kind", "figure"), [("for <b>", 0.5), ("é 磁盘", None), (None, "text")])
+        tracker.summary({"decision": "hold"})
+    (folder,) = tmp_path.glob("runs/wandb/offline-run-*")
+    (file,) = folder.rglob("media/table/reasons_*.table.json")
+    table = json.loads(file.read_text("utf-8"))
+    assert table["columns"] == ["kind", "figure"]
+    assert table["data"] == [["for <b>", 0.5], ["é 磁盘", None], [None, "text"]]
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    (made,) = [record["artifact"] for record in map(json.loads, lines) if record["type"] == "artifact"]
+    (held,) = made["manifest"]["contents"]
+    assert Path(held["local_path"]).is_relative_to(folder)  # so that a copied run can be uploaded
+    assert json.loads(Path(held["local_path"]).read_text("utf-8"))["data"] == table["data"]
+    assert not list((tmp_path / "home").rglob("staging/*"))
+    assert "WANDB_DATA_DIR" not in os.environ
+    (record,) = read_offline_runs(tmp_path)
+    assert {key: record.reports["gate"][key] for key in ("decision", "curve", "artifacts")} == {
+        "decision": "hold", "curve": [], "artifacts": {},
+    }  # fmt: skip
+
+
+def test_a_disabled_tracker_keeps_no_table(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"group": "g", "config": {}, "project": "p", "entity": None, "directory": tmp_path}
+    with Tracker.open("gate", mode="disabled", **options) as tracker:
+        tracker.table("reasons", ("kind",), [("for",)])
     assert list(tmp_path.iterdir()) == []

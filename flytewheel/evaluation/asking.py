@@ -19,12 +19,15 @@ from flytewheel.records import Message, digest
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A prompt to answer, `samples` times; greedily at `temperature` 0. `of_base`: the bare base is asked too."""
+    """A prompt to answer, `samples` times; greedily at `temperature` 0. `of_base`: the bare base is asked too.
+    `prefill`: what the model is made to have said already; it goes on from there.
+    """
 
     prompt: tuple[Message, ...]
     samples: int = 1
     temperature: float = 0.0
     of_base: bool = False
+    prefill: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,18 @@ class Questionnaire:
 
     def add(self, name: str, asks: Sequence[Ask], weighs: Sequence[Weigh]) -> None:
         """Adds the questions of the measure `name`."""
-        self._asks[name] = [(ask, self._fit(encode_prompt(self._tokenizer, ask.prompt))) for ask in asks]
+        self._asks[name] = [(ask, self._fit(self._open(ask))) for ask in asks]
         self._weighs[name] = []
         for weigh in weighs:
             line = encode(self._tokenizer, weigh.prompt, weigh.completion)
             fits = len(line.prompt) + len(line.completion) <= self._room
             self._weighs[name].append((weigh, line if fits else None))
+
+    def _open(self, ask: Ask) -> tuple[int, ...]:
+        opening = encode_prompt(self._tokenizer, ask.prompt)
+        if not ask.prefill:
+            return opening
+        return (*opening, *self._tokenizer(ask.prefill, add_special_tokens=False)["input_ids"])
 
     def _fit(self, prompt: tuple[int, ...]) -> tuple[int, ...] | None:
         return prompt if len(prompt) <= self._prompt_room else None

@@ -9,7 +9,7 @@ import numpy as np
 
 from flytewheel.evaluation.asking import Ask, Reply, Weigh
 from flytewheel.evaluation.bootstrap import Comparison
-from flytewheel.evaluation.measure import Compare, Examples, Heard, Measured, share
+from flytewheel.evaluation.measure import Compare, Examples, Heard, Measured, Rows, share
 from flytewheel.evaluation.text.bleu import bleu, count_bleu
 from flytewheel.evaluation.text.chrf import chrf, count_chrf
 from flytewheel.evaluation.text.degeneration import Degeneration, examine
@@ -36,7 +36,7 @@ class TextMeasure:
 
     def measure(self, heard: Heard, compare: Compare) -> Measured:
         examples = heard.examples
-        users = [row.user for row in examples.rows]
+        users, topics = [row.user for row in examples.rows], [row.topic for row in examples.rows]
         references = [row.completion for row in examples.rows]
         both = examples.candidate, examples.champion
         texts = [[reply.text for reply in replies] for replies in both]
@@ -50,13 +50,14 @@ class TextMeasure:
 
         beyond = sum(length >= self._max_new_tokens for length in examples.reference_tokens)
         rouge = [score_rouge(said, references) for said in texts]
+        overlaps = {
+            name: Rows(users, topics, *(share(scores[:, place, F1]) for scores in rouge))
+            for place, name in enumerate(ROUGE)
+        }
         found = [self._examine(examples, replies) for replies in both]
         return Measured(
             metrics={
-                **{
-                    name: compare(users, *(share(scores[:, place, F1]) for scores in rouge))
-                    for place, name in enumerate(ROUGE)
-                },
+                **{name: rows.compare(compare) for name, rows in overlaps.items()},
                 "bleu": each(lambda said: count_bleu(said, references), statistic=bleu),
                 "chrf": each(lambda said: count_chrf(said, references), statistic=chrf),
                 "distinct_1": each(lambda said: share_distinct(said, 1)),
@@ -67,6 +68,7 @@ class TextMeasure:
                 "empty_share": compare(users, *(share([one.empty for one in side]) for side in found)),
                 "unstopped_share": _compare_unstopped(users, *found, compare),
             },
+            rows={"rouge_l": overlaps["rouge_l"]},
             details={
                 "degenerate": {
                     name: _name_causes(examples, side)
