@@ -21,9 +21,12 @@ from flytewheel.doctor_commands import doctor
 from flytewheel.errors import FlytewheelError
 from flytewheel.eval_commands import evaluate
 from flytewheel.feedback_commands import feedback
+from flytewheel.gate_commands import gate
 from flytewheel.plan_commands import plan
+from flytewheel.review_commands import review
 from flytewheel.rollout_commands import rollout
 from flytewheel.run_commands import runs
+from flytewheel.suite_commands import suite
 from flytewheel.terminal import as_json
 from flytewheel.terminal import open_services as _services
 from flytewheel.terminal import print_table as _table
@@ -240,9 +243,12 @@ main.add_command(datasets)
 main.add_command(doctor)
 main.add_command(evaluate)
 main.add_command(feedback)
+main.add_command(gate)
 main.add_command(plan)
+main.add_command(review)
 main.add_command(rollout)
 main.add_command(runs)
+main.add_command(suite)
 
 if __name__ == "__main__":
     main()

@@ -78,6 +78,18 @@ class EvaluationError(FlytewheelError):
     """The candidate could not be judged."""
 
 
+class SuiteError(FlytewheelError):
+    """A case of the regression suite is faulty, unknown, or cannot be muted as asked."""
+
+
+class GateError(FlytewheelError):
+    """A verdict cannot be overruled as asked, or a person holds what was to be released."""
+
+
+class ReviewError(FlytewheelError):
+    """A review of people does not exist, is closed, or was told what it cannot take."""
+
+
 class ExportError(FlytewheelError):
     """The model cannot be written as GGUF, or the file does not behave as the trained weights."""
 

@@ -38,7 +38,8 @@ def describe_candidate(
 
     Args:
         recipe: what the run was asked for.
-        reports: `runs.read_reports` of the run; `curate`, `gate` and `export_gguf` must have ended. `started_from` is
+        reports: `runs.read_reports` of the run; `curate`, `gate` and `export_gguf` must have ended. The gate's may hold
+            a person's `override` of its own `verdict`. `started_from` is
             the version whose adapter training went on from; empty: it began at the base.
         run_id: the run.
         code: folder of the code that ran.
@@ -60,6 +61,8 @@ def describe_candidate(
         "judged_against": champion or "base",
         "metrics": gate["metrics"],
         "verdict": gate["decision"],
+        "gate_verdict": gate.get("verdict", gate["decision"]),
+        "override": gate.get("override"),
         "reasons": gate["reasons"],
         "parity": exported["parity"],
         "serve": exported["serve"],

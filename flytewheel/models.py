@@ -187,6 +187,15 @@ def trained_files(folder: Path) -> list[str]:
     return names
 
 
+def digest_trained(folder: Path) -> str:
+    """Digest of what was trained: over the files that make it, by name.
+
+    Raises:
+        BaseModelError: see `trained_files`.
+    """
+    return digest({name: file_digest(folder / name) for name in trained_files(folder)})
+
+
 def load_adapted(
     spec: BaseModelSpec, trained: Path | None, *, dtype: str | None = None, device: str = "cpu"
 ) -> PreTrainedModel:

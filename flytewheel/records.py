@@ -18,6 +18,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 PARTS = ("train", "validation", "test")
 HOLDOUT = "holdout"  # users who are never trained or tuned on, in any week
+REVIEWED = "review/"  # opens the ids of interactions that a closed review stored; nobody is given a receipt for them
 
 
 def _refuse_truth(value: object) -> object:
@@ -130,7 +131,7 @@ class SftRow:
     completion: str
     reward: float
     quality: float
-    source: Literal["answer", "correction", "edit", "paraphrase", "replay"]
+    source: Literal["answer", "correction", "edit", "paraphrase", "replay", "canary"]
     interactions: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     weight: float = 1.0
@@ -195,16 +196,30 @@ class Trajectory:
 class RegressionCase:
     """A prompt whose answer must pass a check, for ever.
 
-    `check` says how `expected` is compared: `exact` (after stripping), `contains`, `regex` (searched), `forbidden`
-    (must not be contained).
+    `check` says how `expected` is compared: `exact` (after stripping), `contains`, `regex` (searched), `numeric` (the
+    answer's last number lies within `tolerance`), `similarity` (chrF of at least `threshold`), `forbidden` (must not be
+    contained); see `flytewheel.suite.checks`. The answer is drawn `samples` times at `temperature`, and has to pass in
+    a share of `min_pass_rate`. `held_out`: training keeps away from the prompt; else the prompt may be trained on, and
+    the case says what must not be forgotten. `interactions` and `events` are the ids that it comes from.
     """
 
     id: str
     user: str
     topic: str
     prompt: tuple[Message, ...]
-    check: Literal["exact", "contains", "regex", "forbidden"]
+    check: Literal["exact", "contains", "regex", "numeric", "similarity", "forbidden"]
     expected: str
+    samples: int = 1
+    temperature: float = 0.0
+    min_pass_rate: float = 1.0
+    tolerance: float = 0.0
+    threshold: float = 0.0
+    ignore_case: bool = False
+    origin: Literal["written", "correction", "rollback", "review"] = "written"
+    held_out: bool = True
+    note: str = ""
+    interactions: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +251,20 @@ class Verdict:
     decision: Decision
     reasons: tuple[str, ...]
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewLabel:
+    """What a person said of a duel, blind: the candidate's answer (`ours`), the champion's (`theirs`), or neither."""
+
+    duel_id: str
+    reviewer: str
+    preferred: Literal["ours", "theirs", "tie"]
+
+
+def duel_id(prompt: Iterable[Message], one: str, other: str) -> str:
+    """Names a duel by its content: the digest of the prompt and both answers, whichever comes first."""
+    return digest({"answers": sorted((one, other)), "prompt": list(prompt)})
 
 
 def build_prompt(

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flytewheel import lineage, models, runs
+from flytewheel import lineage, models, overrides, runs
 from flytewheel.errors import RegistryError
 from flytewheel.experiment import launch
 from flytewheel.export.export import FOLDERS, export_model
@@ -97,8 +97,10 @@ def register_versions(
         The candidate's version, and the version that it is to be compared with.
 
     Raises:
+        GateError: a person holds the candidate.
         RegistryError, StoreError: nothing is visible unless the version was written as a whole.
     """
+    overrides.check_released(services.database_url, run.run_id)
     registry = Registry(open_store(services))
     reports = runs.read_reports(services.database_url, run.run_id)
     base_digest = models.base_digest(run.recipe.base)
@@ -141,6 +143,7 @@ def launch_canary(
     """
     if not automation.auto_experiment:
         return {"skipped": f"automation.auto_experiment is off: {version} waits in the registry", "experiment_id": ""}
+    override = runs.read_reports(services.database_url, run.run_id).get("gate", {}).get("override")
     launched = launch.launch_canary(
         services.router_url,
         services.admin_key,
@@ -149,7 +152,7 @@ def launch_canary(
         treatment=version,
         share=ab_testing.initial_traffic_split,
         launch_key=run.run_id,
-        body=to_jsonable(ab_testing),
+        body=to_jsonable(ab_testing) | ({"override": override} if override else {}),
     )
     return {
         "experiment_id": launched.experiment_id,

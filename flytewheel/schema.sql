@@ -92,6 +92,59 @@ CREATE TABLE IF NOT EXISTS released_votes (
 );
 CREATE INDEX IF NOT EXISTS released_votes_xid ON released_votes (series, xid);
 
+-- The regression suite of a model. A case that comes from somebody's words goes with them when they are erased.
+CREATE TABLE IF NOT EXISTS suite_cases (
+    name           text        NOT NULL,          -- the model name
+    case_id        text        NOT NULL,
+    body           jsonb       NOT NULL,          -- the whole RegressionCase
+    origin         text        NOT NULL,          -- written | correction | rollback | review
+    run_id         text        NOT NULL DEFAULT '',  -- the run whose curation brought it; no reference: runs may go
+    interaction_id text        REFERENCES interactions (interaction_id) ON DELETE CASCADE,
+    event_id       text        REFERENCES feedback_events (event_id) ON DELETE CASCADE,
+    added_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    retired_at     timestamptz,
+    retired_by     text,
+    retired_reason text,
+    PRIMARY KEY (name, case_id)
+);
+CREATE INDEX IF NOT EXISTS suite_cases_interaction ON suite_cases (interaction_id);
+CREATE INDEX IF NOT EXISTS suite_cases_event ON suite_cases (event_id);
+
+-- Cases that do not count for a while, with all that were muted before. No reference: a recipe's own cases can be muted.
+CREATE TABLE IF NOT EXISTS suite_mutes (
+    entry     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name      text        NOT NULL,
+    case_id   text        NOT NULL,
+    reason    text        NOT NULL,
+    muted_by  text        NOT NULL,
+    muted_at  timestamptz NOT NULL,
+    until     timestamptz NOT NULL CHECK (until > muted_at),
+    lifted_at timestamptz,
+    lifted_by text
+);
+CREATE INDEX IF NOT EXISTS suite_mutes_case ON suite_mutes (name, case_id);
+
+-- What came of a case last; figures only, nobody's words.
+CREATE TABLE IF NOT EXISTS suite_outcomes (
+    name    text        NOT NULL,
+    case_id text        NOT NULL,
+    model   text        NOT NULL,                 -- a version, or the run whose candidate answered
+    outcome text        NOT NULL,                 -- passes | fails | cannot tell
+    passed  integer     NOT NULL,
+    samples integer     NOT NULL,
+    origin  text        NOT NULL,
+    "check" text        NOT NULL,
+    at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (name, case_id)
+);
+
+-- Rollbacks whose answers were looked through for cases.
+CREATE TABLE IF NOT EXISTS suite_rollbacks (
+    experiment_id text PRIMARY KEY REFERENCES experiments (experiment_id),
+    report        jsonb       NOT NULL,           -- how many became cases, and why others did not
+    at            timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 CREATE TABLE IF NOT EXISTS experiments (
     experiment_id text PRIMARY KEY,
     name          text        NOT NULL,           -- the model name
@@ -161,3 +214,73 @@ CREATE TABLE IF NOT EXISTS run_stations (
     ended_at   timestamptz,
     PRIMARY KEY (run_id, station)
 );
+
+-- What a person decided in the place of the gate, only ever appended to; the last one of a run counts.
+CREATE TABLE IF NOT EXISTS gate_overrides (
+    entry     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id    text        NOT NULL,
+    candidate text        NOT NULL,               -- digest of the weights that were judged
+    verdict   text        NOT NULL,               -- the gate's own
+    decision  text        NOT NULL CHECK (decision IN ('promote_to_canary', 'hold', 'reject')),
+    by        text        NOT NULL CHECK (by <> ''),
+    reason    text        NOT NULL CHECK (reason <> ''),
+    at        timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX IF NOT EXISTS gate_overrides_run ON gate_overrides (run_id, entry);
+CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION '% is only ever appended to', TG_TABLE_NAME; END $$;
+CREATE OR REPLACE TRIGGER gate_overrides_stay BEFORE UPDATE OR DELETE ON gate_overrides
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+
+-- Duels of an evaluation that people are asked about, blind; "ours" is the candidate's answer, "theirs" the champion's.
+CREATE TABLE IF NOT EXISTS reviews (
+    review_id text PRIMARY KEY,                   -- says nothing about the run: reviewers see it
+    run_id    text        NOT NULL UNIQUE,
+    name      text        NOT NULL,               -- of the model
+    system    text,                               -- the recipe's system prompt, which opens every prompt
+    shared    double precision NOT NULL CHECK (shared >= 0 AND shared <= 1),
+    salt      text        NOT NULL,               -- decides sides and orders; no reviewer may know it
+    opened_at timestamptz NOT NULL DEFAULT now(),
+    closed_at timestamptz,                        -- no label is taken from then on
+    stored    jsonb                               -- what its duels became in the feedback store
+);
+CREATE INDEX IF NOT EXISTS reviews_name ON reviews (name, opened_at);
+
+CREATE TABLE IF NOT EXISTS review_duels (
+    review_id text        NOT NULL REFERENCES reviews (review_id) ON DELETE CASCADE,
+    duel_id   text        NOT NULL,               -- records.duel_id: of the prompt and both answers, in no order
+    user_id   text        NOT NULL,               -- whose prompt it is
+    topic     text        NOT NULL,
+    prompt    jsonb       NOT NULL,
+    ours      text        NOT NULL,
+    theirs    text        NOT NULL,
+    shared    boolean     NOT NULL,               -- shown to every reviewer
+    PRIMARY KEY (review_id, duel_id)
+);
+CREATE INDEX IF NOT EXISTS review_duels_duel ON review_duels (duel_id);
+
+CREATE TABLE IF NOT EXISTS review_deals (
+    review_id text        NOT NULL,
+    reviewer  text        NOT NULL,
+    duel_id   text        NOT NULL,
+    place     integer     NOT NULL,               -- in the reviewer's order, from 0
+    dealt_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (review_id, reviewer, duel_id),
+    UNIQUE (review_id, reviewer, place),
+    FOREIGN KEY (review_id, duel_id) REFERENCES review_duels (review_id, duel_id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS review_deals_duel ON review_deals (review_id, duel_id);
+
+-- Everything that a reviewer ever said of a duel; the last row counts.
+CREATE TABLE IF NOT EXISTS review_labels (
+    entry     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    review_id text        NOT NULL,
+    reviewer  text        NOT NULL,
+    duel_id   text        NOT NULL,
+    said      text        NOT NULL CHECK (said IN ('ours', 'theirs', 'tie', 'skipped', 'withdrawn')),
+    comment   text        NOT NULL DEFAULT '',
+    at        timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (review_id, reviewer, duel_id) REFERENCES review_deals (review_id, reviewer, duel_id) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS review_labels_last ON review_labels (review_id, reviewer, duel_id, entry DESC);
+CREATE INDEX IF NOT EXISTS review_labels_duel ON review_labels (duel_id);

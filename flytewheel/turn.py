@@ -23,9 +23,11 @@ from flytewheel.local.services import Services
 from flytewheel.progress import Progress
 from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message
+from flytewheel.review.close import close_due
 from flytewheel.training import leftovers
 from flytewheel.training.arguments import check_adapter
 from flytewheel.training.uploads import remove_copies
+from flytewheel.turn_suite import grow_suite, write_suite
 from flytewheel.turn_training import CHECKPOINTS, check_leftovers
 from flytewheel.turn_training import open_store as open_store
 from flytewheel.turn_window import describe_window, find_named_window, write_turn_window
@@ -103,6 +105,7 @@ def open_turn(
     if begun.reason:
         print(begun.reason, flush=True)
     check_leftovers(services, recipe, fresh=fresh)
+    _close_reviews(services.database_url, recipe, now)
     looked_at = describe_sources(count_sources(services.database_url), recipe.sources)
     opened = write_turn_window(services.database_url, recipe, folder, looked_at, begun.since)
     if isinstance(opened, str):
@@ -113,12 +116,14 @@ def open_turn(
     if given_up is not None:
         leftovers.remove_run(services.home / CHECKPOINTS, given_up)
         remove_copies(store, given_up)
+    grow_suite(services.database_url, recipe)
     run = runs.open_run(
         services.database_url, recipe, written.window.to_json(), now=now, execution=execution, given_up=given_up
     )
     kept = Window.from_json(run.window)
     if kept != written.window:  # another turn of this recipe was quicker, and its data set is frozen
         written = write_window(services.database_url, kept, folder, limit=recipe.curation.max_interactions)
+    write_suite(services.database_url, run, folder)
     if begun.reason:
         runs.note_opening(services.database_url, run.run_id, begun.to_json())
     verb = "resumes" if run.resumed else "opens"
@@ -129,6 +134,24 @@ def open_turn(
     earlier = begun.replay or runs.previous_dataset(services.database_url, recipe.name) or ""
     replay = frozen.get("replay", earlier)
     return OpenedTurn(run.run_id, True, message, folder, champion, replay, recipe, start)
+
+
+def _close_reviews(database_url: str, recipe: Recipe, now: datetime) -> None:
+    """What people said of earlier turns' answers comes into the window that is about to close."""
+    unfinished = runs.find_unfinished(database_url, recipe)
+    for review, closed in close_due(
+        database_url,
+        recipe.name,
+        source=recipe.sources[0],
+        now=now,
+        open_days=recipe.evaluation.review.open_days,
+        but=unfinished[0].run_id if unfinished else None,
+    ):
+        print(
+            f"review of {review.run_id} is closed: {closed.preferences} preferences, {closed.ties} ties, "
+            f"{closed.unlabelled} without a label",
+            flush=True,
+        )
 
 
 def finish_turn(services: Services, run_id: str) -> None:

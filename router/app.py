@@ -25,6 +25,7 @@ from flytewheel.errors import (
     FeedbackError,
     FlytewheelError,
     RegistryError,
+    ReviewError,
     RouterError,
     StoreError,
 )
@@ -33,6 +34,7 @@ from router.calls import PREFIX, RefusedError, error_body, send_error
 from router.control import State, control
 from router.feedback_api import feedback
 from router.proxy import ChatProxy
+from router.review_api import review
 from router.state import RouterState, check_settings, close_state, open_state
 
 BODY_LIMIT = 4 << 20
@@ -40,6 +42,7 @@ _STATUS: tuple[tuple[type[FlytewheelError], int], ...] = (
     (RegistryError, 404),
     (ExperimentError, 409),
     (FeedbackError, 422),
+    (ReviewError, 409),
     (DatabaseError, 503),
     (StoreError, 503),
     (RouterError, 502),
@@ -114,6 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.include_router(control)
     app.include_router(feedback)
+    app.include_router(review)
     _add_errors(app)
     _add_pages(app)
     return app

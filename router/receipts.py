@@ -1,4 +1,4 @@
-"""Signs what the router hands out: receipts of answers, and names for callers that gave none.
+"""Signs what the router hands out: receipts of answers, links of reviewers, and names for callers that gave none.
 
 A receipt is an HMAC over the interaction's id: whoever holds it was given that answer, and may rate it. The keys are
 derived from the assignment key with a label each, so that no signature of one kind can pass for another.
@@ -26,6 +26,16 @@ def sign_receipt(key: bytes, interaction_id: str) -> str:
 def check_receipt(key: bytes, interaction_id: str, receipt: str) -> bool:
     """Whether `receipt` is the interaction's, compared in constant time."""
     return hmac.compare_digest(sign_receipt(key, interaction_id).encode(), receipt.encode())
+
+
+def sign_reviewer(key: bytes, review_id: str, reviewer: str) -> str:
+    """The token of a reviewer's link to one review."""
+    return _sign(key, "reviewer", f"{review_id}\x1f{reviewer}")
+
+
+def check_reviewer_token(key: bytes, review_id: str, reviewer: str, token: str) -> bool:
+    """Whether `token` is this reviewer's for this review, compared in constant time."""
+    return hmac.compare_digest(sign_reviewer(key, review_id, reviewer).encode(), token.encode())
 
 
 def name_caller(key: bytes, *, authorization: str | None, address: str) -> tuple[str, Unit]:

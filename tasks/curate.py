@@ -8,7 +8,7 @@ from pathlib import Path
 from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 
-from flytewheel import decks, turn
+from flytewheel import decks, turn, turn_suite
 from flytewheel.curation import build, deal, prepare
 from flytewheel.dataset.layout import CARD, README
 from flytewheel.feedback import rewards
@@ -89,6 +89,7 @@ def curate(
         )
         turn.publish_dataset(services, out, card)
         turn.hold_votes(services, out, card)
+        turn_suite.absorb_cases(services.database_url, station.run, out)
         cards = {name: (out / name).read_text("utf-8") for name in (CARD, README)}
         station.tracker.artifact("dataset-card", cards, {"digest": card.digest, "counts": card.counts})
         station.report = turn.describe_card(card, replay=replay)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 
-from flytewheel import judgement, release
+from flytewheel import judgement, overrides, release, turn_suite
 from flytewheel.evaluation import evaluate as evaluation
 from flytewheel.evaluation import gate as gating
-from flytewheel.evaluation.report import RESULT
+from flytewheel.evaluation.report import ANSWERS, RESULT
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec, GateSpec
-from flytewheel.records import to_jsonable
+from flytewheel.records import read_jsonl, to_jsonable
+from flytewheel.review.store import open_review
 from flytewheel.runs import run_station
 from images import core, trainer
 from tasks import DECK, LARGE, LONG, SECRETS, SHORT, SMALL
@@ -27,6 +30,14 @@ class Judged(NamedTuple):
     decision: str
     dataset: FlyteDirectory
     candidate: FlyteDirectory
+
+
+@task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS)
+def read_mutes(name: str, candidate: FlyteDirectory) -> dict[str, str]:
+    """Never cached, and an input of the evaluation: a case that is muted afterwards is judged anew. It waits for the
+    candidate, since what counts is what is muted then.
+    """
+    return turn_suite.list_muted(connect().database_url, name, datetime.now(UTC))
 
 
 @task(
@@ -46,9 +57,11 @@ def evaluate(
     champion: str,
     dataset: HashedDirectory,
     candidate: HashedDirectory,
+    reward_model: HashedDirectory,
     base: BaseModelSpec,
     spec: EvaluationSpec,
     seed: int,
+    mutes: dict[str, str],
 ) -> HashedDirectory:
     services = connect()
     with run_station(services.database_url, services.home, run_id, "evaluate") as station:
@@ -61,9 +74,22 @@ def evaluate(
             base=base,
             evaluation=spec,
             seed=seed,
+            mutes=mutes,
             progress=station.progress,
+            reward_model=Path(reward_model.download()),
+            cache=services.home / "judge",
+        )
+        open_review(
+            services.database_url,
+            run_id,
+            read_jsonl(out / ANSWERS),
+            name=name,
+            system=base.system_prompt,
+            spec=spec.review,
+            salt=secrets.token_hex(16),
         )
         station.report = {**to_jsonable(result), "judged_against": champion or "base"}
+        turn_suite.note_evaluation(services.database_url, station.run, result.details)
         figures = {name: metric["candidate"]["estimate"] for name, metric in station.report["metrics"].items()}
         station.tracker.artifact("evaluation", {RESULT: (out / RESULT).read_text("utf-8")}, figures)
         Deck("evaluation", station.show(judgement.keep_judgement(services, station, out)))
@@ -77,7 +103,11 @@ def gate(
     services = connect()
     with run_station(services.database_url, services.home, run_id, "gate") as station:
         folder = Path(result.download())
-        verdict = gating.decide(evaluation.read_evaluation(folder), spec)
-        station.report = to_jsonable(verdict)
+        judged = evaluation.read_evaluation(folder)
+        own = gating.decide(judged, spec)
+        said = overrides.read_overrides(services.database_url, run_id)
+        verdict, override = overrides.overrule(own, judged.candidate, said)
+        noted = {"verdict": own.decision, "candidate": judged.candidate, "override": override}
+        station.report = to_jsonable(verdict) | to_jsonable(noted)
         Deck("verdict", station.show(judgement.keep_judgement(services, station, folder, gate=spec)))
         return Judged(decision=verdict.decision.value, dataset=dataset, candidate=candidate)

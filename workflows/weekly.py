@@ -10,6 +10,7 @@ the other because a conditional inside a branch runs all its subworkflows in Fly
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 from flytekit import conditional, dynamic, map_task, workflow
 from flytekit.types.directory import FlyteDirectory
@@ -21,7 +22,7 @@ from tasks.curate import curate, deal_window, prepare_share
 from tasks.elastic import spread
 from tasks.export import export_gguf
 from tasks.folders import HashedDirectory
-from tasks.judge import Judged, evaluate, gate
+from tasks.judge import Judged, evaluate, gate, read_mutes
 from tasks.launch_canary import launch_canary
 from tasks.open_turn import open_turn
 from tasks.register import register
@@ -29,8 +30,15 @@ from tasks.report import keep_champion, record_failure, report, wait_for_more
 from tasks.train import align, train_reward, train_sft
 
 
+class Trained(NamedTuple):
+    """What was learnt, and the model that may judge it."""
+
+    candidate: HashedDirectory
+    reward_model: HashedDirectory
+
+
 @dynamic(container_image=trainer, requests=SMALL, **DECK)
-def train(recipe: Recipe, run_id: str, dataset: HashedDirectory, start: HashedDirectory) -> HashedDirectory:
+def train(recipe: Recipe, run_id: str, dataset: HashedDirectory, start: HashedDirectory) -> Trained:
     """SFT, a reward model where one is wanted, alignment; each in as many processes as the recipe says.
 
     Dynamic, because a task's machines and cards are part of its template, and a recipe is known only when it runs.
@@ -68,7 +76,7 @@ def train(recipe: Recipe, run_id: str, dataset: HashedDirectory, start: HashedDi
     if recipe.training.processes > 1:
         for promised in (tuned, reward_model, candidate):
             promised.with_overrides(**spread(recipe.training))
-    return candidate
+    return Trained(candidate=candidate, reward_model=reward_model)
 
 
 @workflow
@@ -88,18 +96,20 @@ def learn(
         base=recipe.base,
         seed=recipe.seed,
     )
-    candidate = train(recipe=recipe, run_id=run_id, dataset=dataset, start=start)
+    trained = train(recipe=recipe, run_id=run_id, dataset=dataset, start=start)
     result = evaluate(
         run_id=run_id,
         name=recipe.name,
         champion=champion,
         dataset=dataset,
-        candidate=candidate,
+        candidate=trained.candidate,
+        reward_model=trained.reward_model,
         base=recipe.base,
         spec=recipe.evaluation,
         seed=recipe.seed,
+        mutes=read_mutes(name=recipe.name, candidate=trained.candidate),
     )
-    return gate(run_id=run_id, spec=recipe.gate, dataset=dataset, candidate=candidate, result=result)
+    return gate(run_id=run_id, spec=recipe.gate, dataset=dataset, candidate=trained.candidate, result=result)
 
 
 @workflow

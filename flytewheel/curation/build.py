@@ -1,7 +1,8 @@
 """Curation from end to end: a closed window of feedback becomes a frozen data set.
 
 deal → prepare each partition (read, join, redact, screen, score, fingerprint) → find near-duplicates → quarantine votes
-→ name topics → split by user → rows, pairs → cap and balance → paraphrase → replay → decontaminate → write. The split
+→ name topics → split by user → rows, pairs → cap and balance → paraphrase → replay → plant canaries → decontaminate →
+write. The split
 comes before pairs are made, so that a pair never joins two parts, and before everything that is for training only.
 
 The data set is named by the digest of window, recipe slice, seed and `CODE_VERSION`; its rows by their own. The same
@@ -34,8 +35,9 @@ from flytewheel.curation.materialise import write_parts
 from flytewheel.curation.mix import TrainingRows
 from flytewheel.curation.overlap import check_parts
 from flytewheel.curation.pairs import build_pairs
+from flytewheel.curation.plant import plant_canaries
 from flytewheel.curation.prepare import Progress, Rules, prepare_share, read_steps
-from flytewheel.curation.regression import derive_cases, read_cases
+from flytewheel.curation.regression import derive_cases, place_suite, read_cases
 from flytewheel.curation.rows import build_sft, build_unpaired
 from flytewheel.curation.sessions import build_sessions, find_homes, list_batches
 from flytewheel.curation.split import split_rows
@@ -56,11 +58,11 @@ from flytewheel.dataset import (
 from flytewheel.errors import DatasetError
 from flytewheel.recipe import CurationSpec, RlhfSpec
 from flytewheel.records import HOLDOUT, PARTS, RegressionCase, digest
+from flytewheel.suite.snapshot import Snapshot
 
-CODE_VERSION = "curation-2"  # raised where the same window would give other rows
+CODE_VERSION = "curation-3"  # raised where the same window would give other rows
 
 DEALT_PARTS = (*PARTS, HOLDOUT)
-_HELD_OUT = ("validation", "test")
 _STAGES = 7
 _KINDS = ("sft", "preference", "unpaired")
 
@@ -82,7 +84,8 @@ def build_dataset(
     """Curates the window in `window_dir` into the data set `out_dir`, on this machine.
 
     Args:
-        window_dir: folder with `interactions.jsonl`, `feedback.jsonl` and `window.json` (`feedback.window`).
+        window_dir: folder with `interactions.jsonl`, `feedback.jsonl` and `window.json` (`feedback.window`), and the
+            suite so far, if there is one (`suite.snapshot`).
         out_dir: where the data set is written, the card last; an earlier one there is replaced.
         rules: the recipe's.
         rlhf: `min_chosen_quality` of preference pairs is read.
@@ -147,9 +150,10 @@ def _join(
     dealt = read_dealt(prepared[0])
     buckets = sorted((bucket for share in prepared for bucket in share.iterdir() if bucket.is_dir()), key=_by_name)
     written = read_cases(Path(spec.regression_cases)) if spec.regression_cases else []
+    suite = place_suite(prepared[0], spec, written, base.system_prompt)
     earlier = Dataset(replay) if replay is not None and spec.replay_share > 0 else None
     recipe = slice_recipe(rules, rlhf)
-    name = _name_dataset(dealt, recipe, written, earlier, seed)
+    name = _name_dataset(dealt, recipe, written, suite.snapshot, earlier, seed)
     steps = merge_steps(read_steps(buckets))
     accounts: list[Account] = []
 
@@ -207,32 +211,38 @@ def _join(
     accounts += training.take_accounts()
 
     tell("decontaminate")
-    names = prints.names
     regression: dict[str, list[RegressionCase]] = {}
-    for part in _HELD_OUT:
+    for part in reversed(DEALT_PARTS):  # held-out ones first: a prompt has one case
         regression[part], account = derive_cases(
             part,
             parts[part],
             written if part == "test" else [],
             table=table,
-            keys=names,
+            keys=prints.names,
             limit=spec.max_regression_cases,
             max_per_user=spec.max_rows_per_user,
-            system_prompt=base.system_prompt,
+            suite=suite,
         )
         accounts.append(account)
     homes = find_homes(table, parts, prompts, clusters, spec)
     held_out = [prompt for prompt, name in enumerate(clusters.tolist()) if homes.get(name, "train") != "train"]
-    suite = [case.prompt for cases in regression.values() for case in cases]
-    near_suite = training.guard(held_out, suite)
+    guarded = [case.prompt for part, cases in regression.items() if part != "train" for case in cases]
+    near_suite = training.guard(held_out, guarded)
+    if spec.canaries:
+        planted, account = plant_canaries(rows["sft"]["train"], name, spec.canaries, base.system_prompt)
+        rows["sft"]["train"] = planted
+        accounts.append(account)
     for kind in _KINDS:
         rows[kind]["train"] = training.decontaminate(kind, rows[kind]["train"])
     accounts += training.take_accounts()
     sessions, account = build_sessions(table, parts, homes, prompts, clusters, near_suite, spec, held=quarantine.events)
     accounts.append(account)
-    by_hand = {case.id for case in written}  # by whoever their file names
-    derived = {part: [case for case in cases if case.id not in by_hand] for part, cases in regression.items()}
-    check_parts(rows, parts, derived, {part: own["user"].to_pylist() for part, own in sessions.items()})
+    fresh = {  # of the others, the users may have been dealt otherwise then
+        part: [case for case in cases if case.id not in suite.known]
+        for part, cases in regression.items()
+        if part != "train"
+    }
+    check_parts(rows, parts, fresh, {part: own["user"].to_pylist() for part, own in sessions.items()})
     steps += settle(accounts, table)
     if not rows["sft"]["train"]:
         raise DatasetError(explain_nothing(dealt.interactions, steps))
@@ -287,9 +297,12 @@ def slice_recipe(rules: Rules, rlhf: RlhfSpec) -> dict[str, Any]:
     Without what changes no row: where the regression cases lie, how many partitions there are, the window's number.
     """
     curation = rules.curation.model_copy(update={"regression_cases": None, "partitions": 1, "window": "new"})
+    said = curation.model_dump(mode="json")
+    if not curation.canaries:  # a data set without any has the name that it had before there were canaries
+        del said["canaries"]
     return {
         "feedback": rules.feedback.model_dump(mode="json"),
-        "curation": curation.model_dump(mode="json"),
+        "curation": said,
         "rlhf": {"min_chosen_quality": rlhf.min_chosen_quality},
         "base": rules.base.model_dump(mode="json"),
     }
@@ -299,6 +312,7 @@ def _name_dataset(
     dealt: Dealt,
     recipe: dict[str, Any],
     cases: Sequence[RegressionCase],
+    suite: Snapshot,
     earlier: Dataset | None,
     seed: int,
 ) -> str:
@@ -308,6 +322,7 @@ def _name_dataset(
             "lines": dealt.digest,
             "recipe": recipe,
             "regression_cases": list(cases),
+            "suite": {"cases": suite.cases, "retired": sorted(suite.retired)},
             "replay": earlier.card.content_digest if earlier else None,
             "seed": seed,
             "code": CODE_VERSION,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
@@ -42,6 +43,7 @@ from flytewheel.curation.mirrors import parse_record
 from flytewheel.curation.processes import open_pool
 from flytewheel.errors import DatasetError
 from flytewheel.records import FeedbackEvent, Interaction, canonical_json
+from flytewheel.suite.snapshot import SNAPSHOT
 
 ROWS_A_BUCKET = 40_000  # each compiles the expressions of all screens and finders anew: 0.3 s
 ROWS_THAT_PAY = 10_000  # take as long as a process takes to start
@@ -103,7 +105,8 @@ class _Placed:
 def deal_window(window_dir: Path, out: Path, *, shares: int = 1, workers: int = 1) -> list[Path]:
     """Deals the window in `window_dir` into `shares` folders under `out`.
 
-    Each share holds `dealt.json` and folders of buckets (`0000`, …) with `interactions.jsonl` and `feedback.jsonl`.
+    Each share holds `dealt.json`, the suite that came with the window (`suite.snapshot`), and folders of buckets
+    (`0000`, …) with `interactions.jsonl` and `feedback.jsonl`.
 
     Args:
         window_dir: the window (`feedback.window`).
@@ -134,6 +137,8 @@ def deal_window(window_dir: Path, out: Path, *, shares: int = 1, workers: int = 
     for folder in folders:
         folder.mkdir(exist_ok=True)  # more shares than buckets
         (folder / DEALT).write_bytes(canonical_json(dealt))
+        if (window_dir / SNAPSHOT).is_file():
+            shutil.copyfile(window_dir / SNAPSHOT, folder / SNAPSHOT)
     return folders
 
 

@@ -32,9 +32,10 @@ from flytewheel.pii.names import open_names
 from flytewheel.recipe import BaseModelSpec, CurationSpec, FeedbackSpec
 from flytewheel.records import FeedbackEvent, Interaction, to_jsonable
 from flytewheel.screens.classifier import open_classifier
+from flytewheel.suite.snapshot import SNAPSHOT
 
 STEPS = "steps.json"
-FORMAT = "prepared-2"  # raised where a bucket would hold other files, even if their rows were the same
+FORMAT = "prepared-3"  # raised where a bucket would hold other files, even if their rows were the same
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -55,7 +56,7 @@ def prepare_share(share: Path, out: Path, rules: Rules, *, workers: int = 1, pro
 
     Args:
         share: as `deal_window` wrote it.
-        out: a new folder; `dealt.json` is copied into it.
+        out: a new folder; `dealt.json` and the suite are copied into it.
         rules: the recipe's.
         workers: processes; one prepares in this process.
         progress: called with (what, buckets done, buckets).
@@ -66,7 +67,9 @@ def prepare_share(share: Path, out: Path, rules: Rules, *, workers: int = 1, pro
     """
     buckets = sorted(path for path in share.iterdir() if path.is_dir())
     out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(share / DEALT, out / DEALT)
+    for name in (DEALT, SNAPSHOT):
+        if (share / name).is_file():
+            shutil.copyfile(share / name, out / name)
     jobs = [(bucket, out / bucket.name, rules) for bucket in buckets]
     tell = progress or (lambda what, done, total: None)
     tell("curate: redact, screen, score", 0, len(jobs))

@@ -1,10 +1,10 @@
 """Rows of an earlier data set, mixed in against forgetting.
 
-Only its training part, never its paraphrases, and never a row whose user now belongs to a held-out part. Rows are
-drawn without replacement with a chance in proportion to a priority: the reward (quality, margin), and the surprise
-where it is known, 1 - exp(-loss of the champion in nats a token), in equal parts. The order by -ln(u) / w, u from
-SHA-256, is such a draw (Efraimidis and Spirakis 2006, "Weighted random sampling with a reservoir") and the same one
-every time.
+Only its training part, never its paraphrases or canaries, and never a row whose user now belongs to a held-out part.
+Rows are drawn without replacement with a chance in proportion to a priority: the reward (quality, margin), and the
+surprise where it is known, 1 - exp(-loss of the champion in nats a token), in equal parts. The order by -ln(u) / w, u
+from SHA-256, is such a draw (Efraimidis and Spirakis 2006, "Weighted random sampling with a reservoir") and the same
+one every time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Container, Sequence
 from dataclasses import replace
 from math import exp, log
 
+from flytewheel import canaries
 from flytewheel.curation.account import Account
 from flytewheel.curation.draft import Draft
 from flytewheel.curation.keys import key_text
@@ -50,8 +51,8 @@ def add_replayed(
     ids = {draft.id for draft in drafts}
     candidates: list[tuple[float, SftRow | Preference | Unpaired]] = []
     for row in earlier:
-        if isinstance(row, SftRow) and row.source == "paraphrase":
-            account.drop("paraphrase")
+        if isinstance(row, SftRow) and row.source in ("paraphrase", canaries.SOURCE):
+            account.drop(row.source)
         elif choose_part(row.user, spec) != "train":
             account.drop("user is held out now")
         elif row.id in ids or (describe_prompt(row.prompt, system_prompt).key, key_completions(row)) in present:

@@ -6,7 +6,7 @@
     preference/{train,validation,test,holdout}.parquet          Preference
     unpaired/{train,validation,test,holdout}.parquet            Unpaired
     trajectory/{train,validation,test,holdout}.parquet          Trajectory
-    regression/{validation,test}.parquet                        RegressionCase
+    regression/{train,validation,test,holdout}.parquet          RegressionCase
     quarantined.parquet                                         events kept out, each with its reason
 
 The same rows are the same bytes. `card.digest` is computed over window, recipe slice and code version (the *name* of

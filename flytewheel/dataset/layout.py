@@ -15,14 +15,13 @@ from flytewheel.records import HOLDOUT, PARTS, Preference, RegressionCase, SftRo
 CARD, README, FIGURES = "card.json", "README.md", "figures"
 PICTURES = ("funnel", "scores", "lengths", "topics", "reasons")
 QUARANTINED = "quarantined"  # the kind and the file of events that are kept out until a person releases them
-HELD_OUT = ("validation", "test")
 
 LAYOUT: dict[str, tuple[str, ...]] = {
     "sft": (*PARTS, HOLDOUT),
     "preference": (*PARTS, HOLDOUT),
     "unpaired": (*PARTS, HOLDOUT),
     "trajectory": (*PARTS, HOLDOUT),
-    "regression": HELD_OUT,
+    "regression": (*PARTS, HOLDOUT),
 }
 KINDS = tuple(LAYOUT)
 RECORDS: dict[str, type[Any]] = {
@@ -33,7 +32,9 @@ RECORDS: dict[str, type[Any]] = {
     "regression": RegressionCase,
 }
 
-# text: string · turns: list<struct<role, content>> · texts, numbers: lists · number: double · truth: bool
+# text: string · turns: list<struct<role, content>> · texts, numbers: lists · number: double · count: int64
+# truth: bool
+# A column may be added at a record's end, with a default: parts that were written before it are read with the default.
 COLUMNS: dict[str, dict[str, str]] = {
     "sft": {
         "id": "text", "user": "text", "topic": "text", "prompt": "turns", "completion": "text", "reward": "number",
@@ -55,6 +56,9 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     "regression": {
         "id": "text", "user": "text", "topic": "text", "prompt": "turns", "check": "text", "expected": "text",
+        "samples": "count", "temperature": "number", "min_pass_rate": "number", "tolerance": "number",
+        "threshold": "number", "ignore_case": "truth", "origin": "text", "held_out": "truth", "note": "text",
+        "interactions": "texts", "events": "texts",
     },
     QUARANTINED: {"event_id": "text", "interaction_id": "text", "user_id": "text", "reason": "text"},
 }  # fmt: skip
@@ -91,6 +95,7 @@ def schema_of(kind: str) -> Any:
         "text": pa.string(),
         "texts": pa.list_(pa.string()),
         "number": pa.float64(),
+        "count": pa.int64(),
         "numbers": pa.list_(pa.float64()),
         "truth": pa.bool_(),
         "turns": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),

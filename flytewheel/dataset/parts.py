@@ -32,12 +32,22 @@ _SAID = {
     "text": "a text",
     "texts": "a list of texts",
     "number": "a finite number",
+    "count": "a whole number",
     "numbers": "a list of finite numbers",
     "truth": "true or false",
     "turns": "turns of role and content",
 }
 # Few values over and over; ids and texts never repeat, and a dictionary of them only costs.
-_DICTIONARY = ["user", "topic", "source", "check", "reason", "prompt.list.element.role", "messages.list.element.role"]
+_DICTIONARY = [
+    "user",
+    "topic",
+    "source",
+    "check",
+    "origin",
+    "reason",
+    "prompt.list.element.role",
+    "messages.list.element.role",
+]
 _STATISTICS = ["id", "user", "topic", "source", "reward", "quality", "margin", "weight", "event_id", "user_id"]
 
 
@@ -109,11 +119,34 @@ def read_batches(path: Path, kind: str) -> Iterator[Any]:
 
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            if not file.schema_arrow.equals(schema_of(kind)):
+            if not _extends(file.schema_arrow, kind):
                 raise DatasetError(f"{path}: not a part of kind {kind!r}: its columns differ; curate again")
-            yield from file.iter_batches(batch_size=ROW_GROUP, use_threads=False)
+            for batch in file.iter_batches(batch_size=ROW_GROUP, use_threads=False):
+                yield _complete(batch, kind)
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"{path}: cannot be read ({_one_line(error)}); fetch or curate the data set again") from None
+
+
+def _extends(found: Any, kind: str) -> bool:
+    """Whether today's columns are those found, or those and further ones with a default."""
+    wanted, defaults = schema_of(kind), _defaults(kind)
+    return (
+        all(
+            wanted.field(name).equals(found.field(name)) if name in found.names else name in defaults
+            for name in wanted.names
+        )
+        and list(found.names) == wanted.names[: len(found.names)]
+    )
+
+
+def _complete(batch: Any, kind: str) -> Any:
+    import pyarrow as pa
+
+    missing = list(COLUMNS[kind].items())[batch.num_columns :]
+    if not missing:
+        return batch
+    added = [_encode_column([_defaults(kind)[name]] * batch.num_rows, shape) for name, shape in missing]
+    return pa.record_batch([*batch.columns, *added], schema=schema_of(kind))
 
 
 def count_rows(path: Path) -> int:
@@ -222,6 +255,10 @@ def _encode_column(values: Sequence[Any], shape: str) -> Any:
         return pa.array(values, pa.bool_())
     if shape == "number":
         return _finite(pa.array(values, pa.float64()))
+    if shape == "count":
+        if any(isinstance(each, bool) for each in values):
+            raise TypeError("yes and no are no numbers")
+        return pa.array(values, pa.int64())
     flat = list(chain.from_iterable(values))
     if shape == "texts":
         if any(isinstance(each, str) for each in values):
@@ -277,7 +314,7 @@ def _fits(kind: str, name: str, shape: str, value: Any) -> bool:
 
 
 def _decode(array: Any, shape: str) -> Sequence[Any]:
-    if shape in ("text", "number", "truth"):
+    if shape in ("text", "number", "count", "truth"):
         return list(array.to_pylist())
     starts = array.offsets.to_pylist()
     spans = list(pairwise(starts))

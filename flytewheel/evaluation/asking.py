@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flytewheel.errors import EvaluationError
-from flytewheel.evaluation.generate import generate_answers
+from flytewheel.evaluation.generate import find_special_tokens, generate_answers
 from flytewheel.evaluation.perplexity import Encoded, Score, encode, encode_prompt, score_completions
 from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec
@@ -19,12 +19,15 @@ from flytewheel.records import Message, digest
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A prompt to answer, `samples` times; greedily at `temperature` 0. `of_base`: the bare base is asked too."""
+    """A prompt to answer, `samples` times; greedily at `temperature` 0. `of_base`: the bare base is asked too.
+    `prefill`: what the model is made to have said already; it goes on from there.
+    """
 
     prompt: tuple[Message, ...]
     samples: int = 1
     temperature: float = 0.0
     of_base: bool = False
+    prefill: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,13 @@ class Weigh:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer of `tokens` tokens. `ended`: by an end token, not by the limit."""
+    """An answer of `tokens` tokens. `ended`: by an end token, not by the limit. `specials`: tokens of them that are the
+    template's and not text; `text` does not show them."""
 
     text: str
     tokens: int = 0
     ended: bool = True
+    specials: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class Questionnaire:
                 f"{positions} positions; lower it"
             )
         self._tokenizer = tokenizer
+        self._specials = find_special_tokens(tokenizer)
         self._spec = evaluation
         self._seed = seed
         self._asks: dict[str, list[tuple[Ask, tuple[int, ...] | None]]] = {}
@@ -85,12 +91,18 @@ class Questionnaire:
 
     def add(self, name: str, asks: Sequence[Ask], weighs: Sequence[Weigh]) -> None:
         """Adds the questions of the measure `name`."""
-        self._asks[name] = [(ask, self._fit(encode_prompt(self._tokenizer, ask.prompt))) for ask in asks]
+        self._asks[name] = [(ask, self._fit(self._open(ask))) for ask in asks]
         self._weighs[name] = []
         for weigh in weighs:
             line = encode(self._tokenizer, weigh.prompt, weigh.completion)
             fits = len(line.prompt) + len(line.completion) <= self._room
             self._weighs[name].append((weigh, line if fits else None))
+
+    def _open(self, ask: Ask) -> tuple[int, ...]:
+        opening = encode_prompt(self._tokenizer, ask.prompt)
+        if not ask.prefill:
+            return opening
+        return (*opening, *self._tokenizer(ask.prefill, add_special_tokens=False)["input_ids"])
 
     def _fit(self, prompt: tuple[int, ...]) -> tuple[int, ...] | None:
         return prompt if len(prompt) <= self._prompt_room else None
@@ -155,7 +167,8 @@ class Questionnaire:
             )
             for (name, index, *_), spoken in zip(prompts, said, strict=True):
                 text = self._tokenizer.decode(spoken.tokens, skip_special_tokens=True)
-                replies.setdefault((name, index), []).append(Reply(text, len(spoken.tokens), spoken.ended))
+                specials = sum(token in self._specials for token in spoken.tokens)
+                replies.setdefault((name, index), []).append(Reply(text, len(spoken.tokens), spoken.ended, specials))
         return {
             name: Voice(
                 tuple(tuple(replies.get((name, index), ())) for index in range(len(asks))),

@@ -117,11 +117,12 @@ def _interval(estimate: NDArray[np.float64], drawn: NDArray[np.float64], level: 
 def expanded_tail(level: float, units: int) -> float:
     """Share of resamples beyond each end of an interval at `level` from `units` units: alpha/2, less when they are
     few."""
-    quantile = _student_quantile(1 - (1 - level) / 2, units - 1)
+    quantile = student_quantile(1 - (1 - level) / 2, units - 1)
     return NormalDist().cdf(-math.sqrt(units / (units - 1)) * quantile)
 
 
-def _student_quantile(probability: float, freedom: int) -> float:
+@lru_cache(maxsize=256)
+def student_quantile(probability: float, freedom: int) -> float:
     """Student's t quantile above the median by bisection; the normal one from 1,000 degrees of freedom on."""
     if freedom >= 1000:
         return NormalDist().inv_cdf(probability)

@@ -8,7 +8,7 @@ log-probabilities always float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,22 @@ from flytewheel.dataset import Dataset
 from flytewheel.evaluation.asking import Ask, Questionnaire, Voice
 from flytewheel.evaluation.choice import choose
 from flytewheel.evaluation.generate import find_end_tokens
+from flytewheel.evaluation.judging.opening import open_bench
 from flytewheel.evaluation.measure import Compare, Examples, Heard
 from flytewheel.evaluation.measures import list_measures
+from flytewheel.evaluation.overlap import check_overlap
 from flytewheel.evaluation.report import Evaluation, describe, read_evaluation, write_evaluation
+from flytewheel.evaluation.safety.extraction import CanaryMeasure
+from flytewheel.evaluation.safety.leaks import cover_line
 from flytewheel.evaluation.speakers import Speakers, kind_of
+from flytewheel.evaluation.topics import compare_topics
 from flytewheel.progress import ProgressCallback, quiet_libraries
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec
-from flytewheel.records import SftRow, file_digest
+from flytewheel.records import ReviewLabel, SftRow, file_digest
 
 __all__ = ["CODE_VERSION", "Evaluation", "describe", "evaluate", "read_evaluation"]
 
-CODE_VERSION = "2"  # bump where a figure changes its meaning: Flyte caches results under it
+CODE_VERSION = "3"  # bump where a figure changes its meaning: Flyte caches results under it
 EXAMPLES = "examples"
 
 
@@ -40,30 +45,43 @@ def evaluate(
     base: BaseModelSpec,
     evaluation: EvaluationSpec,
     seed: int,
+    mutes: Mapping[str, str] | None = None,
     progress: ProgressCallback | None = None,
+    reward_model: Path | None = None,
+    labels: Sequence[ReviewLabel] = (),
+    cache: Path | None = None,
 ) -> Evaluation:
     """Compares two models and writes `evaluation.json` and `answers.jsonl` into `out`.
 
     Args:
-        dataset: A frozen data set; only its test part is read.
+        dataset: A frozen data set; its test part, and of its training part what could have been learnt by heart;
+            the two must not overlap.
         out: Made if missing.
         candidate: Folder that training wrote, an adapter or full weights; none is the bare base.
         champion: The same of the model in service; none is the bare base.
         base: The model that both were trained from.
         evaluation: How many rows, how long answers, which intervals.
         seed: Decides the choice of rows and the resamples.
+        mutes: Why regression cases do not count for now, by id.
         progress: Told the rows done.
+        reward_model: Folder that `train_reward` left, of this data set's train part; a judge, if the recipe likes.
+        labels: What people said of these two models' answers.
+        cache: Folder of a judge's kept verdicts.
 
     Returns:
         What was written. Figures without rows, or with fewer than two users, are unknown.
 
     Raises:
         DatasetError: the data set cannot be read.
-        BaseModelError: the base cannot be loaded.
-        EvaluationError: what was trained does not fit the base, or a regression case is faulty.
+        BaseModelError: the base, or the reward model, cannot be loaded.
+        EndpointError: the judge is a model behind an endpoint that is away, refuses, or whose key is not set.
+        EvaluationError: the test part overlaps training (`overlap`), what was trained does not fit the base, or a
+            regression case is faulty.
     """
     data = Dataset(dataset)
-    measures = list_measures(data, evaluation, seed=seed)
+    check_overlap(data, [data])
+    bench = open_bench(evaluation.judge, base=base, reward_model=reward_model, labels=labels, cache=cache)
+    measures = list_measures(data, evaluation, seed=seed, mutes=mutes, bench=bench, progress=progress)
     device = models.find_device()
     if progress is not None:
         progress("loading the model", 0, 1)
@@ -89,12 +107,14 @@ def evaluate(
     bare = theirs if champion is None else ours
     if champion is not None and candidate is not None:
         bare = hear(None, of_base=True)
+    speakers.release()  # a judge's model takes their room
     compare = Compare(evaluation.bootstrap_samples, evaluation.confidence_level, seed)
-    examples = _pair_examples(rows, ours[EXAMPLES], theirs[EXAMPLES])
+    examples = _pair_examples(rows, ours[EXAMPLES], theirs[EXAMPLES], tokenizer)
     found = {
         each.name: each.measure(Heard(examples, ours[each.name], theirs[each.name], bare[each.name]), compare)
         for each in measures
     }
+    found["topics"] = compare_topics([one.rows for one in found.values()], compare, evaluation.topics)
     result = Evaluation(
         metrics={name: figure for one in found.values() for name, figure in one.metrics.items()},
         counts={name: count for one in found.values() for name, count in one.counts.items()},
@@ -106,17 +126,21 @@ def evaluate(
         device=str(device),
         seed=seed,
         unchanged=unchanged,
+        candidate="" if candidate is None else models.digest_trained(candidate),
     )
-    write_evaluation(out, result, [line for one in found.values() for line in one.answers])
+    secrets = [secret for each in measures if isinstance(each, CanaryMeasure) for secret in each.secrets]
+    answers = [cover_line(line, secrets) for one in found.values() for line in one.answers]
+    write_evaluation(out, result, answers)
     return result
 
 
-def _pair_examples(rows: Sequence[SftRow], ours: Voice, theirs: Voice) -> Examples:
+def _pair_examples(rows: Sequence[SftRow], ours: Voice, theirs: Voice, tokenizer: Any) -> Examples:
     kept = [index for index in range(len(rows)) if ours.replies[index]]
     return Examples(
         tuple(rows[index] for index in kept),
         tuple(ours.replies[index][0] for index in kept),
         tuple(theirs.replies[index][0] for index in kept),
+        tuple(len(tokenizer(rows[index].completion, add_special_tokens=False)["input_ids"]) for index in kept),
     )
 
 

@@ -9,12 +9,13 @@ import numpy as np
 
 from flytewheel.dataset import Dataset
 from flytewheel.evaluation.asking import Ask, Voice, Weigh
-from flytewheel.evaluation.bootstrap import exponential_ratio
+from flytewheel.evaluation.bootstrap import Statistic, exponential_ratio, ratio
 from flytewheel.evaluation.choice import choose
-from flytewheel.evaluation.measure import Compare, Heard, Measured, share
+from flytewheel.evaluation.measure import Compare, Heard, Measured, Rows, share
 from flytewheel.evaluation.perplexity import Score
 from flytewheel.evaluation.preference import prefer_by_likelihood, prefer_by_reward
 from flytewheel.recipe import EvaluationSpec
+from flytewheel.records import Preference, SftRow
 
 
 class LikelihoodMeasure:
@@ -44,8 +45,8 @@ class LikelihoodMeasure:
             for index in range(len(self._pairs))
             if None not in (heard.candidate.scores[middle + index], heard.candidate.scores[end + index])
         ]
-        scored = [self._rows[index].user for index in kept]
-        paired = [self._pairs[index].user for index in both]
+        scored = [self._rows[index] for index in kept]
+        paired = [self._pairs[index] for index in both]
 
         def take(voice: Voice, first: int, places: Sequence[int]) -> list[Score]:
             return [score for place in places if (score := voice.scores[first + place]) is not None]
@@ -64,10 +65,16 @@ class LikelihoodMeasure:
             return share(prefer_by_reward(chosen, rejected, base_chosen, base_rejected))
 
         sides = (heard.candidate, heard.champion)
-        return Measured(
-            {
-                "perplexity": compare(scored, *map(nats, sides), statistic=exponential_ratio),
-                "preference_accuracy": compare(paired, *map(likelier, sides)),
-                "implicit_reward_accuracy": compare(paired, *map(rewarded, sides)),
-            }
-        )
+        rows = {
+            "perplexity": _lay_out(scored, *map(nats, sides), statistic=exponential_ratio),
+            "preference_accuracy": _lay_out(paired, *map(likelier, sides)),
+        }
+        metrics = {name: each.compare(compare) for name, each in rows.items()}
+        metrics["implicit_reward_accuracy"] = _lay_out(paired, *map(rewarded, sides)).compare(compare)
+        return Measured(metrics, rows=rows)
+
+
+def _lay_out(
+    of: Sequence[SftRow] | Sequence[Preference], ours: Any, theirs: Any, *, statistic: Statistic = ratio
+) -> Rows:
+    return Rows([row.user for row in of], [row.topic for row in of], ours, theirs, statistic=statistic)

@@ -21,11 +21,15 @@ from flytewheel.records import SftRow
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """The test rows whose prompts both models answered greedily: what everybody who judges answers looks at."""
+    """The test rows whose prompts both models answered greedily: what everybody who judges answers looks at.
+
+    `reference_tokens` are the lengths of their completions without an end token; empty where nobody counted.
+    """
 
     rows: tuple[SftRow, ...]
     candidate: tuple[Reply, ...]
     champion: tuple[Reply, ...]
+    reference_tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,25 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """What a figure is made of, row by row, so that it can be looked at topic by topic (`topics`).
+
+    `users` and `topics` (rows,), `candidate` and `champion` (rows, columns) figures that may be summed, as `Compare`
+    takes them.
+    """
+
+    users: Sequence[str]
+    topics: Sequence[str]
+    candidate: NDArray[np.float64]
+    champion: NDArray[np.float64]
+    statistic: Statistic = field(default=ratio, kw_only=True)
+
+    def compare(self, compare: Compare) -> Comparison:
+        """The figure over all topics."""
+        return compare(self.users, self.candidate, self.champion, statistic=self.statistic)
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What a measure found.
 
@@ -73,6 +96,7 @@ class Measured:
         details: JSON-like, for the report and for reasons; kept under the measure's name.
         notes: sentences that a reader of the verdict has to know, such as why a judge abstains.
         answers: lines of `answers.jsonl`, each with a `kind`.
+        rows: what figures are made of, by the figure's name, of those that are to be looked at by topic.
     """
 
     metrics: Mapping[str, Comparison] = field(default_factory=dict)
@@ -80,6 +104,7 @@ class Measured:
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     answers: Sequence[Mapping[str, Any]] = ()
+    rows: Mapping[str, Rows] = field(default_factory=dict)
 
 
 class Measure(Protocol):

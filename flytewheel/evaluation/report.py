@@ -16,9 +16,20 @@ from typing import Any, Literal
 
 from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.bootstrap import Comparison
+from flytewheel.recipe.safety import FORGETTING_FIGURES, SAFETY_FIGURES
 from flytewheel.records import Interval, read_jsonl, to_jsonable, write_jsonl
 
-LOWER_IS_BETTER = frozenset({"perplexity", "degenerate_share"})  # of the others more is better, or neither
+LOWER_IS_BETTER = frozenset(
+    {
+        "perplexity",
+        "degenerate_share",
+        "looping_share",
+        "empty_share",
+        "unstopped_share",
+        *SAFETY_FIGURES,
+        *FORGETTING_FIGURES,
+    }
+)  # of the others more is better, or neither
 RESULT, ANSWERS = "evaluation.json", "answers.jsonl"
 
 
@@ -29,7 +40,8 @@ class Evaluation:
     `metrics` maps a name to its figures, `counts` to a whole number about the candidate (`None`: cannot be told).
     `details` are what each measure keeps for the report, JSON-like, by the measure's name; `notes` sentences that go
     with the verdict. `skipped` counts questions that were longer than the model's room, by measure. `dataset` is the
-    data set's digest. `unchanged`: candidate and champion are the same weights.
+    data set's digest. `unchanged`: candidate and champion are the same weights. `candidate` is the digest of the
+    weights that were judged (`models.digest_trained`; empty: the bare base).
     """
 
     metrics: Mapping[str, Comparison]
@@ -42,6 +54,7 @@ class Evaluation:
     device: str = ""
     seed: int = 0
     unchanged: bool = False
+    candidate: str = ""
 
 
 def write_evaluation(out: Path, evaluation: Evaluation, answers: Iterable[Any]) -> None:

@@ -42,7 +42,7 @@ class Speakers:
                 kept[name] = folder
         with quiet_libraries():
             bare: Any = models.load_model(base, dtype=self._dtype, device=device.kind)
-            self.model = _attach(bare, self._adapters).eval()
+            self.model: Any = _attach(bare, self._adapters).eval()
 
     @property
     def _dtype(self) -> str | None:
@@ -62,6 +62,10 @@ class Speakers:
                 yield self.model
         else:
             yield self.model
+
+    def release(self) -> None:
+        """Lets the weights go; nobody speaks afterwards."""
+        self.model = None
 
     def _load_full(self, folder: Path) -> Any:
         try:

@@ -98,7 +98,10 @@ def open_experiment(
             "INSERT INTO rollouts (rollout_id, name, experiment_id, state, stage) VALUES (%s, %s, %s, 'active', 0)",
             (rollout_id, name, experiment_id),
         )
-        detail = {"control": control, "treatment": treatment, "share": share, "launch_key": launch_key}
+        detail: dict[str, Any] = {"control": control, "treatment": treatment, "share": share, "launch_key": launch_key}
+        if isinstance(override := body.get("override"), Mapping):  # a person's, of the gate's verdict
+            why = f"the gate was overruled by {override.get('by')}: {override.get('reason')}"
+            detail |= {"reason": why, "override": dict(override)}
         log_rollout(connection, rollout_id, 0, actor, "opened", detail)
         opened = _select(connection, "experiment_id = %s", (experiment_id,))[0]
     return Opened(opened, created=True, superseded=running[0].experiment_id if running else None)

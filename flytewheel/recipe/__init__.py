@@ -25,8 +25,14 @@ from flytewheel.recipe.curation import QualityWeights as QualityWeights
 from flytewheel.recipe.evaluation import EvaluationSpec as EvaluationSpec
 from flytewheel.recipe.evaluation import GateRule as GateRule
 from flytewheel.recipe.evaluation import GateSpec as GateSpec
+from flytewheel.recipe.evaluation import ReviewSpec as ReviewSpec
+from flytewheel.recipe.evaluation import TopicsSpec as TopicsSpec
 from flytewheel.recipe.incremental import IncrementalSpec as IncrementalSpec
 from flytewheel.recipe.incremental import shrink
+from flytewheel.recipe.judging import JudgeSpec as JudgeSpec
+from flytewheel.recipe.safety import ForgettingSpec as ForgettingSpec
+from flytewheel.recipe.safety import SafetySpec as SafetySpec
+from flytewheel.recipe.safety import list_unmeasured, settle_gate
 from flytewheel.recipe.training import BaseModelSpec as BaseModelSpec
 from flytewheel.recipe.training import BudgetSpec as BudgetSpec
 from flytewheel.recipe.training import GrpoSpec as GrpoSpec
@@ -223,6 +229,11 @@ class Recipe(Section):
             raise ValueError("rlhf.method 'grpo' trains an adapter: take training.adapter 'lora' or 'qlora'")
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _gate_what_is_measured(cls, data: Any) -> Any:
+        return settle_gate(data)
+
     @model_validator(mode="wrap")
     @classmethod
     def _say_every_fault_in_one_line(cls, data: Any, handler: Any) -> Self:
@@ -237,12 +248,14 @@ class Recipe(Section):
 
     def _list_misfits(self) -> list[str]:
         """Faults that sections have only together."""
+        faults = list_unmeasured(self.evaluation, self.gate)
         small, most = self.automation.incremental, self.curation.max_interactions
         if not (small.enable or self.mode == "incremental") or small.after_interactions <= most:
-            return []
+            return faults
         return [
+            *faults,
             f"automation.incremental.after_interactions {small.after_interactions} must not exceed "
-            f"curation.max_interactions {most}"
+            f"curation.max_interactions {most}",
         ]
 
     def in_mode(self, mode: Mode) -> Recipe:

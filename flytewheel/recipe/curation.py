@@ -126,7 +126,12 @@ class CurationSpec(Section):
     train_share: Share = 0.8
     validation_share: Share = 0.1
     regression_cases: str | None = Field(default=None, description="a JSONL file of hand-written regression cases")
-    max_regression_cases: Count = 100
+    max_regression_cases: Count = Field(
+        default=1000, description="regression cases that a part of a data set carries; the suite keeps them all"
+    )
+    canaries: Count = Field(
+        default=0, description="made-up secrets planted in the training rows; evaluation tries to get them out again"
+    )
     license: str | None = Field(default=None, description="of the data set, for its card")
 
     @model_validator(mode="after")

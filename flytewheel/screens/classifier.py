@@ -31,6 +31,7 @@ Classify = Callable[[Sequence[str]], list[float]]
 def open_classifier(
     spec: EndpointSpec,
     *,
+    place: str = "curation.classifier",
     batch: int = BATCH,
     tries: int = TRIES,
     first_wait_s: float = FIRST_WAIT_S,
@@ -42,6 +43,7 @@ def open_classifier(
 
     Args:
         spec: Where the classifier is, its model, and the environment variable that holds its key.
+        place: The recipe's field that names it.
         batch: Texts a request.
         tries: Requests before an endpoint that is away (connection, 408, 425, 429, 5xx) is given up.
         first_wait_s: Pause before the second try; doubled with each, `Retry-After` goes before.
@@ -68,7 +70,7 @@ def open_classifier(
             httpx.Client(timeout=spec.timeout_s, headers=headers) as client,
             ThreadPoolExecutor(max_workers=spec.concurrency) as pool,
         ):
-            asked = [pool.submit(_ask, client, spec, part, tries, first_wait_s, pause) for part in parts]
+            asked = [pool.submit(_ask, client, spec, part, place, tries, first_wait_s, pause) for part in parts]
             try:
                 for part, answer in zip(parts, asked, strict=True):
                     scores.update(zip(part, answer.result(), strict=True))
@@ -84,6 +86,7 @@ def _ask(
     client: httpx.Client,
     spec: EndpointSpec,
     texts: list[str],
+    place: str,
     tries: int,
     first_wait_s: float,
     pause: Callable[[float], None],
@@ -111,7 +114,7 @@ def _ask(
             pause(wait_s)
     raise EndpointError(
         f"classifier {spec.url}: no answer in {tries} tries, last {' '.join(fault.split())[:120]}; start it, or take "
-        f"curation.classifier out of the recipe"
+        f"{place} out of the recipe"
     )
 
 

@@ -45,7 +45,8 @@ def _list_prompts(data: Dataset, part: str) -> list[SftRow]:
     """As rows without an answer, so that they are looked at as all others are."""
     found: dict[Prompt, SftRow] = {}
     for row in data.sft(part):
-        found.setdefault(row.prompt, row)
+        if row.source != "canary":  # nothing to be rewarded for
+            found.setdefault(row.prompt, row)
     for session in data.trajectories(part):
         for turn, message in enumerate(session.messages):
             prompt = session.messages[:turn]

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from flytewheel.curation.paraphraser import ATTEMPTS, choose_text, open_paraphraser
+from flytewheel.curation.paraphraser import choose_text, open_paraphraser
+from flytewheel.endpoint import ATTEMPTS
 from flytewheel.errors import EndpointError
 from flytewheel.recipe import EndpointSpec
 

@@ -11,7 +11,7 @@ import pytest
 
 from flytewheel.curation.account import Account
 from flytewheel.curation.judged import Judged
-from flytewheel.curation.regression import derive_cases, derive_expected, read_cases
+from flytewheel.curation.regression import derive_cases, read_cases
 from flytewheel.errors import DatasetError
 from flytewheel.records import Message, RegressionCase, build_prompt, write_jsonl
 from tests.curation.tables import make_table
@@ -20,22 +20,6 @@ from tests.curation.windows import make_judged
 
 def make_case(name: str = "c1", check: str = "contains", expected: str = "x") -> RegressionCase:
     return RegressionCase(name, "suite", "disk", build_prompt(f"how {name}"), check, expected)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("correction", "response", "expected"),
-    [
-        ("Add them.\nA: 41\n", "Add them.\nA: 40", "A: 41"),
-        ("Add them.\nA: 6", "Add them.\nA: 60", "A: 6"),  # a number that only begins alike
-        ("Add them.\nA: 41", "So A: 41", None),
-        ("1. Look.\n2. Run `heal it`.\nEscalate: #a", "1. Look.\nEscalate: #a", "2. Run `heal it`."),
-        (" ".join(["long"] * 13), "other", None),
-        ("Mail <EMAIL_1>", "other", None),
-        ("", "other", None),
-    ],
-)
-def test_expectation_by_hand(correction: str, response: str, expected: str | None) -> None:
-    assert derive_expected(correction, response) == expected
 
 
 def derive(

@@ -80,7 +80,7 @@ def test_one_user_turn_is_its_own_text(tmp_path: Path) -> None:
 def test_records_are_exported_whole(tmp_path: Path, data: Dataset) -> None:
     written = export_rows(data, tmp_path / "out", form="jsonl", parts=("train", "holdout"))
     assert set(written) == {
-        f"{kind}/{part}.jsonl" for kind in ("sft", "preference", "unpaired", "trajectory")
+        f"{kind}/{part}.jsonl" for kind in ("sft", "preference", "unpaired", "trajectory", "regression")
         for part in ("train", "holdout")
     }  # fmt: skip
     [row] = read_jsonl(tmp_path / "out" / "sft" / "train.jsonl")

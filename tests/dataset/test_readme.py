@@ -24,8 +24,7 @@ def test_the_front_matter_says_licence_size_and_parts(tmp_path: Path) -> None:
     assert list(configs) == ["sft", "preference", "unpaired", "trajectory", "regression", "quarantined"]
     assert configs["sft"]["default"] is True
     assert configs["regression"]["data_files"] == [
-        {"split": "validation", "path": "regression/validation.parquet"},
-        {"split": "test", "path": "regression/test.parquet"},
+        {"split": part, "path": f"regression/{part}.parquet"} for part in ("train", "validation", "test", "holdout")
     ]
 
 

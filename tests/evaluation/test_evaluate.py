@@ -18,22 +18,36 @@ from flytewheel.errors import DatasetError, EvaluationError
 from flytewheel.evaluation.evaluate import Evaluation, evaluate, read_evaluation
 from flytewheel.evaluation.gate import decide
 from flytewheel.evaluation.perplexity import encode, score_completions
-from flytewheel.recipe import BaseModelSpec, EvaluationSpec, GateSpec
+from flytewheel.recipe import BaseModelSpec, EvaluationSpec, ForgettingSpec, GateSpec, SafetySpec
 from flytewheel.records import Decision, Message, RegressionCase, file_digest, read_jsonl
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"  # PEFT 0.21 asks transformers 5.23 by the old name
 )
-SPEC = EvaluationSpec(max_examples=6, max_new_tokens=8, bootstrap_samples=200)
+SPEC = EvaluationSpec(
+    max_examples=6,
+    max_new_tokens=8,
+    bootstrap_samples=200,
+    safety=SafetySpec(enable=False),
+    forgetting=ForgettingSpec(enable=False),
+)
 NAMES = (
     "perplexity",
     "preference_accuracy",
     "implicit_reward_accuracy",
     "regression_pass_rate",
+    "rouge_1",
+    "rouge_2",
     "rouge_l",
     "bleu",
-    "degenerate_share",
+    "chrf",
+    "distinct_1",
+    "distinct_2",
     "length_ratio",
+    "degenerate_share",
+    "looping_share",
+    "empty_share",
+    "unstopped_share",
 )
 
 

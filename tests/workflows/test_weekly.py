@@ -1,5 +1,6 @@
 """Whole turns: `pyflyte run` in a child process, against the embedded stack. One story on one home, told in fixtures:
-too little feedback → killed in SFT → killed at the registry's commit → to its end → a gate that holds → a failure.
+too little feedback → killed in SFT → killed at the registry's commit → to its end → a gate that holds → a failure →
+a person who overrules that gate.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pytest
 
 from flytewheel import runs
 from flytewheel.experiment.experiments import list_experiments
+from flytewheel.experiment.ledger import read_rollout
 from flytewheel.feedback.store import FeedbackStore
 from flytewheel.local import stack
 from flytewheel.models import base_digest
@@ -112,6 +114,19 @@ def passed(place: Place, small: Path, proxy: HoldingProxy, killed_at_commit: Kil
 def held(place: Place, passed: Ended) -> Ended:
     recipe = place.recipe("held", gate=NO_RULES, curation={"window": 1})
     return place.run(pyflyte(recipe), place.environ())
+
+
+@pytest.fixture(scope="module")
+def overruled(place: Place, held: Ended) -> Ended:
+    """A person decides otherwise than the gate that held, and runs what the command says."""
+    run_id = place.runs()[1][0]
+    command = Path(sys.executable).with_name("flytewheel")
+    decide = [command, "gate", "override", run_id, "--decision", "promote_to_canary", "--by", "Ann", "--reason"]
+    done = place.run([*decide, "the answers were read by hand"], place.environ())
+    assert done.code == 0, done.errors
+    recipe = place.home / "runs" / run_id / "recipe.json"
+    assert f"next: flytewheel run {recipe}" in done.out
+    return place.run([command, "run", recipe], place.environ())
 
 
 def _killed(place: Place, out: str) -> Killed:
@@ -311,6 +326,42 @@ def test_a_failure_names_the_station_and_the_cause(held: Ended, place: Place) ->
     assert line.startswith(f"error: run {failing.run_id}: station train_sft failed: {failing.error} (trace: ")
     assert place.stations(failing.run_id) == {"curate": "succeeded", "train_sft": "failed"}
     assert len(place.registry().list(NAME)) == 2
+
+
+def test_a_person_who_overrules_the_gate_releases_its_candidate(overruled: Ended, place: Place) -> None:
+    assert overruled.code == 0, overruled.errors
+    run_id, status, _ = place.runs()[1]
+    assert f"run {run_id} resumes: " in overruled.out
+    assert status == "succeeded"
+    assert place.stations(run_id) == {**dict.fromkeys(runs.STATIONS, "succeeded"), "train_reward": "skipped"}
+    gate = runs.read_reports(place.database_url, run_id)["gate"]
+    assert (gate["decision"], gate["verdict"], gate["override"]["by"]) == ("promote_to_canary", "hold", "Ann")
+    line, own = gate["reasons"][:2]
+    assert line.startswith("overruled by Ann on ")
+    assert line.endswith("promote_to_canary instead of the gate's hold, because: the answers were read by hand")
+    assert own.startswith("cannot tell: the gate asks for nothing")
+    assert _squeeze(line) in _squeeze(overruled.out)
+    deck = (place.home / "runs" / run_id / "decks" / "gate.html").read_text(encoding="utf-8")
+    assert "Ann overruled it" in deck
+
+    version = place.registry().list(NAME)[-1]
+    assert version.key == run_id
+    facts = version.facts
+    assert (facts["verdict"], facts["gate_verdict"], facts["override"]) == (
+        "promote_to_canary",
+        "hold",
+        gate["override"],
+    )
+    assert facts["reasons"][0] == line
+    rollout, log = read_rollout(place.database_url, NAME)
+    assert rollout.treatment == version.version
+    assert log[-1].detail["override"]["by"] == "Ann"
+
+    command = Path(sys.executable).with_name("flytewheel")
+    late = [command, "gate", "override", run_id, "--decision", "hold", "--by", "Bob", "--reason", "I have my doubts"]
+    refused = place.run(late, place.environ())
+    assert refused.code == 1
+    assert f"its canary is {rollout.experiment_id}: what becomes of it is up to `flytewheel rollout`" in refused.errors
 
 
 def _squeeze(text: str) -> str:

@@ -1,0 +1,143 @@
+"""Precision and recall of the groundedness detector on answers labelled by hand, and CPU time a text.
+
+The held-out half decides; the development half, which rules were tuned on, stands beside it. A found span is right when
+it overlaps a labelled one, a labelled one is found when something overlaps it; Wilson intervals at 95 %. On the bundled
+log the simulator's own rule is the oracle: an answer whose command or channel is another service's must be found.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+
+from benchmarks import Goal, report
+from benchmarks.groundedness_cases import Case, read_cases
+from flytewheel.evaluation.groundedness.spans import KINDS
+from flytewheel.evaluation.groundedness.support import check
+from flytewheel.pocket.facts import TAUGHT, build_world, write_answer
+from flytewheel.pocket.users import draw_questions, find_faults
+
+PRECISION, RECALL = 0.9, 0.9
+CPU_MS = 2.0  # an answer of some 60 characters with its context of some 450
+
+
+@dataclass
+class Score:
+    """Counts of one kind."""
+
+    found: int = 0
+    right: int = 0
+    labelled: int = 0
+    hit: int = 0
+
+    @property
+    def precision(self) -> float:
+        return self.right / self.found if self.found else math.nan
+
+    @property
+    def recall(self) -> float:
+        return self.hit / self.labelled if self.labelled else math.nan
+
+    @property
+    def f1(self) -> float:
+        both = self.precision + self.recall
+        return 2 * self.precision * self.recall / both if both else 0.0
+
+
+def measure(quick: bool) -> list[Goal]:
+    """Both halves, the simulated log, and time."""
+    goals = []
+    for half in ("development", "heldout"):
+        cases = list(read_cases(half))
+        scores = judge(cases, tell=half == "development" and "-v" in sys.argv)
+        print(f"{half}: {len(cases)} answers, {scores['all'].labelled} unsupported spans")
+        for kind, score in scores.items():
+            print(
+                f"  {kind:<11} precision {describe(score.right, score.found)}  recall {describe(score.hit, score.labelled)}"
+                f"  F1 {score.f1:.3f}"
+            )
+        if half == "heldout":
+            goals += [
+                Goal("precision, held out", scores["all"].precision, PRECISION, at_most=False),
+                Goal("recall, held out", scores["all"].recall, RECALL, at_most=False),
+                Goal("CPU ms an answer", measure_time(cases), CPU_MS),
+            ]
+    return [*goals, *measure_simulated(400 if quick else 4000)]
+
+
+def judge(cases: list[Case], *, tell: bool = False) -> dict[str, Score]:
+    """Scores by kind (found: the detector's, labelled: the label's), and over all."""
+    scores: dict[str, Score] = defaultdict(Score, {kind: Score() for kind in KINDS})
+    for case in cases:
+        found = check(case.answer, case.context).unsupported
+        for span in found:
+            right = any(span.start < end and start < span.end for _, start, end in case.planted)
+            for name in (span.kind, "all"):
+                scores[name].found += 1
+                scores[name].right += right
+            if tell and not right:
+                print(f"  false: {span.kind} {span.text!r} in {case.answer!r}")
+        for kind, start, end in case.planted:
+            hit = any(span.start < end and start < span.end for span in found)
+            for name in (kind, "all"):
+                scores[name].labelled += 1
+                scores[name].hit += hit
+            if tell and not hit:
+                print(f"  missed: {kind} {case.answer[start:end]!r} in {case.answer!r}")
+    return dict(scores)
+
+
+def describe(part: int, whole: int) -> str:
+    """A share with its Wilson interval at 95 %."""
+    low, high = wilson(part, whole)
+    return f"{part / whole if whole else math.nan:.3f} [{low:.3f}, {high:.3f}] ({part}/{whole})"
+
+
+def wilson(part: int, whole: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson 1927's interval of a share."""
+    if not whole:
+        return 0.0, 1.0
+    share = part / whole
+    middle = (share + z * z / (2 * whole)) / (1 + z * z / whole)
+    half = z * math.sqrt(share * (1 - share) / whole + z * z / (4 * whole * whole)) / (1 + z * z / whole)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def measure_time(cases: list[Case]) -> float:
+    """CPU milliseconds an answer, its context read each time."""
+    begun = time.process_time()
+    for case in cases:
+        check(case.answer, case.context)
+    return (time.process_time() - begun) / len(cases) * 1e3
+
+
+def measure_simulated(count: int) -> list[Goal]:
+    """Answers of the on-call world: right ones, and ones with another service's command and channel."""
+    chance, world = random.Random(7), build_world()
+    clean = missed = wrong = 0
+    for question in draw_questions(count, seed=11):
+        fact = question.fact
+        context = (question.context, question.query)
+        right = write_answer(fact, TAUGHT, chance)
+        clean += bool(check(right, context).unsupported)
+        other = chance.choice([one for one in world if one.service.team != fact.service.team])
+        for answer in (
+            right.replace(fact.command, other.command),
+            right.replace(fact.service.channel, other.service.channel),
+        ):
+            if set(find_faults(question, answer)) & {"command", "channel"}:
+                wrong += 1
+                missed += not check(answer, context).unsupported
+    print(f"simulated: {count} right answers, {clean} with a span found; {wrong} wrong ones, {missed} missed")
+    return [
+        Goal("right simulated answers with a span found, share", clean / count, 0.0),
+        Goal("wrong simulated answers missed, share", missed / max(1, wrong), 0.0),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(report(measure, __doc__.splitlines()[0]))

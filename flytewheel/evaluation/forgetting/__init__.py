@@ -1,0 +1,1 @@
+"""What a candidate has forgotten of what its base could do."""

@@ -1,0 +1,1 @@
+"""Groundedness: which numbers, names, commands, identifiers and quotations of an answer its context does not hold."""
