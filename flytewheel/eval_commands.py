@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ def evaluate(
     from flytewheel.progress import Progress, quiet_libraries
     from flytewheel.settings import read_settings
     from flytewheel.turn import open_store
+    from flytewheel.turn_suite import list_muted
     from registry.versions import Registry
 
     @cache  # nothing is started where nothing is needed
@@ -68,9 +70,12 @@ def evaluate(
     sides = look_up(a, name, registry), look_up(b, name, registry)
     given = find_recipe(recipe, sides)
     folder = choose_dataset(dataset, sides, given, services)
+    versions = any(side.manifest is not None for side in sides)
+    mutes = list_muted(services().database_url, given.name, datetime.now(UTC)) if versions else {}
+    home = read_settings().home
     with Progress() as progress, quiet_libraries():
         found = hold_contest(
-            sides, folder, given, home=read_settings().home, out=out, services=services, progress=progress
+            sides, folder, given, home=home, out=out, services=services, mutes=mutes, progress=progress
         )
     facts = {
         "candidate": sides[0].name,
@@ -80,6 +85,7 @@ def evaluate(
         "digest": found.digest,
         "dataset": found.evaluation.dataset,
         "resumed": found.resumed,
+        "unknown": found.unknown,
         "folder": found.folder,
         "report": found.page,
         "evaluation": found.evaluation,
@@ -101,4 +107,6 @@ def _print(facts: dict[str, Any], found: Outcome) -> None:
     click.echo(f"\n{_SIGNS[found.verdict.decision]}")
     for reason in found.verdict.reasons:
         click.echo(clean(f"  {reason}"))
+    for line in found.unknown:
+        click.echo(clean(f"  not looked at: {line}"))
     click.echo(f"\n{found.page}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from click.testing import Result
 from flytewheel import runs
 from flytewheel.evaluation.evaluate import evaluate, read_evaluation
 from flytewheel.recipe import BaseModelSpec
-from flytewheel.records import to_jsonable
+from flytewheel.records import SftRow, to_jsonable
+from flytewheel.suite.mutes import mute_case
+from flytewheel.suite.store import note_outcomes
 from tests.contest.conftest import (  # noqa: F401 - fixtures
     NOW,
     A,
@@ -29,6 +32,7 @@ from tests.contest.conftest import (  # noqa: F401 - fixtures
     publish,
     write_dataset,
 )
+from tests.evaluation.conftest import ask
 from tests.run_reports import trained
 from tests.tiny_model import build_tiny_model
 
@@ -237,3 +241,56 @@ def test_a_changed_adapter_is_another_contest(
     shutil.copytree(build_adapter(2), copy)
     other = json.loads(place.call(copy, *arguments, away=True).stdout)
     assert (other["digest"] != first["digest"], other["resumed"]) == (True, False)
+
+
+def trained_row(user: str, text: str) -> SftRow:
+    return SftRow(f"t-{user}", user, "ops", ask(text), "An answer.", 1.0, 1.0, "answer")
+
+
+def test_rows_that_one_was_trained_on_do_not_judge(
+    place: Place, publish: Callable[..., Path], adapter: Path, other_adapter: Path
+) -> None:
+    """The champion's own data set trains on a test user of the candidate's; and so does one that a version goes on
+    from.
+    """
+    publish(A)
+    publish(B, users=2, trained=[trained_row("user-5", "Something else entirely, if you please?")], cases=[])
+    ours = place.register(adapter, key="ours", dataset=A)
+    theirs = place.register(other_adapter, key="theirs", dataset=B)
+    for a, b in ((ours, theirs), (theirs, ours)):
+        line = one_line(place.call(a, b, "--name", "oncall", "--dataset", A))
+        assert "the evaluation set overlaps training: 5 test rows of users who are trained on" in line
+    later = place.register(adapter, key="later", dataset=A, started_from=theirs)
+    assert "overlaps training" in one_line(place.call(f"oncall:{later}", "base"))
+    assert not (place.services.home / "evaluations").exists()
+
+
+def test_what_could_not_be_looked_at_is_said(
+    place: Place, publish: Callable[..., Path], adapter: Path, other_adapter: Path
+) -> None:
+    publish(A)
+    gone = place.register(adapter, key="gone", dataset="c" * 64)
+    lost = place.register(adapter, key="lost", dataset=A, started_from="v1.202601.7")
+    found = json.loads(place.call(f"oncall:{gone}", f"oncall:{lost}", "--dataset", A, "--json").stdout)
+    assert found["unknown"] == [
+        f"oncall {gone} was trained on data set cccccccccccc, which is gone: not looked at",
+        f"oncall {lost} goes on from a version that is gone (oncall: no version 'v1.202601.7'; known are {gone}, "
+        f"{lost}): what it learnt is not known",
+    ]
+    assert found["unknown"][0] in Path(found["report"]).read_text("utf-8")
+    folder = place.call(other_adapter, f"oncall:{lost}", "--dataset", A)
+    assert f"not looked at: {other_adapter} does not say what it was trained on" in folder.stdout
+
+
+def test_a_muted_case_does_not_count(place: Place, publish: Callable[..., Path], adapter: Path) -> None:
+    """Muting makes another contest of it: the figures are others."""
+    publish(A)
+    version = place.register(adapter, key="k", dataset=A)
+    first = json.loads(place.call(f"oncall:{version}", "base", "--json").stdout)
+    url, cases = place.services.database_url, first["evaluation"]["details"]["suite"]["cases"]
+    note_outcomes(url, "oncall", "a-run", cases)
+    now = datetime.now(UTC)
+    mute_case(url, "oncall", cases[0]["id"], reason="flaky", by="Ada", until=now + timedelta(days=7), now=now)
+    again = json.loads(place.call(f"oncall:{version}", "base", "--json").stdout)
+    assert (again["resumed"], again["digest"] != first["digest"]) == (False, True)
+    assert again["evaluation"]["details"]["suite"]["counted"] == first["evaluation"]["details"]["suite"]["counted"] - 1

@@ -1,20 +1,21 @@
 """Judges two models on a data set, and leaves the evaluation, the verdict and the page in a folder.
 
 The folder is named by the content of all that decides the figures: both models, the base, the data set, the recipe's
-section `evaluation`, its seed and this code. So the same contest is not held twice, and one that was killed is held
-again. The gate's rules are not part of the name: they are cheap, and are applied anew each time.
+section `evaluation`, its seed, the muted cases and this code. So the same contest is not held twice, and one that was
+killed is held again. The gate's rules are not part of the name: they are cheap, and are applied anew each time.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from flytewheel import judgement, runs
 from flytewheel.contest.contestants import Contestant, check_bases, digest_weights, fetch
+from flytewheel.contest.overlap import refuse_overlap
 from flytewheel.dataset import Dataset
 from flytewheel.errors import DatasetError, EvaluationError
 from flytewheel.evaluation import evaluate as evaluation
@@ -36,7 +37,9 @@ _SHORT = 16
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was found. `resumed`: the figures were there already. `page` is the report's file."""
+    """What was found. `resumed`: the figures were there already. `page` is the report's file. `unknown`: what could not
+    be looked at for rows that were trained on.
+    """
 
     evaluation: Evaluation
     verdict: Verdict
@@ -44,6 +47,7 @@ class Outcome:
     page: Path
     digest: str
     resumed: bool
+    unknown: tuple[str, ...] = ()
 
 
 def choose_dataset(
@@ -80,6 +84,7 @@ def hold_contest(
     home: Path,
     out: Path | None,
     services: Callable[[], Services],
+    mutes: Mapping[str, str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Outcome:
     """Judges the first of `sides` as the candidate and the second as the champion.
@@ -91,14 +96,16 @@ def hold_contest(
         home: of this machine.
         out: where to; `None`: `<home>/evaluations/<digest>`.
         services: opened only where a version has to be fetched.
+        mutes: why regression cases do not count for now, by id.
         progress: told the rows done.
 
     Raises:
-        EvaluationError: they cannot be compared, or `out` holds something else.
+        EvaluationError: they cannot be compared, what judges was trained on, or `out` holds something else.
         DatasetError, RegistryError, StoreError: what is needed is not there.
     """
     base_digest = check_bases(sides, recipe.base)
     data = Dataset(dataset)
+    unknown = refuse_overlap(data, sides, services)
     folders = [fetch(side, services, recipe.base) for side in sides]
     held = {
         "candidate": digest_weights(folders[0], base_digest),
@@ -108,6 +115,7 @@ def hold_contest(
         "dataset": [data.card.digest, data.card.content_digest],
         "evaluation": to_jsonable(recipe.evaluation),
         "seed": recipe.seed,
+        "mutes": dict(mutes or {}),
         "code": evaluation.CODE_VERSION,
     }
     name = digest(held)
@@ -125,12 +133,14 @@ def hold_contest(
             base=recipe.base,
             evaluation=recipe.evaluation,
             seed=recipe.seed,
+            mutes=mutes,
             progress=progress,
+            cache=home / "judge",
         )
     verdict = gating.decide(found, recipe.gate)
     (folder / VERDICT).write_text(json.dumps(to_jsonable(verdict), indent=1, ensure_ascii=False) + "\n", "utf-8")
-    page = _write_page(folder, sides, verdict, recipe, services)
-    return Outcome(found, verdict, folder, page, name, resumed)
+    page = _write_page(folder, sides, verdict, recipe, services, unknown)
+    return Outcome(found, verdict, folder, page, name, resumed, tuple(unknown))
 
 
 def _claim(folder: Path, name: str, held: Mapping[str, Any]) -> None:
@@ -160,6 +170,7 @@ def _write_page(
     verdict: Verdict,
     recipe: Recipe,
     services: Callable[[], Services],
+    unknown: Sequence[str],
 ) -> Path:
     run_id = sides[0].run_id
     reports = runs.read_reports(services().database_url, run_id) if run_id else {}
@@ -174,4 +185,5 @@ def _write_page(
         reports=reports,
         project=recipe.tracking.wandb_project if run_id else "",
     )
-    return write_page(subject, folder)
+    told = [("overlap with training", "; ".join(unknown) or "none")]
+    return write_page(replace(subject, origin=[*subject.origin, *told]), folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +13,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flytewheel.cli import main
-from flytewheel.dataset import Dataset, digest_content, write_card
+from flytewheel.dataset import Dataset, digest_content, part_file, write_card, write_rows
 from flytewheel.local.services import Services
 from flytewheel.models import base_digest
 from flytewheel.recipe import BaseModelSpec, Recipe
-from flytewheel.records import to_jsonable
+from flytewheel.records import SftRow, to_jsonable
 from flytewheel.turn import open_store, publish_dataset
 from registry.store import ObjectStore
 from registry.versions import Registry
@@ -104,8 +104,9 @@ def place(
 def publish(place: Place, write_dataset: Callable[..., Path]) -> Callable[..., Path]:  # noqa: F811
     """Writes a data set under a digest, and puts it into the store."""
 
-    def write(digest: str, **options: Any) -> Path:
+    def write(digest: str, *, trained: Sequence[SftRow] = (), **options: Any) -> Path:
         folder = write_dataset(name=digest, **options)
+        write_rows(part_file(folder, "sft", "train"), "sft", trained)
         card = replace(Dataset(folder).card, digest=digest, content_digest=digest_content(folder), sources=("oncall",))
         write_card(folder, card)
         publish_dataset(place.services, folder, card)
