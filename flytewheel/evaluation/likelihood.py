@@ -74,7 +74,5 @@ class LikelihoodMeasure:
         return Measured(metrics, rows=rows)
 
 
-def _lay_out(
-    of: Sequence[SftRow] | Sequence[Preference], ours: Any, theirs: Any, *, statistic: Statistic = ratio
-) -> Rows:
+def _lay_out(of: Sequence[SftRow] | Sequence[Preference], ours: Any, theirs: Any, *, statistic: Statistic = ratio) -> Rows:
     return Rows([row.user for row in of], [row.topic for row in of], ours, theirs, statistic=statistic)

@@ -22,6 +22,7 @@ from flytewheel.records import Interval, read_jsonl, to_jsonable, write_jsonl
 LOWER_IS_BETTER = frozenset(
     {
         "perplexity",
+        "first_token_ms",
         "degenerate_share",
         "looping_share",
         "empty_share",

@@ -33,6 +33,7 @@ from flytewheel.recipe.judging import JudgeSpec as JudgeSpec
 from flytewheel.recipe.safety import ForgettingSpec as ForgettingSpec
 from flytewheel.recipe.safety import SafetySpec as SafetySpec
 from flytewheel.recipe.safety import list_unmeasured, settle_gate
+from flytewheel.recipe.speed import SpeedSpec as SpeedSpec
 from flytewheel.recipe.training import BaseModelSpec as BaseModelSpec
 from flytewheel.recipe.training import BudgetSpec as BudgetSpec
 from flytewheel.recipe.training import GrpoSpec as GrpoSpec

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from flytewheel.recipe.judging import JudgeSpec
 from flytewheel.recipe.safety import ForgettingSpec, SafetySpec
+from flytewheel.recipe.speed import SpeedSpec
 from flytewheel.strict import AtLeastOne, Number, Positive, Section, Share
 
 
@@ -44,6 +45,7 @@ class EvaluationSpec(Section):
     safety: SafetySpec = SafetySpec()
     forgetting: ForgettingSpec = ForgettingSpec()
     topics: TopicsSpec = TopicsSpec()
+    speed: SpeedSpec = SpeedSpec()
     review: ReviewSpec = ReviewSpec()
 
 
@@ -100,6 +102,9 @@ def _asks_of_neither(rule: GateRule | None) -> GateRule | None:
 Rule = GateRule | None
 CountRule = Annotated[Rule, AfterValidator(_asks_of_a_count)]  # of `Evaluation.counts`
 NeutralRule = Annotated[Rule, AfterValidator(_asks_of_neither)]  # of a figure that is good in the middle
+
+
+SPEED_FIGURES = ("tokens_per_s", "first_token_ms")
 
 
 class GateSpec(Section):
@@ -161,6 +166,9 @@ class GateSpec(Section):
         default=GateRule(max=0), description="topics on which the candidate is clearly worse (evaluation.topics)"
     )
 
+    tokens_per_s: Rule = Field(default=None, description="of the exported file; asked after the export, as the next")
+    first_token_ms: Rule = Field(default=None, description="median time to the first token of the exported file")
+
     @model_validator(mode="before")
     @classmethod
     def _says_how_old_keys_are_written(cls, data: Any) -> Any:
@@ -173,7 +181,15 @@ class GateSpec(Section):
 
     @property
     def rules(self) -> dict[str, GateRule]:
-        """The rules that are asked, by figure."""
+        """The rules that are asked before the export, by figure."""
+        return {name: rule for name, rule in self._asked().items() if name not in SPEED_FIGURES}
+
+    @property
+    def speed_rules(self) -> dict[str, GateRule]:
+        """Those that only an exported file can answer: the release asks them (`release.launch_canary`)."""
+        return {name: rule for name, rule in self._asked().items() if name in SPEED_FIGURES}
+
+    def _asked(self) -> dict[str, GateRule]:
         return {name: rule for name in type(self).model_fields if (rule := getattr(self, name)) is not None}
 
 

@@ -45,7 +45,7 @@ _DATES = [
         r"(?:(?P<year>\d{4})年)?(?P<month>\d{1,2})月(?:(?P<day>\d{1,2})[日号])?",
         r"(?P<year>\d{4})年",
         rf"(?<![^\W\d_])(?P<month>{'|'.join(sorted(_FULL_MONTHS, key=len, reverse=True))})(?![^\W\d_])",
-        r"(?<![^\W\d_])(?<=in |im |en )(?P<month>March|April|May|März|mars|mai|Mai|mayo|marzo|abril|Juni|juin|Juli|July|June)(?![^\W\d_])",
+        rf"(?<![^\W\d_])(?<=in |im |en )(?P<month>March|April|May|März|mars|mai|Mai|mayo|marzo|abril|Juni|juin|Juli|July|June)(?![^\W\d_])",
         r"(?<![^\W\d_])(?P<weekday>" + "|".join(name for name in DAYS if name.isascii() or name[0] in "ms")
         + r")(?![^\W\d_])|(?P<han>" + "|".join(sorted((n for n in DAYS if ord(n[0]) > 0x2E80), key=len, reverse=True)) + ")",
     )
@@ -53,7 +53,7 @@ _DATES = [
 _TIMES = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"(?<![A-Za-z0-9_.,/-])(?P<h>\d{1,2})(?::| ?h ?)(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?(?: ?(?P<half>[ap]m\b|[ap]\.m\.)| ?Uhr\b)?"
+        rf"(?<![A-Za-z0-9_.,/-])(?P<h>\d{{1,2}})(?::| ?h ?)(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?(?: ?(?P<half>[ap]m\b|[ap]\.m\.)| ?Uhr\b)?"
         r"(?![A-Za-z0-9_:])(?![.,]\d)",
         r"(?<![A-Za-z0-9_.,/])(?P<h>\d{1,2})\.(?P<m>[0-5]\d) ?(?:(?P<half>[ap]m\b|[ap]\.m\.)|Uhr\b)",
         r"(?<![A-Za-z0-9_.,/:])(?P<h>\d{1,2}) ?(?:(?P<half>[ap]m\b|[ap]\.m\.)|Uhr\b|o'clock)",

@@ -32,47 +32,15 @@ from flytewheel.evaluation.groundedness.names import (
 _LATIN = r"A-Za-z\u00c0-\u024f\u0300-\u036f\u0370-\u03ff\u0400-\u04ff"
 _WORD = re.compile(rf"(?<![\w\u0300-\u036f])(?:[{_LATIN}]\.(?=\s?[{_LATIN}])|[{_LATIN}]+(?:['-][{_LATIN}]+)*|&(?= ))")
 _GAP = re.compile(r"[ ]?[*_]{0,3}[ ]?[*_]{0,3}|\. ")
-_HEADING = re.compile(
-    r"^[ ]{0,3}#{1,6} [^\n]*$|^[ \t]{0,8}(?:[-*+] |\d{1,2}[.)] )?\*\*[^*\n:]{1,60}(?::\*\*|\*\*:)|^\*\*[^*\n]{1,60}\*\*$",
-    re.M,
-)
+_HEADING = re.compile(r"^[ ]{0,3}#{1,6} [^\n]*$|^[ \t]{0,8}(?:[-*+] |\d{1,2}[.)] )?\*\*[^*\n:]{1,60}(?::\*\*|\*\*:)|^\*\*[^*\n]{1,60}\*\*$", re.M)
 _LABEL = re.compile(r"^[ \t*_>+-]{0,8}(?P<label>[^\W\d_][\w /-]{0,40}?)[*_]{0,3}:[*_]{0,3}(?=\s|$)", re.M)
 _BEFORE = re.compile(r"[\s*_>#\"'“”„«»‹(\[{¿¡|+•/-]{0,12}$")
-_HAN_NAME = re.compile(
-    rf"[{SURNAMES}][\u4e00-\u9fff]{{0,2}}?(?:{HONORIFICS})|[\u4e00-\u9fff]{{1,3}}(?:さん|様|氏)(?!名)"
-)
+_HAN_NAME = re.compile(rf"[{SURNAMES}][\u4e00-\u9fff]{{0,2}}?(?:{HONORIFICS})|[\u4e00-\u9fff]{{1,3}}(?:さん|様|氏)(?!名)")
 _CJK = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 _ELIDED = re.compile(r"(?:[dljmtnsc]|qu)'(?=[^\W\d_]{2})", re.IGNORECASE)
-_ADDRESSED = frozenset(["Sie", "Ihr", "Ihre", "Ihren", "Ihrem", "Ihrer", "Ihres", "Ihnen", "Du", "Dein", "Deine"])
+_ADDRESSED = frozenset("Sie Ihr Ihre Ihren Ihrem Ihrer Ihres Ihnen Du Dein Deine".split())
 _MOST = 8  # words of one name
-_ABBREVIATED = frozenset(
-    [
-        "dr",
-        "mr",
-        "mrs",
-        "ms",
-        "prof",
-        "st",
-        "no",
-        "nr",
-        "vs",
-        "etc",
-        "z.b",
-        "ca",
-        "approx",
-        "inc",
-        "ltd",
-        "co",
-        "jr",
-        "sr",
-        "art",
-        "abs",
-        "inkl",
-        "bzw",
-        "fig",
-        "al",
-    ]
-)
+_ABBREVIATED = frozenset("dr mr mrs ms prof st no nr vs etc z.b ca approx inc ltd co jr sr art abs inkl bzw fig al".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +72,7 @@ def find_entities(text: str, language: str) -> Iterator[tuple[int, int]]:
             at += 1
             continue
         first, last = _trim_name(words, at, stop, language, text)
-        if first < last and not any(
-            start <= words[first].start < end for start, end in skipped.get(words[first].start >> 6, ())
-        ):
+        if first < last and not any(start <= words[first].start < end for start, end in skipped.get(words[first].start >> 6, ())):
             alone = last - first == 1
             if language == "de" and any(word.bare in MEASURES for word in words[first:last]):
                 at = stop
@@ -143,16 +109,14 @@ def _begins(text: str, at: int) -> bool:
     between = part[gap.start() :] if gap else ""
     if "\n" in between or at == len(between):
         return True
-    if any(mark in between for mark in '("“„«[¿¡|'):
+    if any(mark in between for mark in "(\"“„«[¿¡|"):
         return True
     before = part[: len(part) - len(between)]
     if not before:
         return True
     if before[-1] in ".":
         word = re.search(r"([\w.]+)\.$", before)
-        abbreviated = word is not None and (
-            word[1].lower() in _ABBREVIATED or (len(word[1]) == 1 and word[1].isupper())
-        )
+        abbreviated = word is not None and (word[1].lower() in _ABBREVIATED or (len(word[1]) == 1 and word[1].isupper()))
         return not abbreviated
     return before[-1] in "!?:;…。！？：；）)" or (before[-1] == "," and False)
 
@@ -167,10 +131,8 @@ def _end_name(text: str, words: list[_Word], at: int, language: str) -> int:
     while stop < len(words) and stop - at < _MOST:
         if _GAP.fullmatch(text, words[stop - 1].end, words[stop].start) is None or words[stop].begins:
             break
-        if (
-            text[words[stop - 1].end : words[stop].start] == ". "
-            and words[stop - 1].bare not in TITLES
-            and (len(words[stop - 1].text.strip(".")) > 1)
+        if text[words[stop - 1].end : words[stop].start] == ". " and words[stop - 1].bare not in TITLES and (
+            len(words[stop - 1].text.strip(".")) > 1
         ):
             break
         if language == "de" and words[stop].text in _ADDRESSED:
@@ -179,18 +141,9 @@ def _end_name(text: str, words: list[_Word], at: int, language: str) -> int:
             stop += 1
             continue
         reach = stop
-        while (
-            language != "de"
-            and reach < min(len(words) - 1, stop + 2)
-            and words[reach].text in CONNECTORS
-            and words[reach].text not in {"and", "et", "y", "for", "the"}
-        ):
+        while language != "de" and reach < min(len(words) - 1, stop + 2) and words[reach].text in CONNECTORS and words[reach].text not in {"and", "et", "y", "for", "the"}:
             reach += 1
-        if (
-            reach > stop
-            and words[reach].capital
-            and _GAP.fullmatch(text, words[reach - 1].end, words[reach].start) is not None
-        ):
+        if reach > stop and words[reach].capital and _GAP.fullmatch(text, words[reach - 1].end, words[reach].start) is not None:
             stop = reach + 1
             continue
         break
@@ -203,16 +156,12 @@ def _trim_name(words: list[_Word], at: int, stop: int, language: str, text: str)
         word = words[at]
         dated = word.bare in DAYS or word.bare in MONTHS
         acronym = word.text in ACRONYMS
-        common = word.bare in COMMON and (
-            word.begins or word.bare in TITLES or language == "de" or word.bare in CONNECTORS
-        )
+        common = word.bare in COMMON and (word.begins or word.bare in TITLES or language == "de" or word.bare in CONNECTORS)
         if dated or acronym or common or word.bare in TITLES:
             at += 1
         else:
             break
-    while stop > at and (
-        words[stop - 1].bare in DAYS or words[stop - 1].text in ACRONYMS or not words[stop - 1].capital
-    ):
+    while stop > at and (words[stop - 1].bare in DAYS or words[stop - 1].text in ACRONYMS or not words[stop - 1].capital):
         stop -= 1
     return at, stop
 
@@ -220,18 +169,14 @@ def _trim_name(words: list[_Word], at: int, stop: int, language: str, text: str)
 def _is_name_alone(words: list[_Word], at: int, language: str, text: str, cjk: bool) -> bool:
     word = words[at]
     bare = word.text.removesuffix("'s")
-    if len(bare.strip(".")) < 2 or word.bare in MONTHS or (word.bare in COMMON and word.begins):
+    if len(bare.strip(".")) < 2 or word.bare in MONTHS or word.bare in COMMON and word.begins:
         return False
     if bare.isupper():
         return 2 <= len(bare) <= 6 and bare not in ACRONYMS and not _is_shouted(words, at)
     if re.search(r"[a-zà-ÿ][A-Z]", bare) or word.bare in KNOWN:
         return True
     before = words[at - 1] if at else None
-    if (
-        before is not None
-        and word.start - before.end <= 2
-        and before.bare in (INTRODUCE if language == "de" else TITLES)
-    ):
+    if before is not None and word.start - before.end <= 2 and before.bare in (INTRODUCE if language == "de" else TITLES):
         return True
     if _has_label(text, word):
         return True
@@ -249,13 +194,9 @@ def _is_name_alone(words: list[_Word], at: int, language: str, text: str, cjk: b
 def _has_label(text: str, word: _Word) -> bool:
     """Whether it is all that stands behind a label that wants a name: `Owner: Phoenix`."""
     line = text.rfind("\n", 0, word.start) + 1
-    found = re.match(
-        r"[ \t*_>+-]{0,8}(?P<label>[^\W\d_][\w /-]{0,40})[*_]{0,3}:[*_ ]{1,4}$", text[line : word.start][:80]
-    )
+    found = re.match(r"[ \t*_>+-]{0,8}(?P<label>[^\W\d_][\w /-]{0,40})[*_]{0,3}:[*_ ]{1,4}$", text[line : word.start][:80])
     rest = text[word.end : word.end + 3]
-    return (
-        found is not None and bool(set(found["label"].lower().split()) & LABELS) and (not rest or rest[0] in ".\n,*(")
-    )
+    return found is not None and bool(set(found["label"].lower().split()) & LABELS) and (not rest or rest[0] in ".\n,*(")
 
 
 def _is_shouted(words: list[_Word], at: int) -> bool:

@@ -46,9 +46,7 @@ _DISCOURSE = re.compile(
     r"étapes|choses|points|façons|pasos|cosas|puntos|formas|步骤|点|つ)(?![^\W\d_])",
     re.IGNORECASE,
 )
-_PARTS = re.compile(
-    r"[ -](?:quarters|fourths|thirds|halves|fifths|viertel|drittel|quarts|tiers|cuartos|tercios)", re.IGNORECASE
-)
+_PARTS = re.compile(r"[ -](?:quarters|fourths|thirds|halves|fifths|viertel|drittel|quarts|tiers|cuartos|tercios)", re.IGNORECASE)
 _CLOCK = frozenset(["h", "heure", "heures", "hora", "horas"])
 _LONGEST = 40  # digits; what is longer is compared as it is written
 
@@ -136,13 +134,7 @@ def _read_number(text: str, found: re.Match[str]) -> Figure | None:
         return None  # a part of a longer word, which `identifiers` knows
     figure = _build(text, start, stop, values, units, step=step, counted=_find_counted(text, stop, units))
     more = _join_duration(text, figure, values, units)
-    if (
-        more is None
-        and unit
-        and unit.strip().lower() in _CLOCK
-        and values[0] == int(values[0])
-        and 0 <= values[0] <= 24
-    ):
+    if more is None and unit and unit.strip().lower() in _CLOCK and values[0] == int(values[0]) and 0 <= values[0] <= 24:
         key: Key = ("time", int(values[0]), 0, 0)  # à 7 h
         figure = replace(figure, offers=figure.offers | {key}, wants=(*figure.wants, (key,)))
     return more or figure

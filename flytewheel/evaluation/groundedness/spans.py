@@ -48,9 +48,7 @@ def _find(text: str) -> Iterator[tuple[Kind, int, int, Figure | None]]:
     language = detect_language(text)
     taken = bytearray(len(text) + 1)
 
-    def take(
-        kind: Kind, start: int, end: int, figure: Figure | None = None
-    ) -> Iterator[tuple[Kind, int, int, Figure | None]]:
+    def take(kind: Kind, start: int, end: int, figure: Figure | None = None) -> Iterator[tuple[Kind, int, int, Figure | None]]:
         if end > start and not any(taken[start:end]):
             taken[start:end] = b"\1" * (end - start)
             mask.hide(start, end)
