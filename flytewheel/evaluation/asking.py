@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flytewheel.errors import EvaluationError
-from flytewheel.evaluation.generate import generate_answers
+from flytewheel.evaluation.generate import find_special_tokens, generate_answers
 from flytewheel.evaluation.perplexity import Encoded, Score, encode, encode_prompt, score_completions
 from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec
@@ -38,11 +38,13 @@ class Weigh:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer of `tokens` tokens. `ended`: by an end token, not by the limit."""
+    """An answer of `tokens` tokens. `ended`: by an end token, not by the limit. `specials`: tokens of them that are the
+    template's and not text; `text` does not show them."""
 
     text: str
     tokens: int = 0
     ended: bool = True
+    specials: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Questionnaire:
                 f"{positions} positions; lower it"
             )
         self._tokenizer = tokenizer
+        self._specials = find_special_tokens(tokenizer)
         self._spec = evaluation
         self._seed = seed
         self._asks: dict[str, list[tuple[Ask, tuple[int, ...] | None]]] = {}
@@ -155,7 +158,8 @@ class Questionnaire:
             )
             for (name, index, *_), spoken in zip(prompts, said, strict=True):
                 text = self._tokenizer.decode(spoken.tokens, skip_special_tokens=True)
-                replies.setdefault((name, index), []).append(Reply(text, len(spoken.tokens), spoken.ended))
+                specials = sum(token in self._specials for token in spoken.tokens)
+                replies.setdefault((name, index), []).append(Reply(text, len(spoken.tokens), spoken.ended, specials))
         return {
             name: Voice(
                 tuple(tuple(replies.get((name, index), ())) for index in range(len(asks))),

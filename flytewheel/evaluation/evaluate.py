@@ -91,7 +91,7 @@ def evaluate(
     if champion is not None and candidate is not None:
         bare = hear(None, of_base=True)
     compare = Compare(evaluation.bootstrap_samples, evaluation.confidence_level, seed)
-    examples = _pair_examples(rows, ours[EXAMPLES], theirs[EXAMPLES])
+    examples = _pair_examples(rows, ours[EXAMPLES], theirs[EXAMPLES], tokenizer)
     found = {
         each.name: each.measure(Heard(examples, ours[each.name], theirs[each.name], bare[each.name]), compare)
         for each in measures
@@ -114,12 +114,13 @@ def evaluate(
     return result
 
 
-def _pair_examples(rows: Sequence[SftRow], ours: Voice, theirs: Voice) -> Examples:
+def _pair_examples(rows: Sequence[SftRow], ours: Voice, theirs: Voice, tokenizer: Any) -> Examples:
     kept = [index for index in range(len(rows)) if ours.replies[index]]
     return Examples(
         tuple(rows[index] for index in kept),
         tuple(ours.replies[index][0] for index in kept),
         tuple(theirs.replies[index][0] for index in kept),
+        tuple(len(tokenizer(rows[index].completion, add_special_tokens=False)["input_ids"]) for index in kept),
     )
 
 

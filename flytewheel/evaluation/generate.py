@@ -30,6 +30,14 @@ def find_end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(int(token) for token in ends if token is not None)
 
 
+def find_special_tokens(tokenizer: Any) -> frozenset[int]:
+    """Tokens that decoding leaves out of a text: markers of turns, of beginnings and ends. Not the unknown token, which
+    stands for text."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    special = {token for token, said in added.items() if getattr(said, "special", False)}
+    return frozenset(special | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id}
+
+
 def generate_answers(
     model: Any,
     prompts: Sequence[Sequence[int]],

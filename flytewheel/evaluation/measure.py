@@ -21,11 +21,15 @@ from flytewheel.records import SftRow
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """The test rows whose prompts both models answered greedily: what everybody who judges answers looks at."""
+    """The test rows whose prompts both models answered greedily: what everybody who judges answers looks at.
+
+    `reference_tokens` are the lengths of their completions without an end token; empty where nobody counted.
+    """
 
     rows: tuple[SftRow, ...]
     candidate: tuple[Reply, ...]
     champion: tuple[Reply, ...]
+    reference_tokens: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

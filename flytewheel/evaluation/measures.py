@@ -20,5 +20,5 @@ def list_measures(data: Dataset, evaluation: EvaluationSpec, *, seed: int) -> li
     return [
         LikelihoodMeasure(data, evaluation, seed),
         SuiteMeasure(data.regression("test")),
-        TextMeasure(),
+        TextMeasure(evaluation.max_new_tokens),
     ]

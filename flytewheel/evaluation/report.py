@@ -18,7 +18,9 @@ from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.bootstrap import Comparison
 from flytewheel.records import Interval, to_jsonable, write_jsonl
 
-LOWER_IS_BETTER = frozenset({"perplexity", "degenerate_share"})  # of the others more is better, or neither
+LOWER_IS_BETTER = frozenset(
+    {"perplexity", "degenerate_share", "looping_share", "empty_share", "unstopped_share"}
+)  # of the others more is better, or neither
 RESULT, ANSWERS = "evaluation.json", "answers.jsonl"
 
 

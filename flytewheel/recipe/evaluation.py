@@ -97,10 +97,23 @@ class GateSpec(Section):
     worse_topics: CountRule = Field(
         default=GateRule(max=0), description="topics on which the candidate is clearly worse (evaluation.topics)"
     )
+    rouge_1: Rule = None
+    rouge_2: Rule = None
     rouge_l: Rule = None
     bleu: Rule = None
-    length_ratio: NeutralRule = None
-    degenerate_share: Rule = GateRule(max_worsening_absolute=0.05)
+    chrf: Rule = None
+    distinct_1: Rule = Field(default=None, description="unique words over all words of all answers")
+    distinct_2: Rule = Field(default=None, description="unique pairs of words over all pairs of all answers")
+    length_ratio: NeutralRule = Field(default=None, description="words of the answers over words of the references")
+    degenerate_share: Rule = Field(
+        default=GateRule(max_worsening_absolute=0.05), description="answers that loop, are empty or did not stop"
+    )
+    looping_share: Rule = GateRule(max_worsening_absolute=0.05)
+    empty_share: Rule = None
+    unstopped_share: Rule = Field(
+        default=GateRule(max_worsening_absolute=0.05),
+        description="answers cut by the limit (not where the reference is as long), or with markers",
+    )
 
     @model_validator(mode="before")
     @classmethod

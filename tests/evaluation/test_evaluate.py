@@ -30,10 +30,18 @@ NAMES = (
     "preference_accuracy",
     "implicit_reward_accuracy",
     "regression_pass_rate",
+    "rouge_1",
+    "rouge_2",
     "rouge_l",
     "bleu",
-    "degenerate_share",
+    "chrf",
+    "distinct_1",
+    "distinct_2",
     "length_ratio",
+    "degenerate_share",
+    "looping_share",
+    "empty_share",
+    "unstopped_share",
 )
 
 
