@@ -51,7 +51,8 @@ class TextMeasure:
         beyond = sum(length >= self._max_new_tokens for length in examples.reference_tokens)
         rouge = [score_rouge(said, references) for said in texts]
         found = [self._examine(examples, replies) for replies in both]
-        overlaps = Rows(users, [row.topic for row in examples.rows], *(share(each[:, -1, F1]) for each in rouge))
+        ours, theirs = (share(scores[:, -1, F1]) for scores in rouge)
+        overlaps = Rows(users, [row.topic for row in examples.rows], ours, theirs)
         return Measured(
             rows={"rouge_l": overlaps},
             metrics={
