@@ -131,6 +131,9 @@ class GateSpec(Section):
         return {name: rule for name in type(self).model_fields if (rule := getattr(self, name)) is not None}
 
 
+_KEPT = ("perplexity", "regression_pass_rate", "degenerate_share")  # what `must_not_worsen` was by default
+
+
 def _rewrite(old: Mapping[str, Any]) -> str:
     """The lists of a recipe before rules, as rules; its defaults where it has none."""
 
@@ -140,10 +143,9 @@ def _rewrite(old: Mapping[str, Any]) -> str:
 
     margin = old.get("margin", 0.05)
     rules = {name: ["improve: true"] for name in names("must_improve", ("preference_accuracy",))}
-    for name in names("must_not_worsen", ("perplexity", "regression_pass_rate", "degenerate_share")):
+    for name in names("must_not_worsen", _KEPT):
         how = "max_worsening_absolute" if name == "degenerate_share" else "max_worsening"
         rules.setdefault(name, []).append(f"{how}: {margin}")
-    defaults = {name for name, field in GateSpec.model_fields.items() if field.default is not None}
     lines = [f"{name}: {{{', '.join(asked)}}}" for name, asked in rules.items()]
-    lines += [f"{name}: null" for name in sorted(defaults - set(rules) - {"worse_topics"})]
+    lines += [f"{name}: null" for name in ("preference_accuracy", *_KEPT) if name not in rules]
     return "; ".join(lines)
