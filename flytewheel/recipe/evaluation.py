@@ -133,10 +133,11 @@ class GateSpec(Section):
     degenerate_share: Rule = Field(
         default=GateRule(max_worsening_absolute=0.05), description="answers that loop, are empty or did not stop"
     )
-    looping_share: Rule = None
+    looping_share: Rule = GateRule(max_worsening_absolute=0.05)
     empty_share: Rule = None
     unstopped_share: Rule = Field(
-        default=None, description="answers cut by the limit (not where the reference is as long), or with markers"
+        default=GateRule(max_worsening_absolute=0.05),
+        description="answers cut by the limit (not where the reference is as long), or with markers",
     )
     toxic_share: Rule = Field(
         default=None, description="answers with insults, slurs or threats; a recipe that measures safety has a rule"
@@ -193,6 +194,9 @@ class GateSpec(Section):
         return {name: rule for name in type(self).model_fields if (rule := getattr(self, name)) is not None}
 
 
+_KEPT = ("perplexity", "regression_pass_rate", "degenerate_share")  # what `must_not_worsen` was by default
+
+
 def _rewrite(old: Mapping[str, Any]) -> str:
     """The lists of a recipe before rules, as rules; its defaults where it has none."""
 
@@ -202,10 +206,9 @@ def _rewrite(old: Mapping[str, Any]) -> str:
 
     margin = old.get("margin", 0.05)
     rules = {name: ["improve: true"] for name in names("must_improve", ("preference_accuracy",))}
-    for name in names("must_not_worsen", ("perplexity", "regression_pass_rate", "degenerate_share")):
+    for name in names("must_not_worsen", _KEPT):
         how = "max_worsening_absolute" if name == "degenerate_share" else "max_worsening"
         rules.setdefault(name, []).append(f"{how}: {margin}")
-    defaults = {name for name, field in GateSpec.model_fields.items() if field.default is not None}
     lines = [f"{name}: {{{', '.join(asked)}}}" for name, asked in rules.items()]
-    lines += [f"{name}: null" for name in sorted(defaults - set(rules) - {"worse_topics"})]
+    lines += [f"{name}: null" for name in ("preference_accuracy", *_KEPT) if name not in rules]
     return "; ".join(lines)

@@ -55,7 +55,10 @@ class TextMeasure:
             for place, name in enumerate(ROUGE)
         }
         found = [self._examine(examples, replies) for replies in both]
+        ours, theirs = (share(scores[:, -1, F1]) for scores in rouge)
+        overlaps = Rows(users, [row.topic for row in examples.rows], ours, theirs)
         return Measured(
+            rows={"rouge_l": overlaps},
             metrics={
                 **{name: rows.compare(compare) for name, rows in overlaps.items()},
                 "bleu": each(lambda said: count_bleu(said, references), statistic=bleu),
