@@ -20,7 +20,8 @@ from flytewheel.suite.checks import check_case
 from flytewheel.suite.mutes import read_mutes
 from flytewheel.suite.store import list_kept, note_outcomes
 from flytewheel.turn import locate_cases, open_store
-from registry.versions import Registry, parse_version
+from registry.manifest import parse_version
+from registry.versions import Registry
 
 ALIASES = ("champion", "challenger")
 _RUNS = 1_000
