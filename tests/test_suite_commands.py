@@ -280,5 +280,6 @@ def test_what_cannot_be_asked(call: Call, adapter: Path, recipe: Path, tmp_path:
     told(call(*ADD, "--id", "six", "--json"))
     missing = one_line(call("run", "demo", adapter, "--recipe", recipe, "--case", "z"))
     assert "no case 'z' in the suite of demo" in missing
-    assert "no version or alias" in one_line(call("run", "demo", tmp_path / "nowhere", "--recipe", recipe)) or True
+    assert "nowhere: no such folder; expected" in one_line(call("run", "demo", tmp_path / "nowhere"))
+    assert "no version or alias 'nowhere'" in one_line(call("run", "demo", "nowhere"))
     assert "expected an adapter" in one_line(call("run", "demo", tmp_path, "--recipe", recipe))

@@ -59,7 +59,7 @@ def import_week(here: Services, folder: Path, **options: Any) -> None:
     write_jsonl(folder / f"{prefix}-i.jsonl", rows)
     write_jsonl(folder / f"{prefix}-f.jsonl", said)
     FeedbackStore(here.database_url).import_files(
-        folder / f"{prefix}-i.jsonl", folder / f"{prefix}-f.jsonl", source="default", quarantine_dir=folder / "q"
+        folder / f"{prefix}-i.jsonl", folder / f"{prefix}-f.jsonl", source="demo", quarantine_dir=folder / "q"
     )
 
 
