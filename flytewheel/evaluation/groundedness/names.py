@@ -6,6 +6,8 @@ where everything has one, at the beginning of a sentence and in German.
 
 from __future__ import annotations
 
+import re
+
 from flytewheel.evaluation.groundedness.language import STOP_WORDS
 
 GIVEN_NAMES = (
@@ -125,3 +127,14 @@ AGENT_VERBS = frozenset(
     "rates signed invented announced advises requires produces delivers operates writes warns believes reported "
     "dirige gère fabrique vend propose recommande dit fabrica vende ofrece recomienda dice lidera gestiona".split()
 )
+_ROLES = frozenset(
+    "director manager coach president chairman chairwoman captain agent engineer lead leader head officer nurse teacher "
+    "minister founder author editor chef developer ceo cfo cto coo directora directeur directrice gérant gérante "
+    "médiateur médiatrice responsable chef leiter chefin team landlord tenant professor doctor".split()
+)
+_GERMAN_ROLE = re.compile(r"[A-ZÄÖÜ][a-zäöüß]{3,}(?:erin|orin|ntin|rtin|stin|lerin|ger|ter|tor|ler|ent|chef|kraft)")
+
+
+def is_role(word: str) -> bool:
+    """Whether a word before a name says what somebody is."""
+    return word.casefold() in _ROLES or _GERMAN_ROLE.fullmatch(word) is not None

@@ -67,9 +67,9 @@ def _find(text: str) -> Iterator[tuple[Kind, int, int, Figure | None]]:
         yield from take("identifier", start, end)
     for name, start, end in list(commands.find_flags(mask.text)):
         yield from take(name, start, end)  # type: ignore[arg-type]
-    listed = numbers.count_items(text)
-    for figure in list(numbers.find_numbers(mask.text, language)):
-        if not numbers.is_talk(mask.text, figure, listed):
+    listed, rest = numbers.count_items(text), mask.text
+    for figure in list(numbers.find_numbers(rest, language)):
+        if not numbers.is_talk(rest, figure, listed):
             yield from take("number", figure.start, figure.end, figure)
     for start, end in blocks:
         mask.hide(start, end)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from flytewheel.evaluation.groundedness import dates, identifiers, matching, numbers, view
 from flytewheel.evaluation.groundedness.figure import Figure, Key
-from flytewheel.evaluation.groundedness.names import KNOWN
+from flytewheel.evaluation.groundedness.names import is_role
 from flytewheel.evaluation.groundedness.spans import Span, find_spans
 
 _CODE = re.compile(r"(?<![^\W_])([^\W\d_]{1,12})[-_ ]?(\d{1,12})(?![^\W_])")
@@ -141,7 +141,7 @@ class Context:
             if matching.find_whole(folded, text.folded, matching.fits_word):
                 return True
         leading = name.split(" ", 1)
-        if len(words) > 2 and len(leading) > 1 and leading[0].casefold() not in KNOWN and self._has_name(leading[1]):
+        if len(words) > 2 and len(leading) > 1 and is_role(leading[0]) and self._has_name(leading[1]):
             return True  # a role before the name
         parts = re.split(r" (?:of|de|la|del|von|van|der|du|di|the|&)+ ", name)
         return len(parts) > 1 and all(self._has_name(part) for part in parts)
