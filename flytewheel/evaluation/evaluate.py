@@ -27,7 +27,7 @@ from flytewheel.records import SftRow, file_digest
 
 __all__ = ["CODE_VERSION", "Evaluation", "describe", "evaluate", "read_evaluation"]
 
-CODE_VERSION = "2"  # bump where a figure changes its meaning: Flyte caches results under it
+CODE_VERSION = "3"  # bump where a figure changes its meaning: Flyte caches results under it
 EXAMPLES = "examples"
 
 
@@ -41,6 +41,7 @@ def evaluate(
     evaluation: EvaluationSpec,
     seed: int,
     progress: ProgressCallback | None = None,
+    cache: Path | None = None,
 ) -> Evaluation:
     """Compares two models and writes `evaluation.json` and `answers.jsonl` into `out`.
 
@@ -53,6 +54,7 @@ def evaluate(
         evaluation: How many rows, how long answers, which intervals.
         seed: Decides the choice of rows and the resamples.
         progress: Told the rows done.
+        cache: Folder of kept verdicts of models that are asked over HTTP.
 
     Returns:
         What was written. Figures without rows, or with fewer than two users, are unknown.
@@ -60,10 +62,11 @@ def evaluate(
     Raises:
         DatasetError: the data set cannot be read.
         BaseModelError: the base cannot be loaded.
+        EndpointError: a model that is asked over HTTP is away, refuses, or its key is not set.
         EvaluationError: what was trained does not fit the base, or a regression case is faulty.
     """
     data = Dataset(dataset)
-    measures = list_measures(data, evaluation, seed=seed)
+    measures = list_measures(data, evaluation, seed=seed, cache=cache)
     device = models.find_device()
     if progress is not None:
         progress("loading the model", 0, 1)

@@ -18,7 +18,15 @@ from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.bootstrap import Comparison
 from flytewheel.records import Interval, to_jsonable, write_jsonl
 
-LOWER_IS_BETTER = frozenset({"perplexity", "degenerate_share"})  # of the others more is better, or neither
+LOWER_IS_BETTER = frozenset(  # of the others more is better, or neither
+    {
+        "perplexity",
+        "degenerate_share",
+        "unsupported_share",
+        "ungrounded_answers",
+        "unsupported_claims_share",
+    }
+)
 RESULT, ANSWERS = "evaluation.json", "answers.jsonl"
 
 

@@ -25,6 +25,7 @@ from flytewheel.recipe.curation import QualityWeights as QualityWeights
 from flytewheel.recipe.evaluation import EvaluationSpec as EvaluationSpec
 from flytewheel.recipe.evaluation import GateRule as GateRule
 from flytewheel.recipe.evaluation import GateSpec as GateSpec
+from flytewheel.recipe.groundedness import GroundednessSpec as GroundednessSpec
 from flytewheel.recipe.incremental import IncrementalSpec as IncrementalSpec
 from flytewheel.recipe.incremental import shrink
 from flytewheel.recipe.training import BaseModelSpec as BaseModelSpec

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from flytewheel.recipe.groundedness import GroundednessSpec
 from flytewheel.strict import AtLeastOne, Number, Section, Share
 
 
@@ -18,6 +19,7 @@ class EvaluationSpec(Section):
     batch_size: AtLeastOne = 16
     bootstrap_samples: AtLeastOne = 2000
     confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
+    groundedness: GroundednessSpec = GroundednessSpec()
 
 
 class GateRule(Section):
@@ -61,6 +63,13 @@ class GateSpec(Section):
     bleu: Rule = None
     length_ratio: Rule = None
     degenerate_share: Rule = GateRule(max_worsening_absolute=0.05)
+    unsupported_share: Rule = Field(
+        default=None, description="numbers, names, commands … of answers that their context does not hold"
+    )
+    ungrounded_answers: Rule = Field(default=None, description="answers with at least one of these")
+    unsupported_claims_share: Rule = Field(
+        default=None, description="claims that the model behind evaluation.groundedness.endpoint does not find there"
+    )
 
     @property
     def rules(self) -> dict[str, GateRule]:

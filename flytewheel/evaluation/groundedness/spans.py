@@ -1,6 +1,6 @@
 """The spans of a text that are claims by their form: commands, identifiers, quoted words, numbers, names.
 
-Decides who takes what first: set-off code, then addresses, quoted words, dates and times, commands in prose, identifiers,
+Decides who takes what first: set-off code, then quoted words, commands in prose, dates and times, identifiers, flags,
 numbers, and names of what is left. No two spans overlap. Time grows with the length of the text: every expression is
 bounded or cannot backtrack.
 """
@@ -48,7 +48,9 @@ def _find(text: str) -> Iterator[tuple[Kind, int, int, Figure | None]]:
     language = detect_language(text)
     taken = bytearray(len(text) + 1)
 
-    def take(kind: Kind, start: int, end: int, figure: Figure | None = None) -> Iterator[tuple[Kind, int, int, Figure | None]]:
+    def take(
+        kind: Kind, start: int, end: int, figure: Figure | None = None
+    ) -> Iterator[tuple[Kind, int, int, Figure | None]]:
         if end > start and not any(taken[start:end]):
             taken[start:end] = b"\1" * (end - start)
             mask.hide(start, end)
