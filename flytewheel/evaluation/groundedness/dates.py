@@ -44,7 +44,8 @@ _DATES = [
         rf"{_LEFT}(?P<year>\d{{4}})(?P<cut>[-/.])(?P<month>\d{{1,2}})(?P=cut)(?P<day>\d{{1,2}})(?=T\d|[^\w/-]|$)",
         rf"{_LEFT}(?P<one>\d{{1,2}})(?P<cut>[./-])(?P<two>\d{{1,2}})(?P=cut)(?P<year>\d{{4}}|\d{{2}}){_RIGHT}",
         rf"{_LEFT}(?P<day>\d{{1,2}})\.(?P<month>0?[1-9]|1[0-2])\.(?=[ ,;)\n]|$)",
-        rf"{_LEFT}{_DAY}\s{{1,2}}(?:of |de )?{_MONTH}\.?(?:,?\s(?:de |del )?(?P<year>\d{{4}})(?!\d))?",
+        rf"{_LEFT}{_DAY}(?= ?(?:-|to|bis|al|au|and|und|et|y) ?\d{{1,2}}(?:st|nd|rd|th|\.)? (?:of |de )?{_MONTH})",
+        rf"(?<![A-Za-z0-9_.,/:]){_DAY}\s{{1,2}}(?:of |de )?{_MONTH}\.?(?:,?\s(?:de |del )?(?P<year>\d{{4}})(?!\d))?",
         rf"(?<![^\W\d_]){_MONTH}\.?\s(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?![A-Za-z0-9_:%])(?!\.\d)"
         r"(?:,?\s(?P<year>\d{4})(?!\d))?",
         rf"(?<![^\W\d_]){_MONTH}\.?,?\s(?:de |del |of )?(?P<year>\d{{4}})(?!\d)",
@@ -59,7 +60,7 @@ _TIMES = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(?<![A-Za-z0-9_.,/-])(?P<h>\d{1,2})(?::| ?h ?)(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?"
-        rf"(?: ?{_HALF}| ?Uhr\b)?(?![A-Za-z0-9_:])(?![.,]\d)",
+        rf"(?: ?{_HALF}| ?Uhr\b)?(?![A-Za-z0-9_:])(?![.,]\d)(?! ?(?:min|m\b))",
         rf"(?<![A-Za-z0-9_.,/])(?P<h>\d{{1,2}})\.(?P<m>[0-5]\d) ?(?:{_HALF}|Uhr\b)",
         rf"(?<![A-Za-z0-9_.,/:])(?P<h>\d{{1,2}}) ?(?:{_HALF}|Uhr\b|o'clock)",
         r"(?P<half>上午|下午|午前|午後|晚上)?(?P<h>\d{1,2})[点點時时](?!間)(?:(?P<m>\d{1,2})分|(?P<semi>半))?",

@@ -149,7 +149,7 @@ def _end_name(text: str, words: list[_Word], at: int, language: str) -> int:
             and (len(words[stop - 1].text.strip(".")) > 1)
         ):
             break
-        if language == "de" and words[stop].text in _ADDRESSED:
+        if words[stop].text in _ADDRESSED:
             break
         if words[stop].capital and words[stop].text != "I":
             stop += 1

@@ -119,7 +119,7 @@ def split_command(text: str) -> list[str]:
     """The tokens of a command, or of a text that may hold one."""
     tokens = []
     text = _QUOTED_VALUE.sub(lambda found: found[1] + found[3].replace(" ", "\ufffc"), text)
-    for raw in re.sub("[`\"'“”]", "", text).split():
+    for raw in re.sub("[`\"'“”]", " ", text).split():
         token = _trim(raw)
         if not token or token in "$>\\#":
             continue
