@@ -107,13 +107,6 @@ CREATE TABLE IF NOT EXISTS experiments (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS experiments_one_running ON experiments (name) WHERE state = 'running';
 
--- Rollbacks whose answers were looked through for cases.
-CREATE TABLE IF NOT EXISTS suite_rollbacks (
-    experiment_id text PRIMARY KEY REFERENCES experiments (experiment_id),
-    report        jsonb       NOT NULL,           -- how many became cases, and why others did not
-    at            timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-
 CREATE TABLE IF NOT EXISTS rollouts (
     rollout_id    text PRIMARY KEY,
     name          text        NOT NULL,

@@ -27,6 +27,7 @@ from flytewheel.recipe.evaluation import GateRule as GateRule
 from flytewheel.recipe.evaluation import GateSpec as GateSpec
 from flytewheel.recipe.evaluation import ReviewSpec as ReviewSpec
 from flytewheel.recipe.evaluation import TopicsSpec as TopicsSpec
+from flytewheel.recipe.groundedness import GroundednessSpec as GroundednessSpec
 from flytewheel.recipe.incremental import IncrementalSpec as IncrementalSpec
 from flytewheel.recipe.incremental import shrink
 from flytewheel.recipe.judging import JudgeSpec as JudgeSpec

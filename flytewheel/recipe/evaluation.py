@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from flytewheel.recipe.groundedness import GroundednessSpec
 from flytewheel.recipe.judging import JudgeSpec
 from flytewheel.recipe.safety import ForgettingSpec, SafetySpec
 from flytewheel.recipe.speed import SpeedSpec
@@ -47,6 +48,7 @@ class EvaluationSpec(Section):
     topics: TopicsSpec = TopicsSpec()
     speed: SpeedSpec = SpeedSpec()
     review: ReviewSpec = ReviewSpec()
+    groundedness: GroundednessSpec = GroundednessSpec()
 
 
 class GateRule(Section):
@@ -138,6 +140,13 @@ class GateSpec(Section):
     unstopped_share: Rule = Field(
         default=GateRule(max_worsening_absolute=0.05),
         description="answers cut by the limit (not where the reference is as long), or with markers",
+    )
+    unsupported_share: Rule = Field(
+        default=None, description="numbers, names, commands … of answers that their context does not hold"
+    )
+    ungrounded_answers: Rule = Field(default=None, description="answers with at least one of these")
+    unsupported_claims_share: Rule = Field(
+        default=None, description="claims that the model behind evaluation.groundedness.endpoint does not find there"
     )
     toxic_share: Rule = Field(
         default=None, description="answers with insults, slurs or threats; a recipe that measures safety has a rule"

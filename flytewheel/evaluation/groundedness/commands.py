@@ -93,7 +93,13 @@ def _read_lines(text: str, start: int, end: int) -> Iterator[Piece]:
     at = start
     for line in text[start:end].split("\n"):
         bare = line.strip()
-        if bare and not _PROMPT.match(line) and not bare.startswith("#") and len(bare) <= 400 and reads_as_command(bare):
+        if (
+            bare
+            and not _PROMPT.match(line)
+            and not bare.startswith("#")
+            and len(bare) <= 400
+            and reads_as_command(bare)
+        ):
             begin = at + len(line) - len(line.lstrip())
             yield "command", begin, begin + len(bare)
         at += len(line) + 1
@@ -140,7 +146,14 @@ def _read_prose(tokens: list[tuple[str, int]], at: int) -> int | None:
         if is_technical(bare) and not bare.startswith("("):
             technical = True
             settled = bare[0] != "-" and tokens[stop - 1][0][:1] != "-"
-        elif bare.isascii() and bare.islower() and plain < _PLAIN_WORDS and not settled and bare not in ADVERBS and strong:
+        elif (
+            bare.isascii()
+            and bare.islower()
+            and plain < _PLAIN_WORDS
+            and not settled
+            and bare not in ADVERBS
+            and strong
+        ):
             plain += 1
         else:
             break
@@ -150,6 +163,8 @@ def _read_prose(tokens: list[tuple[str, int]], at: int) -> int | None:
     if stop == at + 1 or not (technical or (strong and (announced or name.endswith("ctl")))):
         return None
     first = _trim(tokens[at + 1][0])
-    if not strong and (not is_technical(first) or (first[:1] != "-" and first.strip("/.,:%").replace("/", "").isdecimal())):
+    if not strong and (
+        not is_technical(first) or (first[:1] != "-" and first.strip("/.,:%").replace("/", "").isdecimal())
+    ):
         return None
     return stop

@@ -11,9 +11,12 @@ import re
 from collections.abc import Iterator
 
 from flytewheel.evaluation.groundedness.units import AFTER
+from flytewheel.evaluation.groundedness.wording import listed
 
 _TOKEN = re.compile(r"(?<![\w./@#$-])[@#$~./\\]?[\w\u0300-\u036f./\\@#:~%+=&?${}-]+(?:\(\))?")
-_LINK = re.compile(r"[a-z][a-z0-9+.-]{1,15}://[^\s<>\"'`|\\^{}「」，。]{2,}|(?<![\w.])www\.[^\s<>\"'`|]{3,}|mailto:\S+", re.I)
+_LINK = re.compile(
+    r"[a-z][a-z0-9+.-]{1,15}://[^\s<>\"'`|\\^{}「」，。]{2,}|(?<![\w.])www\.[^\s<>\"'`|]{3,}|mailto:\S+", re.I
+)
 _MAIL = re.compile(r"[\w+-][\w.+-]*@[\w-]+(?:\.[\w-]+)+")
 _SIGIL = re.compile(r"[@#][\w][\w.-]*")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[\w-]{0,62})\.){1,8}[a-z][\w-]{1,30}(?::\d{1,5})?", re.I)
@@ -25,25 +28,28 @@ _SNAKE = re.compile(r"_*[^\W_]+(?:_+[^\W_]+)+_*|__\w+__")
 _CAMEL = re.compile(r"[a-z]+[0-9]*(?:[A-Z][a-z0-9]*)+|(?:[A-Z][a-z0-9]+){3,}|(?:[A-Z][a-z0-9]*)+(?:Exception|Error)")
 _VERSION = re.compile(r"v\d+(?:\.\w+){0,4}(?:-[\w.]+)?|\d+(?:\.\d+){2,4}(?:[-+.]?[a-z]\w*)?", re.I)
 _CODE = re.compile(r"(?=\w*[^\W\d_])[^\W_]*\d[^\W_]*(?:-[^\W_]+)*|[^\W\d_]+(?:-[^\W_]+)*-\w*\d\w*")
-_NUMBERED = re.compile(r"[+-]?\d[\d.,]*(?:x\d+)?(?:st|nd|rd|th|er|e|x|ª|º)?|\d{1,2}[h:]\d{2}(?:[ap]m)?|\d{1,2}[ap]m", re.I)
+_NUMBERED = re.compile(
+    r"[+-]?\d[\d.,]*(?:x\d+)?(?:st|nd|rd|th|er|e|x|ª|º)?|\d{1,2}[h:]\d{2}(?:[ap]m)?|\d{1,2}[ap]m", re.I
+)
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*\}?|%\w+%|\{\{?\w+\}?\}")
 _KEBAB = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
-_SUFFIXES = frozenset(
+_SUFFIXES = listed(
     "api apis db worker workers cache proxy service svc queue server gateway prod staging backend frontend cluster job "
     "cron daemon lb cdn exporter consumer producer scheduler controller collector broker store registry router ingress "
     "operator runner sidecar webhook lambda bucket topic index oncall ops alerts sre infra stack pipeline bot adapter "
-    "replica node pod vm host app web auth config conf secret token key env dev ui cli sdk lib core engine pool".split()
+    "replica node pod vm host app web auth config conf secret token key env dev ui cli sdk lib core engine pool"
 )
-_PREFIXES = frozenset(
+_PREFIXES = listed(
     "non multi self full pre post re in on off out cross per no single customer inter intra co sub each every all well "
-    "high low long short first last real open new old two three api user public private master primary access".split()
+    "high low long short first last real open new old two three api user public private master primary access"
 )
-_EXTENSIONS = frozenset(
-    "py js ts go rs rb sh md txt yaml yml json toml ini cfg conf log csv xml html css sql db zip tar gz pdf png jpg svg "
-    "java c h cpp cs php ps1 bat exe env lock service pem crt key parquet jsonl com org net io dev de fr es uk eu".split()
+_EXTENSIONS = listed(
+    "py js ts go rs rb sh md txt yaml yml json toml ini cfg conf log csv xml html css sql db zip tar gz pdf png jpg "
+    "svg "
+    "java c h cpp cs php ps1 bat exe env lock service pem crt key parquet jsonl com org net io dev de fr es uk eu"
 )
-_ABBREVIATIONS = frozenset(
-    "e.g i.e z.b d.h u.a a.m p.m p.ex u.s u.k ph.d s.o s.u o.ä i.d.r u.s.a n.b v.a e.v c.f b.v d.c p.s q.e.d".split()
+_ABBREVIATIONS = listed(
+    "e.g i.e z.b d.h u.a a.m p.m p.ex u.s u.k ph.d s.o s.u o.ä i.d.r u.s.a n.b v.a e.v c.f b.v d.c p.s q.e.d"
 )
 _TRAIL = ".,:;!?-=&"
 
@@ -82,7 +88,9 @@ def is_identifier(token: str) -> bool:
     if _UUID.fullmatch(token) or _MAIL.fullmatch(token) or _ADDRESS.fullmatch(token) or _VARIABLE.fullmatch(token):
         return True
     if token[0] in "@#":
-        return _SIGIL.fullmatch(token) is not None and not token[1:].isdecimal() or (token[1:].isdecimal() and len(token) > 3)
+        return (_SIGIL.fullmatch(token) is not None and not token[1:].isdecimal()) or (
+            token[1:].isdecimal() and len(token) > 3
+        )
     if _is_measure(token):
         return False
     if "/" in token or "\\" in token:
@@ -143,7 +151,7 @@ def _is_dotted(token: str) -> bool:
         return True
     if len(parts) == 2 and re.fullmatch(r"[^\W\d_]+\.[A-Z][a-z]+", token):
         return False  # a missing space between two sentences
-    return re.fullmatch(r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)+", token) is not None and min(map(len, parts)) > 1 or (
+    return (re.fullmatch(r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)+", token) is not None and min(map(len, parts)) > 1) or (
         _HOST.fullmatch(token) is not None
     )
 

@@ -10,15 +10,34 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-_PLACEHOLDER = re.compile(r"<[^<>\s]{1,40}>|\$\{?[A-Za-z_]\w{0,40}\}?|\{\{?\s?[\w-]{1,40}\s?\}?\}|\[[A-Za-z][\w-]{1,40}\]")
+_PLACEHOLDER = re.compile(
+    r"<[^<>\s]{1,40}>|\$\{?[A-Za-z_]\w{0,40}\}?|\{\{?\s?[\w-]{1,40}\s?\}?\}|\[[A-Za-z][\w-]{1,40}\]"
+)
 _CAPITALS = re.compile(r"[A-Z][A-Z_]{3,30}")
-_NO_PLACEHOLDERS = frozenset("POST DELETE PATCH HEAD OPTIONS SELECT INSERT UPDATE FROM WHERE TRUE FALSE NULL TABLE".split())
+_NO_PLACEHOLDERS = frozenset(
+    [
+        "POST",
+        "DELETE",
+        "PATCH",
+        "HEAD",
+        "OPTIONS",
+        "SELECT",
+        "INSERT",
+        "UPDATE",
+        "FROM",
+        "WHERE",
+        "TRUE",
+        "FALSE",
+        "NULL",
+        "TABLE",
+    ]
+)
 _SHORT_FLAGS = re.compile(r"-[A-Za-z]{2,4}")
 _LETTERS = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|\n|[.,;:!?()|。，、；]")
 _MARKS = re.compile(r"[*`\"“”„«»‹›「」『』']|(?<!\w)_|_(?!\w)")
 _ELLIPSIS = re.compile(r"\s*(?:\[\.\.\.\]|\.\.\.|\(\.\.\.\))\s*")
 _BREAKS = frozenset(".,;:!?()|\n。，、；")
-_LINKS = frozenset("of the and for de la du des del y et von der die und".split())
+_LINKS = frozenset(["of", "the", "and", "for", "de", "la", "du", "des", "del", "y", "et", "von", "der", "die", "und"])
 _QUOTED_VALUE = re.compile(r"((?:^|(?<=\s))--?[\w-]{1,40}[= ])([\"'])([^\"'\n]{1,80})\2")
 _ELIDED = re.compile(r"(?:[dljmtnsc]|qu)'(?=[^\W\d_]{2})")
 _MOST_PLACES = 2000  # of a word that are looked at
@@ -60,7 +79,7 @@ def fits_identifier(hay: str, start: int, end: int) -> bool:
     dotted = "." in hay[start:end] and "/" not in hay[start:end]
     if _goes_on(before, first) or _goes_on(last, after):
         return False
-    if first in "/.\\" and (before.isalnum() or before in "/.\\~-_" and before):
+    if first in "/.\\" and (before.isalnum() or (before in "/.\\~-_" and before)):
         return False
     if after == "-" and beyond.isalnum() and last.isalnum():
         return False
@@ -100,7 +119,7 @@ def split_command(text: str) -> list[str]:
     """The tokens of a command, or of a text that may hold one."""
     tokens = []
     text = _QUOTED_VALUE.sub(lambda found: found[1] + found[3].replace(" ", "\ufffc"), text)
-    for raw in re.sub("[`\"'“”]", "", text).split():
+    for raw in re.sub("[`\"'“”]", " ", text).split():
         token = _trim(raw)
         if not token or token in "$>\\#":
             continue
@@ -242,7 +261,7 @@ class Names:
                 window = self._words[start : start + reach + 1]
                 for size in (reach, reach + 1):
                     part = window[:size]
-                    if len(part) == size and (size == reach or part[0] and part[-1]) and not wanted - Counter(part):
-                        if "" not in part or (reach == 2 and size == 3 and part[1] == "" and part[2] == name[0]):
-                            return True
+                    turned = reach == 2 and part[1:2] == [""] and part[2:] == [name[0]]  # "Schmidt, Anna"
+                    if len(part) == size and not wanted - Counter(part) and ("" not in part or turned):
+                        return True
         return False

@@ -12,31 +12,35 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
 
-_EN = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-       "seventeen eighteen nineteen").split()  # fmt: skip
-_EN_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_DE = ("null ein zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn "
-       "siebzehn achtzehn neunzehn").split()  # fmt: skip
-_DE_TENS = "zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig".split()
-_FR = ("zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize dix-sept "
-       "dix-huit dix-neuf").split()  # fmt: skip
+from flytewheel.evaluation.groundedness.wording import words
+
+_EN = words("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+       "seventeen eighteen nineteen")  # fmt: skip
+_EN_TENS = words("twenty thirty forty fifty sixty seventy eighty ninety")
+_DE = words("null ein zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn "
+       "siebzehn achtzehn neunzehn")  # fmt: skip
+_DE_TENS = words("zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig")
+_FR = words("zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize dix-sept "
+       "dix-huit dix-neuf")  # fmt: skip
 _FR_TENS = ("vingt", "trente", "quarante", "cinquante", "soixante")
-_ES = ("cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis "
+_ES = words("cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis "
        "diecisiete dieciocho diecinueve veinte veintiuno veintidós veintitrés veinticuatro veinticinco veintiséis "
-       "veintisiete veintiocho veintinueve").split()  # fmt: skip
-_ES_TENS = "treinta cuarenta cincuenta sesenta setenta ochenta noventa".split()
-_ES_HUNDREDS = ("doscientos trescientos cuatrocientos quinientos seiscientos setecientos ochocientos "
-                "novecientos").split()  # fmt: skip
+       "veintisiete veintiocho veintinueve")  # fmt: skip
+_ES_TENS = words("treinta cuarenta cincuenta sesenta setenta ochenta noventa")
+_ES_HUNDREDS = words("doscientos trescientos cuatrocientos quinientos seiscientos setecientos ochocientos "
+                "novecientos")  # fmt: skip
 ORDINALS = {
-    "en": "third fourth fifth sixth seventh eighth ninth tenth".split(),
-    "de": "dritte vierte fünfte sechste siebte achte neunte zehnte".split(),
-    "fr": "troisième quatrième cinquième sixième septième huitième neuvième dixième".split(),
+    "en": words("third fourth fifth sixth seventh eighth ninth tenth"),
+    "de": words("dritte vierte fünfte sechste siebte achte neunte zehnte"),
+    "fr": words("troisième quatrième cinquième sixième septième huitième neuvième dixième"),
     "es": [],
 }
 LONGEST = 4  # words
 _HAN = {"零": 0, "〇": 0, "一": 1, "二": 2, "两": 2, "兩": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8,
         "九": 9}  # fmt: skip
-HAN_NUMBER = re.compile("[一二两兩三四五六七八九十]{1,3}(?=[个個天小分秒次年月周週人名円元度つ回日台本枚件点點倍时時种種步条條項项位])")
+HAN_NUMBER = re.compile(
+    "[一二两兩三四五六七八九十]{1,3}(?=[个個天小分秒次年月周週人名円元度つ回日台本枚件点點倍时時种種步条條項项位])"
+)
 
 
 def _list_english() -> Iterator[tuple[str, int]]:
@@ -76,7 +80,9 @@ def _list_spanish() -> Iterator[tuple[str, int]]:
 
 def _multiply(words: dict[str, int], hundred: str, thousand: str, gap: str) -> dict[str, int]:
     rounds = {f"{word}{gap}{hundred}": 100 * value for word, value in words.items() if 2 <= value <= 9}
-    return words | rounds | {f"{word}{gap}{thousand}": 1000 * value for word, value in words.items() if 2 <= value < 100}
+    return (
+        words | rounds | {f"{word}{gap}{thousand}": 1000 * value for word, value in words.items() if 2 <= value < 100}
+    )
 
 
 WORDS: dict[str, dict[str, int]] = {

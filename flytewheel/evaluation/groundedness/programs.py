@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 
-STRONG = frozenset(
+from flytewheel.evaluation.groundedness.wording import listed
+
+STRONG = listed(
     "kubectl docker git helm terraform ansible ansible-playbook npm npx yarn pnpm pip pip3 pipx conda poetry pytest "
     "python python3 ruby cargo rustc javac mvn gradle dotnet curl wget ssh scp sftp rsync psql mysql mysqldump pg_dump "
     "pg_restore sqlite3 redis-cli mongosh aws gcloud gsutil kafka-topics podman nerdctl "
@@ -16,34 +18,34 @@ STRONG = frozenset(
     "traceroute openssl netstat iptables ufw ls cd rm mkdir rmdir cp mv df pkill killall lsof "
     "mount umount nano vim crontab useradd usermod passwd flytewheel pyflyte ollama ffmpeg jq "
     "ipconfig ifconfig netsh adb heroku vercel netlify supervisord supervisorctl "
-    "gunicorn uvicorn alembic dbt spark-submit hdfs nmap tcpdump htop sysctl".split()
+    "gunicorn uvicorn alembic dbt spark-submit hdfs nmap tcpdump htop sysctl"
 )
-WEAK = frozenset(
+WEAK = listed(
     "find make cat go node java kill top sort service export echo source set head tail less more watch test time date "
     "host cut join split nice bash sh zsh exec env touch ln history screen tmux code open expr "
     "perl php ruby lua nice who which wc xargs tee diff patch nc telnet whois reboot shutdown systemd "
-    "du dig ping vault rake bundle celery nomad consul artisan flutter composer rails airflow ss ps uv az brew".split()
+    "du dig ping vault rake bundle celery nomad consul artisan flutter composer rails airflow ss ps uv az brew"
 )
-VERBS = frozenset(
+VERBS = listed(
     "run runs execute use using try type enter invoke call with via issue launch start by führe führen ausführen nutze "
     "verwende starte starten tippe gib lance lancez lancer exécute exécutez exécuter utilisez tapez avec ejecuta "
-    "ejecute ejecutar usa use lanza lance corre con mit per command befehl commande comando".split()
+    "ejecute ejecutar usa use lanza lance corre con mit per command befehl commande comando"
 )
-ENDS = frozenset(
+ENDS = listed(
     "and then to or on in if when which that is are was for with from as at by until before after but so the a an this "
     "will can should may instead because while once und dann oder um wenn auf mit aus der die das ist zum bei für nach "
     "vor ein eine einmal et puis pour ou si sur avec dans le la les un une est ensuite avant après y luego para o con "
-    "en el los las es antes después entonces it you we they has have had do does not also of into via per".split()
+    "en el los las es antes después entonces it you we they has have had do does not also of into via per"
 )
-ADVERBS = frozenset(
+ADVERBS = listed(
     "again first now once twice afterwards next manually immediately too also only yourself there here please daily "
     "hourly regularly directly erneut nochmals zuerst jetzt sofort bitte encore maintenant ensuite ahora primero "
     "command commands container containers image images repository repositories logs log output tool cli users "
-    "aus".split()
+    "aus"
 )
 _PATH = re.compile(r"(?:\.{1,2}/|~?/)[\w.-]+(?:/[\w.-]+)*")
 _NAME = re.compile(r"\.{0,2}/?[a-z][\w.+-]*(?:/[\w.+-]+)*")
-_STATEMENTS = frozenset("SELECT INSERT UPDATE DELETE CREATE DROP ALTER SHOW EXPLAIN VACUUM GRANT TRUNCATE".split())
+_STATEMENTS = listed("SELECT INSERT UPDATE DELETE CREATE DROP ALTER SHOW EXPLAIN VACUUM GRANT TRUNCATE")
 _ASSIGNED = re.compile(r"[A-Z_][A-Z0-9_]*=\S*")
 
 
@@ -77,7 +79,7 @@ def reads_as_command(text: str) -> bool:
     return not words & _PROSE and not tokens[-1].endswith((".", "!", "?", ","))
 
 
-_PROSE = frozenset(
+_PROSE = listed(
     "the a an is are was were be has have not of and or der die das ist sind nicht und oder ein eine le la les un une "
-    "est sont pas et el los las es no y una this that your you with failed error cannot".split()
+    "est sont pas et el los las es no y una this that your you with failed error cannot"
 )
