@@ -8,7 +8,7 @@ from typing import NamedTuple
 from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 
-from flytewheel import decks, release
+from flytewheel import decks, release, turn
 from flytewheel.evaluation import evaluate as evaluation
 from flytewheel.evaluation import gate as gating
 from flytewheel.evaluation.report import RESULT
@@ -59,7 +59,7 @@ def evaluate(
             candidate=Path(candidate.download()),
             champion=release.fetch_adapter(services, name, champion, new_folder("champion"), base=base),
             base=base,
-            evaluation=spec,
+            evaluation=turn.locate_probes(spec),
             seed=seed,
             progress=station.progress,
         )
