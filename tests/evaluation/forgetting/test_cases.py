@@ -69,7 +69,7 @@ def test_a_faulty_line_is_named(tmp_path: Path, line: str) -> None:
 def test_a_faulty_check_or_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "suite.jsonl"
     file.write_text(json.dumps({**GOOD, "check": "regex", "expected": "("}), encoding="utf-8")
-    with pytest.raises(EvaluationError, match="'a': .* is not a regular expression"):
+    with pytest.raises(EvaluationError, match=r"'a': .* is not a regular expression"):
         read_suite(file)
     with pytest.raises(EvaluationError, match=r"none: cannot be read"):
         read_suite(tmp_path / "none")

@@ -8,7 +8,7 @@ import pytest
 
 from flytewheel.evaluation.asking import Reply, Voice
 from flytewheel.evaluation.forgetting.measure import ForgettingMeasure
-from flytewheel.evaluation.measure import Compare, Examples, Heard
+from flytewheel.evaluation.measure import Compare, Examples, Heard, Measured
 from flytewheel.evaluation.perplexity import Score
 from flytewheel.records import Message, RegressionCase
 
@@ -24,7 +24,7 @@ def say(passing: int, nats: float = -20.0, *, texts: int = 16) -> Voice:
     return Voice(replies, (Score(nats, 10),) * texts)
 
 
-def measure(ours: Voice, theirs: Voice, bare: Voice, least: int = 10):  # type: ignore[no-untyped-def]
+def measure(ours: Voice, theirs: Voice, bare: Voice, least: int = 10) -> Measured:
     return ForgettingMeasure(CASES, least).measure(Heard(Examples((), (), ()), ours, theirs, bare), COMPARE)
 
 
