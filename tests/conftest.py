@@ -42,6 +42,10 @@ PASSWORD = "flytewheel-test"
 TEMPLATE = "migrated"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-screenshots", action="store_true", help="write the pictures of docs/ anew")
+
+
 @dataclass(frozen=True)
 class TestServices:
     """Where the session's services are."""
