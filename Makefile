@@ -59,6 +59,7 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.methods --quick
 	$(BIN)/python -m benchmarks.training --quick
 	$(BIN)/python -m benchmarks.plan --quick
+	$(BIN)/python -m benchmarks.gate --quick
 
 format: $(READY) ## mend what ruff can
 	$(BIN)/ruff check --fix .
