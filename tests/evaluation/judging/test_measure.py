@@ -209,6 +209,16 @@ def test_people_and_a_judge_together_are_shorter_than_people_alone() -> None:
     assert rate.high - rate.low < people["high"] - people["low"]
 
 
+def test_duels_of_one_answer_stand_beside_what_people_looked_at() -> None:
+    """Half of the duels are of one answer; people looked at half of the rest and liked ours in all: (30 + 15) / 60."""
+    duels = make_duels(30, 0)
+    same = [make_duel("good", "good", user=duel.user, query=f"same {at}") for at, duel in enumerate(duels)]
+    found, _ = judge(duels + same, Bench(Told(prefer_good), PeopleJudge(label(duels[::2]))), min_pairs=20)
+    assert found.details["method"] == "prediction-powered"
+    assert found.metrics["win_rate"].candidate.estimate == pytest.approx(0.75)
+    assert found.details["people_alone"]["estimate"] == pytest.approx(0.75)
+
+
 def test_two_reviewers_of_one_duel_count_their_mean_and_the_last_word_of_each() -> None:
     duel = make_duel("x", "y")
     labels = [*label([duel], "theirs", "a"), *label([duel], "ours", "a"), *label([duel], "tie", "b")]
