@@ -232,6 +232,7 @@ def test_nothing_but_the_same_answers_is_one_half_and_no_win() -> None:
     found, verdict = judge(duels, Bench(told))
     assert found.metrics["win_rate"].candidate.estimate == 0.5
     assert found.details["same"] == 30
+    assert told.asked == 0
     assert verdict.decision is Decision.HOLD
 
 
