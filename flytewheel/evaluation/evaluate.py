@@ -68,7 +68,7 @@ def evaluate(
         DatasetError: the data set cannot be read.
         BaseModelError: the base, or the reward model, cannot be loaded.
         EndpointError: the judge is a model behind an endpoint that is away, refuses, or whose key is not set.
-        EvaluationError: what was trained does not fit the base, or a regression case is faulty.
+        EvaluationError: what was trained does not fit the base, or a regression case or a label is faulty.
     """
     data = Dataset(dataset)
     bench = open_bench(evaluation.judge, base=base, reward_model=reward_model, labels=labels, cache=cache)

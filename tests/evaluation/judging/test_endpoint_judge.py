@@ -84,6 +84,7 @@ def test_equal_duels_of_two_users_are_asked_once(server: ChatServer) -> None:
         '{"winner": "A", "reason": "x"} and more',
         '{"winner": "A", "reason": NaN}',
         "[" * 100_000,
+        '{"winner": "A", "reason": "\\ud800"}',
         json.dumps({"winner": "A", "reason": "x" * 5_000}),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.gate import decide
 from flytewheel.evaluation.judging.endpoint_judge import EndpointJudge
 from flytewheel.evaluation.judging.judge import TIE, Duel, Opinion
@@ -224,6 +225,11 @@ def test_two_reviewers_of_one_duel_count_their_mean_and_the_last_word_of_each() 
     labels = [*label([duel], "theirs", "a"), *label([duel], "ours", "a"), *label([duel], "tie", "b")]
     assert PeopleJudge(labels).judge([duel])[0].preference == 0.75
     assert PeopleJudge(labels).judge([make_duel("y", "z")])[0].preference is None
+
+
+def test_a_label_that_prefers_something_else_is_told() -> None:
+    with pytest.raises(EvaluationError, match="expected ours, theirs or tie, got 'this'"):
+        PeopleJudge([ReviewLabel("abc", "r", "this")])
 
 
 def test_nothing_but_the_same_answers_is_one_half_and_no_win() -> None:
