@@ -68,6 +68,8 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.training --quick
 	$(BIN)/python -m benchmarks.plan --quick
 	$(BIN)/python -m benchmarks.metrics --quick
+	$(BIN)/python -m benchmarks.gate --quick
+	$(BIN)/python -m benchmarks.groundedness --quick
 
 format: $(READY) ## mend what ruff can
 	$(BIN)/ruff check --fix .

@@ -76,7 +76,7 @@ def evaluate(
         BaseModelError: the base, or the reward model, cannot be loaded.
         EndpointError: a model that is asked over HTTP is away, refuses, or its key is not set.
         EvaluationError: the test part overlaps training (`overlap`), what was trained does not fit the base, or a
-            regression case is faulty.
+            regression case or a label is faulty.
     """
     data = Dataset(dataset)
     check_overlap(data, [data])
