@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flytewheel.evaluation.forgetting.cases import read_suite
 from flytewheel.evaluation.suite.checks import passes
+
+from flytewheel.evaluation.forgetting.cases import read_suite
 from flytewheel.pocket.facts import HELD_OUT_SERVICES
 from flytewheel.pocket.general import list_cases
 

@@ -71,7 +71,6 @@ class TextMeasure:
                 "empty_share": compare(users, *(share([one.empty for one in side]) for side in found)),
                 "unstopped_share": _compare_unstopped(users, *found, compare),
             },
-            rows={"rouge_l": overlaps["rouge_l"]},
             details={
                 "degenerate": {
                     name: _name_causes(examples, side)
