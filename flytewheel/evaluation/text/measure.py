@@ -58,7 +58,7 @@ class TextMeasure:
         ours, theirs = (share(scores[:, -1, F1]) for scores in rouge)
         overlaps = Rows(users, [row.topic for row in examples.rows], ours, theirs)
         return Measured(
-            rows={"rouge_l": overlaps},
+            rows={"rouge_l": overlaps["rouge_l"]},
             metrics={
                 **{name: rows.compare(compare) for name, rows in overlaps.items()},
                 "bleu": each(lambda said: count_bleu(said, references), statistic=bleu),
