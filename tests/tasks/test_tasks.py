@@ -59,6 +59,16 @@ def test_the_weekly_workflow_is_the_loop_in_its_order() -> None:
     assert weekly.failure_node.flyte_entity.name == "tasks.report.record_failure"
 
 
+def test_the_evaluation_is_handed_what_was_trained_and_its_judge() -> None:
+    (node,) = [node for node in learn.nodes if node.flyte_entity is NODES["evaluate"]]
+    bound = {binding.var: binding.binding.promise for binding in node.bindings if binding.binding.promise}
+    assert {name: bound[name].var for name in ("candidate", "reward_model")} == {
+        "candidate": "candidate",
+        "reward_model": "reward_model",
+    }
+    assert list(train.python_interface.outputs) == ["candidate", "reward_model"]
+
+
 def test_a_turn_is_opened_reported_and_watched_by_tasks_of_their_own() -> None:
     assert set(SHELLS) == {*STATIONS, "open_turn", "report", "record_failure", "check_triggers"}
 

@@ -75,6 +75,7 @@ class Place:
         small: dict[str, dict[str, Any]] = {
             "curation": {"augmentation_factor": 1.0},
             "training": {"max_steps": 20, "checkpoint_every": 3},
+            "reward": {"enable": "auto"},  # nothing needs one here
             "rlhf": {"max_steps": 4, "batch_size": 4, "checkpoint_every": 4},
             "evaluation": {"max_examples": 10, "max_new_tokens": 48, "bootstrap_samples": 200},
             "gate": {**NO_RULES, "preference_accuracy": {"improve": True}},
