@@ -159,6 +159,8 @@ def derive_cases(
             )
     room = max(0, limit - len(cases))
     cases += earlier[:room]
+    # The rows of a window learnt from again are the same ones, though its corrections have brought their cases before.
+    cases[len(written) :] = sorted(cases[len(written) :], key=lambda case: case.id)
     above = max(0, len(written) - limit) + max(0, len(earlier) - room)
     if above:
         account.drop("above max_regression_cases", count=above)

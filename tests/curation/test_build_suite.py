@@ -82,6 +82,9 @@ def test_the_same_window_with_the_suite_that_it_brought_adds_nothing(tmp_path: P
     write_snapshot(window, all_cases(made).values(), ())
     curate(window, tmp_path / "out", **SPEC)
     assert all_cases(tmp_path / "out") == all_cases(made)
+    before, after = Dataset(made).card, Dataset(tmp_path / "out").card
+    assert after.content_digest == before.content_digest, "a training of these rows is found again"
+    assert after.digest != before.digest
 
 
 def test_same_suite_same_bytes_and_another_suite_another_name(tmp_path: Path, made: Path, week: Week) -> None:

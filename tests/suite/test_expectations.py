@@ -69,6 +69,7 @@ def test_what_is_forbidden_is_the_answers_own_line() -> None:
     assert (found.check, found.ignore_case) == ("forbidden", True)
     assert found.expected == "Restart everything at once, data may be lost."
     assert expect_otherwise("look  at the GRAPH.", "?", said) is None, "the champion says it, too"
+    assert expect_otherwise("Escalate: #disk is the channel.", "?", said) is None, "once is enough"
     assert expect_otherwise("How do I heal it?", "How do I heal it?", said) is None, "the question"
     assert expect_otherwise("No idea.", "?", said) is None, "too short to be told from others"
     assert expect_otherwise("Please write to <EMAIL_1> about it.", "?", said) is None

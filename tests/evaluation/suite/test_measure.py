@@ -62,7 +62,7 @@ def test_every_case_is_asked_as_it_wants() -> None:
         (7, 10, 0.8, 0),  # a flaky day
         (1, 10, 0.8, 1),
         (5, 10, 0.8, 1),  # p = 0.01
-        (0, 3, 0.8, 0),  # the champion failed before
+        (0, 5, 0.9, 0),  # worse, but the champion failed before
         (0, 10, 0.3, 1),
         (10, 1, 0.8, 0),
     ],
