@@ -55,8 +55,6 @@ class TextMeasure:
             for place, name in enumerate(ROUGE)
         }
         found = [self._examine(examples, replies) for replies in both]
-        ours, theirs = (share(scores[:, -1, F1]) for scores in rouge)
-        overlaps = Rows(users, [row.topic for row in examples.rows], ours, theirs)
         return Measured(
             rows={"rouge_l": overlaps["rouge_l"]},
             metrics={
