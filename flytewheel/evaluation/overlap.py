@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 from flytewheel.dataset import Dataset
 from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.text.words import split_words
-from flytewheel.records import Message, Trajectory
+from flytewheel.records import Message, Preference, Trajectory
 
 _KINDS = ("sft", "preference", "unpaired", "trajectory")
 _CURATED = 0.9
@@ -227,8 +227,8 @@ def _list_prompts(row: Any) -> Iterator[tuple[Piece, tuple[str, ...]]]:
             if message.role == "assistant" and turn:
                 yield cut_prompt(row.messages[:turn]), (message.content.strip(),)
     else:
-        good = getattr(row, "completion", None) or getattr(row, "chosen", "")
-        yield cut_prompt(row.prompt), (good.strip(),) if good.strip() else ()
+        good = str(row.chosen if isinstance(row, Preference) else row.completion).strip()
+        yield cut_prompt(row.prompt), (good,) if good else ()
 
 
 def cut_prompt(prompt: Sequence[Message]) -> Piece:

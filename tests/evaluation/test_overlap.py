@@ -17,7 +17,7 @@ from flytewheel.curation.prepare import Rules
 from flytewheel.dataset import Dataset, DatasetCard, part_file, write_card, write_rows
 from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.evaluate import evaluate
-from flytewheel.evaluation.overlap import check_overlap, find_overlaps
+from flytewheel.evaluation.overlap import check_overlap, find_overlaps, shingle
 from flytewheel.feedback.rewards import score
 from flytewheel.recipe import BaseModelSpec, CurationSpec, EvaluationSpec, FeedbackSpec, RlhfSpec
 from flytewheel.records import Message, Preference, RegressionCase, SftRow, Trajectory, build_prompt
@@ -204,3 +204,29 @@ def test_time_grows_with_the_rows(write: Callable[..., Dataset]) -> None:
     began = time.process_time()
     assert find_overlaps(data, [data]) == []
     assert time.process_time() - began < 10
+
+
+def test_near_prompts_are_those_that_comparing_all_with_all_finds(write: Callable[..., Dataset]) -> None:
+    """Questions of 60 to 160 words with up to two words changed, left out or added, anywhere."""
+    chance = random.Random(11)
+
+    def vary(words: list[str]) -> list[str]:
+        changed = list(words)
+        for _ in range(chance.choice((0, 1, 1, 2))):
+            place = chance.randrange(len(changed))
+            changed[place : place + chance.randint(0, 1)] = [f"x{chance.randrange(99)}"] * chance.randint(0, 1)
+        return changed
+
+    asked = [[f"w{chance.randrange(60)}" for _ in range(chance.randint(60, 160))] for _ in range(30)]
+    tested = [make_row(f"t{n}", " ".join(vary(words))) for n, words in enumerate(asked)]
+    trained = [make_row(f"r{n}-{m}", " ".join(vary(words))) for n, words in enumerate(asked) for m in range(4)]
+    near = set()
+    for row in tested:
+        for other in trained:
+            one, two = (shingle(each.prompt[-1].content) for each in (row, other))
+            if row.prompt != other.prompt and len(one & two) / len(one | two) >= 0.95:
+                near.add(row.id)
+    data = write(sft_test=tested, sft_train=trained)
+    found = {one.what: one for one in find_overlaps(data, [data])}
+    assert found["test prompts that are nearly trained on (similarity 0.95 or more)"].count == len(near)
+    assert 5 < len(near) <= 30
