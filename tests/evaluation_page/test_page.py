@@ -269,6 +269,17 @@ def test_hostile_text_is_text() -> None:
     assert {name for element in well_formed(part).iter() for name in element.attrib} <= allowed
 
 
+def test_long_answers_are_excerpts_around_the_first_change_and_whole_below() -> None:
+    start = "the same words again and again " * 60
+    line = answer("long", f"{start}NEW {start}", f"{start}OLD {start}", "short", asked="why?")
+    page = draw_deck(subject(answers=[line])).split('id="answers"')[1].split('id="regressions"')[0]
+    excerpt, whole = page.split("<details><summary>Both answers whole</summary>")
+    assert "<ins>NEW</ins>" in excerpt
+    assert "<del>OLD</del>" in excerpt
+    assert len(excerpt) < 4000 < len(whole)
+    assert "<details><summary>Both" not in draw_deck(subject(answers=[{**line, "candidate": "NEW", "champion": "OLD"}]))
+
+
 def test_a_hundred_answers_of_ten_thousand_signs_are_a_few_megabytes() -> None:
     long = [
         answer(
