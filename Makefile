@@ -9,7 +9,9 @@ PYTEST ?= -n 2 --dist loadfile
 export OMP_WAIT_POLICY = PASSIVE
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: demo test check lint types imports package bench format clean help
+APT := DEBIAN_FRONTEND=noninteractive timeout 600 apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20
+
+.PHONY: demo test browser check lint types imports package bench format clean help
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -30,7 +32,13 @@ $(READY): pyproject.toml constraints.txt images/llama_cpp.cmake
 demo: $(READY)   ## one turn of the loop on the bundled feedback, with its own services; no network needed
 	$(BIN)/flytewheel demo
 
-test: $(READY)   ## all tests
+browser:         # Debian's chromium, for the tests of the pages; where it cannot be had they are skipped
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium, for the tests of the pages" \
+	    && { $(APT) update; $(APT) install -y --no-install-recommends chromium fonts-dejavu-core; } >/dev/null 2>&1; } \
+	  || echo "no chromium: the tests of the pages are skipped (apt-get install chromium)"
+
+test: $(READY) browser   ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)
 
 lint: $(READY)
@@ -60,6 +68,8 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.training --quick
 	$(BIN)/python -m benchmarks.plan --quick
 	$(BIN)/python -m benchmarks.metrics --quick
+	$(BIN)/python -m benchmarks.gate --quick
+	$(BIN)/python -m benchmarks.groundedness --quick
 
 format: $(READY) ## mend what ruff can
 	$(BIN)/ruff check --fix .

@@ -7,19 +7,23 @@ log the simulator's own rule is the oracle: an answer whose command or channel i
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 import random
+import re
 import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks import Goal, report
 from benchmarks.groundedness_cases import Case, read_cases
 from flytewheel.evaluation.groundedness.spans import KINDS
 from flytewheel.evaluation.groundedness.support import check
-from flytewheel.pocket.facts import TAUGHT, build_world, write_answer
-from flytewheel.pocket.users import draw_questions, find_faults
+from flytewheel.pocket.facts import TAUGHT, Fact, build_world, write_answer
+from flytewheel.pocket.users import Question, draw_questions, find_faults
 
 PRECISION, RECALL = 0.9, 0.9
 CPU_MS = 2.0  # an answer of some 60 characters with its context of some 450
@@ -57,8 +61,8 @@ def measure(quick: bool) -> list[Goal]:
         print(f"{half}: {len(cases)} answers, {scores['all'].labelled} unsupported spans")
         for kind, score in scores.items():
             print(
-                f"  {kind:<11} precision {describe(score.right, score.found)}  recall {describe(score.hit, score.labelled)}"
-                f"  F1 {score.f1:.3f}"
+                f"  {kind:<11} precision {describe(score.right, score.found)}  "
+                f"recall {describe(score.hit, score.labelled)}  F1 {score.f1:.3f}"
             )
         if half == "heldout":
             goals += [
@@ -66,7 +70,7 @@ def measure(quick: bool) -> list[Goal]:
                 Goal("recall, held out", scores["all"].recall, RECALL, at_most=False),
                 Goal("CPU ms an answer", measure_time(cases), CPU_MS),
             ]
-    return [*goals, *measure_simulated(400 if quick else 4000)]
+    return [*goals, *measure_simulated(400 if quick else 4000), *measure_log(500 if quick else 5000)]
 
 
 def judge(cases: list[Case], *, tell: bool = False) -> dict[str, Score]:
@@ -137,6 +141,55 @@ def measure_simulated(count: int) -> list[Goal]:
         Goal("right simulated answers with a span found, share", clean / count, 0.0),
         Goal("wrong simulated answers missed, share", missed / max(1, wrong), 0.0),
     ]
+
+
+def measure_log(count: int) -> list[Goal]:
+    """The bundled log's answers: what the simulated people hold against command and channel, the detector must see.
+
+    An answer that is cut off inside a command says nothing foreign; there is one in the log, hence the bound.
+    """
+    world = {(fact.service.name, fact.symptom.name): fact for fact in build_world()}
+    lines = gzip.decompress((Path(__file__).parents[1] / "examples" / "interactions.jsonl.gz").read_bytes())
+    sound = alarmed = faulty = missed = 0
+    for line in lines.decode().splitlines()[:count]:
+        try:
+            told = json.loads(line)
+        except ValueError:  # the log holds broken lines on purpose
+            continue
+        if not isinstance(told, dict) or not all(isinstance(told.get(key), str) for key in ("query", "context")):
+            continue
+        fact = _find_fact(world, told["context"], told["query"])
+        if fact is None:
+            continue
+        question = Question(told["user_id"], told["query"], told["context"], fact.topic, fact)
+        found = bool(check(told["response"], (told["context"], told["query"])).unsupported)
+        wrong = _is_wrong(question, told["response"])
+        faulty += wrong
+        missed += wrong and not found
+        sound += not wrong
+        alarmed += found and not wrong
+    print(
+        f"log: {faulty} answers with a foreign command or channel, {missed} missed; {sound} without, {alarmed} alarms"
+    )
+    return [
+        Goal("faulty answers of the log missed, share", missed / max(1, faulty), 0.01),
+        Goal("alarms on sound answers of the log, share", alarmed / max(1, sound), 0.02),
+    ]
+
+
+def _find_fact(world: dict[tuple[str, str], Fact], context: str, query: str) -> Fact | None:
+    named = [fact for (service, symptom), fact in world.items() if service in query and symptom in query.lower()]
+    return next((fact for fact in named if fact.command in context), None)
+
+
+def _is_wrong(question: Question, answer: str) -> bool:
+    """Whether an answer names a channel or runs a command that is not the fact's; one that names none is not wrong."""
+    faults = find_faults(question, answer)
+    fact = question.fact
+    channels = {word.strip(".,;:`") for word in answer.split() if word.startswith("#")}
+    foreign = bool(channels - {fact.service.channel})
+    program = re.search(r"\b[a-z]+ctl [a-z]+-?[a-z]*", answer)
+    return foreign or ("command" in faults and program is not None)
 
 
 if __name__ == "__main__":

@@ -64,15 +64,23 @@ class ChatEndpoint:
 
     def ask_all(self, ask: Callable[[httpx.Client, Item], Found], items: Sequence[Item]) -> list[Found]:
         """Runs `ask` on every item, `concurrency` at a time, in their order; after one failure nobody asks on."""
+
+        def guard(item: Item) -> Found:
+            try:
+                return ask(client, item)
+            except BaseException:
+                self._away.set()  # for the others too, before another of them begins
+                raise
+
         with (
             httpx.Client(headers=self._headers, timeout=self._spec.timeout_s) as client,
             ThreadPoolExecutor(self._spec.concurrency) as pool,
         ):
             self._away.clear()
             try:
-                return list(pool.map(lambda item: ask(client, item), items))
+                return list(pool.map(guard, items))
             except BaseException:
-                self._away.set()  # for the others too
+                self._away.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 

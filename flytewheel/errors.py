@@ -62,6 +62,10 @@ class BaseModelError(FlytewheelError):
     """The base model or its tokenizer cannot be loaded."""
 
 
+class LlamaServerError(FlytewheelError):
+    """llama.cpp's server does not serve a file, or answers wrongly."""
+
+
 class TrainingError(FlytewheelError):
     """A training came to an end without weights that can be used."""
 

@@ -66,6 +66,7 @@ def describe_candidate(
         "reasons": gate["reasons"],
         "parity": exported["parity"],
         "serve": exported["serve"],
+        "speed": exported.get("speed"),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 
 from flytewheel import lineage, models, overrides, runs
 from flytewheel.errors import RegistryError
+from flytewheel.evaluation import speed
 from flytewheel.experiment import launch
 from flytewheel.export.export import FOLDERS, export_model
 from flytewheel.local.services import Services
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, BaseModelSpec, ExportSpec
-from flytewheel.records import Message, to_jsonable
+from flytewheel.records import Decision, Message, to_jsonable
 from flytewheel.turn import CODE, open_store
 from registry.versions import Registry
 
@@ -82,6 +84,62 @@ def export_versions(
     return facts
 
 
+def compare_speed(
+    services: Services,
+    run: runs.Run,
+    exported: Path,
+    *,
+    champion: str,
+    prompts: Sequence[tuple[Message, ...]],
+    folder: Path,
+    progress: Callable[[str, int, int | None], None] | None = None,
+) -> dict[str, Any]:
+    """Measures the candidate's file against the champion's, as far as the recipe wants it, and judges both figures.
+
+    Args:
+        exported: What `export_versions` wrote.
+        champion: Version in service, whose file comes from the registry; empty: the base's export.
+        prompts: Held-out ones; the first `evaluation.speed.prompts` are asked.
+        folder: Where the champion's file is put.
+
+    Returns:
+        `verdict` (decision and reasons), and `metrics`, `ratios` and `skipped` where it was measured.
+
+    Raises:
+        LlamaServerError: the candidate's file, or the champion's, is not served.
+        RegistryError, StoreError: the champion's file cannot be had.
+    """
+    spec, found = run.recipe.evaluation.speed, None
+    served = f"model-{run.recipe.export.serve}.gguf"
+    control = None
+    if spec.enable:
+        control = _fetch_served(services, run.name, champion, folder) if champion else exported / "base" / served
+    if control is not None:
+        found = speed.measure_speed(
+            exported / "candidate" / served,
+            control,
+            prompts[: spec.prompts],
+            tokens=spec.tokens,
+            slot_tokens=run.recipe.base.max_length + spec.tokens,
+            threads=max(1, (os.cpu_count() or 2) // 2),  # as the router's backends
+            level=run.recipe.evaluation.confidence_level,
+            seed=run.recipe.seed,
+            progress=progress,
+        )
+    verdict = speed.decide_speed(found, run.recipe.gate)
+    return {"verdict": to_jsonable(verdict), **(to_jsonable(found) if found else {})}
+
+
+def _fetch_served(services: Services, name: str, version: str, folder: Path) -> Path | None:
+    """The file that a version is served from; `None` where its manifest names none."""
+    registry = Registry(open_store(services))
+    file = registry.show(name, version).facts.get("serve")
+    if not file:
+        return None
+    registry.download(name, version, folder, only=[file])
+    return folder / str(file)
+
+
 def register_versions(
     services: Services,
     run: runs.Run,
@@ -138,12 +196,19 @@ def launch_canary(
 ) -> dict[str, Any]:
     """Opens the experiment at the router, once for each run; with `automation.auto_experiment` off it only says how to.
 
+    Where the exported file is slower than the gate allows, it opens none and says so.
+
     Raises:
         RouterError: the router is away, or could not load both versions.
     """
     if not automation.auto_experiment:
         return {"skipped": f"automation.auto_experiment is off: {version} waits in the registry", "experiment_id": ""}
-    override = runs.read_reports(services.database_url, run.run_id).get("gate", {}).get("override")
+    reports = runs.read_reports(services.database_url, run.run_id)
+    slow = reports.get("export_gguf", {}).get("speed", {}).get("verdict", {})
+    if slow.get("decision", Decision.PROMOTE_TO_CANARY) != Decision.PROMOTE_TO_CANARY:
+        reasons = "; ".join(reason for reason in slow["reasons"] if not reason.startswith("for: "))
+        return {"skipped": f"{version} is registered and gets no canary: {reasons}", "experiment_id": ""}
+    override = reports.get("gate", {}).get("override")
     launched = launch.launch_canary(
         services.router_url,
         services.admin_key,

@@ -92,52 +92,6 @@ CREATE TABLE IF NOT EXISTS released_votes (
 );
 CREATE INDEX IF NOT EXISTS released_votes_xid ON released_votes (series, xid);
 
--- The regression suite of a model. A case that comes from somebody's words goes with them when they are erased.
-CREATE TABLE IF NOT EXISTS suite_cases (
-    name           text        NOT NULL,          -- the model name
-    case_id        text        NOT NULL,
-    body           jsonb       NOT NULL,          -- the whole RegressionCase
-    origin         text        NOT NULL,          -- written | correction | rollback | review
-    run_id         text        NOT NULL DEFAULT '',  -- the run whose curation brought it; no reference: runs may go
-    interaction_id text        REFERENCES interactions (interaction_id) ON DELETE CASCADE,
-    event_id       text        REFERENCES feedback_events (event_id) ON DELETE CASCADE,
-    added_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
-    retired_at     timestamptz,
-    retired_by     text,
-    retired_reason text,
-    PRIMARY KEY (name, case_id)
-);
-CREATE INDEX IF NOT EXISTS suite_cases_interaction ON suite_cases (interaction_id);
-CREATE INDEX IF NOT EXISTS suite_cases_event ON suite_cases (event_id);
-
--- Cases that do not count for a while, with all that were muted before. No reference: a recipe's own cases can be muted.
-CREATE TABLE IF NOT EXISTS suite_mutes (
-    entry     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name      text        NOT NULL,
-    case_id   text        NOT NULL,
-    reason    text        NOT NULL,
-    muted_by  text        NOT NULL,
-    muted_at  timestamptz NOT NULL,
-    until     timestamptz NOT NULL CHECK (until > muted_at),
-    lifted_at timestamptz,
-    lifted_by text
-);
-CREATE INDEX IF NOT EXISTS suite_mutes_case ON suite_mutes (name, case_id);
-
--- What came of a case last; figures only, nobody's words.
-CREATE TABLE IF NOT EXISTS suite_outcomes (
-    name    text        NOT NULL,
-    case_id text        NOT NULL,
-    model   text        NOT NULL,                 -- a version, or the run whose candidate answered
-    outcome text        NOT NULL,                 -- passes | fails | cannot tell
-    passed  integer     NOT NULL,
-    samples integer     NOT NULL,
-    origin  text        NOT NULL,
-    "check" text        NOT NULL,
-    at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (name, case_id)
-);
-
 CREATE TABLE IF NOT EXISTS experiments (
     experiment_id text PRIMARY KEY,
     name          text        NOT NULL,           -- the model name
@@ -152,13 +106,6 @@ CREATE TABLE IF NOT EXISTS experiments (
     stopped_at    timestamptz
 );
 CREATE UNIQUE INDEX IF NOT EXISTS experiments_one_running ON experiments (name) WHERE state = 'running';
-
--- Rollbacks whose answers were looked through for cases.
-CREATE TABLE IF NOT EXISTS suite_rollbacks (
-    experiment_id text PRIMARY KEY REFERENCES experiments (experiment_id),
-    report        jsonb       NOT NULL,           -- how many became cases, and why others did not
-    at            timestamptz NOT NULL DEFAULT clock_timestamp()
-);
 
 CREATE TABLE IF NOT EXISTS rollouts (
     rollout_id    text PRIMARY KEY,
@@ -284,3 +231,56 @@ CREATE TABLE IF NOT EXISTS review_labels (
 );
 CREATE INDEX IF NOT EXISTS review_labels_last ON review_labels (review_id, reviewer, duel_id, entry DESC);
 CREATE INDEX IF NOT EXISTS review_labels_duel ON review_labels (duel_id);
+
+-- The regression suite of a model. A case that comes from somebody's words goes with them when they are erased.
+CREATE TABLE IF NOT EXISTS suite_cases (
+    name           text        NOT NULL,          -- the model name
+    case_id        text        NOT NULL,
+    body           jsonb       NOT NULL,          -- the whole RegressionCase
+    origin         text        NOT NULL,          -- written | correction | rollback | review
+    run_id         text        NOT NULL DEFAULT '',  -- the run whose curation brought it; no reference: runs may go
+    interaction_id text        REFERENCES interactions (interaction_id) ON DELETE CASCADE,
+    event_id       text        REFERENCES feedback_events (event_id) ON DELETE CASCADE,
+    added_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    retired_at     timestamptz,
+    retired_by     text,
+    retired_reason text,
+    PRIMARY KEY (name, case_id)
+);
+CREATE INDEX IF NOT EXISTS suite_cases_interaction ON suite_cases (interaction_id);
+CREATE INDEX IF NOT EXISTS suite_cases_event ON suite_cases (event_id);
+
+-- Cases that do not count for a while, with all that were muted before. No reference: a recipe's own cases can be muted.
+CREATE TABLE IF NOT EXISTS suite_mutes (
+    entry     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name      text        NOT NULL,
+    case_id   text        NOT NULL,
+    reason    text        NOT NULL,
+    muted_by  text        NOT NULL,
+    muted_at  timestamptz NOT NULL,
+    until     timestamptz NOT NULL CHECK (until > muted_at),
+    lifted_at timestamptz,
+    lifted_by text
+);
+CREATE INDEX IF NOT EXISTS suite_mutes_case ON suite_mutes (name, case_id);
+
+-- What came of a case last; figures only, nobody's words.
+CREATE TABLE IF NOT EXISTS suite_outcomes (
+    name    text        NOT NULL,
+    case_id text        NOT NULL,
+    model   text        NOT NULL,                 -- a version, or the run whose candidate answered
+    outcome text        NOT NULL,                 -- passes | fails | cannot tell
+    passed  integer     NOT NULL,
+    samples integer     NOT NULL,
+    origin  text        NOT NULL,
+    "check" text        NOT NULL,
+    at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (name, case_id)
+);
+
+-- Rollbacks whose answers were looked through for cases.
+CREATE TABLE IF NOT EXISTS suite_rollbacks (
+    experiment_id text PRIMARY KEY REFERENCES experiments (experiment_id),
+    report        jsonb       NOT NULL,           -- how many became cases, and why others did not
+    at            timestamptz NOT NULL DEFAULT clock_timestamp()
+);

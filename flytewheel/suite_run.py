@@ -20,7 +20,8 @@ from flytewheel.suite.checks import check_case
 from flytewheel.suite.mutes import read_mutes
 from flytewheel.suite.store import list_kept, note_outcomes
 from flytewheel.turn import locate_cases, open_store
-from registry.versions import Registry, parse_version
+from registry.manifest import parse_version
+from registry.versions import Registry
 
 ALIASES = ("champion", "challenger")
 _RUNS = 1_000
@@ -60,6 +61,10 @@ def run_suite(
         RegistryError, StoreError, DatabaseError, BaseModelError, EvaluationError: see there.
     """
     folder = None if parse_version(model) or model in ALIASES else Path(model)
+    if folder is not None and not folder.is_dir() and len(folder.parts) > 1:
+        raise SuiteError(
+            f"{model}: no such folder; expected one that training wrote, a version, challenger or champion"
+        )
     version = ""
     if folder is None or not folder.is_dir():
         version = Registry(open_store(services)).show(name, model).version

@@ -142,7 +142,14 @@ def _judged(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _exported(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [("export", f"parity held; serves {report['serve']}")]
+    rows = [("export", f"parity held; serves {report['serve']}")]
+    metrics = report.get("speed", {}).get("metrics", {})
+    figures = [
+        f"{metrics[name]['candidate']['estimate']:,.0f} {unit}, champion {metrics[name]['champion']['estimate']:,.0f}"
+        for name, unit in (("tokens_per_s", "tokens a second"), ("first_token_ms", "ms to the first token"))
+        if name in metrics and None not in (metrics[name][side]["estimate"] for side in ("candidate", "champion"))
+    ]
+    return [*rows, ("speed", "; ".join(figures))] if figures else rows
 
 
 def _registered(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from flytewheel.feedback.window import Window, count_sources, write_window
 from flytewheel.local.pyflyte import FAILED
 from flytewheel.local.services import Services
 from flytewheel.progress import Progress
-from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
+from flytewheel.recipe import CurationSpec, EvaluationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message
 from flytewheel.review.close import close_due
 from flytewheel.training import leftovers
@@ -215,6 +215,22 @@ def locate_cases(curation: CurationSpec) -> CurationSpec:
         return curation
     found = locate_input(curation.regression_cases, "curation.regression_cases")
     return curation.model_copy(update={"regression_cases": str(found)})
+
+
+def locate_probes(evaluation: EvaluationSpec) -> EvaluationSpec:
+    """The evaluation with the places where its canaries and its general suite were found.
+
+    Raises:
+        FeedbackError: a file that the recipe names is missing.
+    """
+    safety, forgetting = evaluation.safety, evaluation.forgetting
+    if safety.enable and safety.canaries is not None:
+        found = locate_input(safety.canaries, "evaluation.safety.canaries")
+        safety = safety.model_copy(update={"canaries": str(found)})
+    if forgetting.enable and forgetting.suite is not None:
+        found = locate_input(forgetting.suite, "evaluation.forgetting.suite")
+        forgetting = forgetting.model_copy(update={"suite": str(found)})
+    return evaluation.model_copy(update={"safety": safety, "forgetting": forgetting})
 
 
 def publish_dataset(services: Services, folder: Path, card: DatasetCard) -> None:

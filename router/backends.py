@@ -1,5 +1,5 @@
 """Decides which versions are loaded, and keeps each of them serving: one llama.cpp process a version
-(router/llama.py).
+(flytewheel/llama_server.py).
 
 A backend that ends by itself is started again, at once the first time and then at growing intervals; one that nobody
 needs is stopped after its running answers. Everything runs on the event loop; what blocks (download, hashing) runs in
@@ -12,14 +12,14 @@ import asyncio
 import json
 import logging
 import os
-import sys
 from collections.abc import Callable, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from flytewheel import llama_server
 from flytewheel.errors import FlytewheelError, RouterError
-from flytewheel.settings import PREFIX
+from flytewheel.llama_server import tell_last_line
 
 logger = logging.getLogger("router.backends")
 
@@ -28,7 +28,6 @@ DRAIN_DEADLINE_S = 30.0
 STEADY_S = 30.0  # one that ran so long is restarted at once, as if it had never failed
 LONGEST_PAUSE_S = 5.0
 _ENDED = ("failed", "draining", "stopped")
-_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,20 +146,20 @@ class Backend:
             pause_s = min(LONGEST_PAUSE_S, max(0.1, pause_s * 2))
 
     async def _start_process(self) -> None:
-        # Keys and addresses of the services stay here: a backend needs none of them.
-        environ = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         model = self.model
-        options = ["--model", str(model.file), "--alias", self.alias, "--threads", str(self._threads)]
+        command = llama_server.list_arguments(
+            model.file, alias=self.alias, threads=self._threads, slot_tokens=model.slot_tokens
+        )
         try:
             self._log_file.parent.mkdir(parents=True, exist_ok=True)
             with self._log_file.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "router.llama", *options, "--slot-tokens", str(model.slot_tokens)),
+                    *command,
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=log,
-                    cwd=_ROOT,
-                    env=environ,
+                    cwd=llama_server.ROOT,
+                    env=llama_server.environ(),
                 )
         except OSError as error:
             raise RouterError(
@@ -174,7 +173,7 @@ class Backend:
         if not line:
             await self._end_process()
             raise RouterError(
-                f"{self.alias} does not start: {_last_line(self._log_file)} (log: {self._log_file}; is"
+                f"{self.alias} does not start: {tell_last_line(self._log_file.read_bytes())} (log: {self._log_file}; is"
                 f" {model.file.name} a GGUF of a known architecture, and is there memory for it?)"
             )
         self.url = json.loads(line)["url"]
@@ -282,10 +281,3 @@ class BackendPool:
             raise
         self.failures.pop(key, None)
         return backend
-
-
-def _last_line(file: Path) -> str:
-    lines = file.read_bytes()[-4000:].decode(errors="replace").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
-    errors = [line for line in said if line.startswith("error: ")]  # ours; the server's own log may go on after it
-    return (errors or said or ["it said nothing"])[-1]

@@ -29,14 +29,24 @@ def export_gguf(
     services = connect()
     with run_station(services.database_url, services.home, run_id, "export_gguf") as station:
         out = new_folder("export")
+        prompts = turn.parity_prompts(Path(dataset.download()), spec.parity_prompts)
         station.report = release.export_versions(
             out,
-            prompts=turn.parity_prompts(Path(dataset.download()), spec.parity_prompts),
+            prompts=prompts,
             candidate=Path(candidate.download()),
             with_base=not champion,
             base=base,
             export=spec,
             seed=seed,
+            progress=station.progress,
+        )
+        station.report["speed"] = release.compare_speed(
+            services,
+            station.run,
+            out,
+            champion=champion,
+            prompts=prompts,
+            folder=new_folder("champion"),
             progress=station.progress,
         )
         Deck("export", station.show(decks.describe("export_gguf", station.report)))

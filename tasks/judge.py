@@ -10,7 +10,7 @@ from typing import NamedTuple
 from flytekit import Deck, task
 from flytekit.types.directory import FlyteDirectory
 
-from flytewheel import judgement, overrides, release, turn_suite
+from flytewheel import judgement, overrides, release, turn, turn_suite
 from flytewheel.evaluation import evaluate as evaluation
 from flytewheel.evaluation import gate as gating
 from flytewheel.evaluation.report import ANSWERS, RESULT
@@ -72,7 +72,7 @@ def evaluate(
             candidate=Path(candidate.download()),
             champion=release.fetch_adapter(services, name, champion, new_folder("champion"), base=base),
             base=base,
-            evaluation=spec,
+            evaluation=turn.locate_probes(spec),
             seed=seed,
             mutes=mutes,
             progress=station.progress,

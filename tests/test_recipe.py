@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -262,3 +263,47 @@ def test_a_budget_limits_nothing_unless_it_is_said(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
     assert [fault.split(":")[0] for fault in caught.value.faults] == ["budget.hours", "budget.memory_gb"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        (
+            {"must_improve": ["rouge_l"], "must_not_worsen": ["perplexity", "degenerate_share"], "margin": 0.1},
+            "gate: must_improve, must_not_worsen, margin: a gate has a rule a figure now, write rouge_l: "
+            "{improve: true}; perplexity: {max_worsening: 0.1}; degenerate_share: {max_worsening_absolute: 0.1}; "
+            "preference_accuracy: null; regression_pass_rate: null",
+        ),
+        ({"margin": 0.02}, "write preference_accuracy: {improve: true}; perplexity: {max_worsening: 0.02}"),
+        ({"must_improve": None}, "gate: must_improve: a gate has a rule a figure now"),
+        (
+            {"regressions": {"improve": True}},
+            "gate.regressions: a count has no interval and no champion: ask for max or",
+        ),
+        ({"length_ratio": {"max_worsening": 0.1}}, "gate.length_ratio: neither more nor less of it is better"),
+        ({"bleu": {"min": 3, "max": 2}}, "gate.bleu: no figure is at least 3 and at most 2"),
+        ({"bleu": {"min_lower_bound": 2, "max_upper_bound": 2}}, "gate.bleu: no interval lies above 2 and below 2"),
+        ({"bleu": {}}, "gate.bleu: asks for nothing"),
+        ({"bleu": {"improve": False}}, "gate.bleu: asks for nothing"),
+        ({"bleu": {"min": float("nan")}}, "gate.bleu.min: "),
+        ({"bleu": {"max_worsening": 0.1, "max_worsening_absolute": 0.1}}, "give either max_worsening or"),
+        ({"likeable": {"improve": True}}, "gate.likeable: unknown key"),
+    ],
+)
+def test_a_gate_that_cannot_be_meant_is_one_line_with_what_to_write(gate: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.model_validate({"name": "oncall", "base": {"model": "pocket"}, "gate": gate})
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_an_old_gate_is_told_to_write_is_a_gate() -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.model_validate({"name": "oncall", "base": {"model": "pocket"}, "gate": {"must_improve": ["rouge_l"]}})
+    told = str(caught.value).partition("now, write ")[2]
+    written = Recipe.model_validate(
+        {"name": "oncall", "base": {"model": "pocket"}, "gate": yaml.safe_load(told.replace("; ", "\n"))}
+    )
+    assert written.gate.rules["rouge_l"].improve
+    assert written.gate.rules["perplexity"].max_worsening == 0.05
+    assert written.gate.preference_accuracy is None

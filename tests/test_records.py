@@ -16,6 +16,7 @@ from flytewheel.records import (
     build_prompt,
     canonical_json,
     digest,
+    duel_id,
     read_jsonl,
     write_jsonl,
 )
@@ -79,3 +80,10 @@ def test_ratings_stay_in_range() -> None:
     assert FeedbackEvent.model_validate({**fields, "rating": 5}).rating == 5
     with pytest.raises(ValidationError):
         FeedbackEvent.model_validate({**fields, "rating": 6})
+
+
+def test_a_duel_is_named_by_its_texts_whichever_comes_first() -> None:
+    prompt = build_prompt("who owns it?", system="Be short.")
+    assert duel_id(prompt, "ann", "bob") == duel_id(prompt, "bob", "ann") == duel_id(list(prompt), "ann", "bob")
+    others = {duel_id(prompt, "ann", "bo"), duel_id(prompt[1:], "ann", "bob"), duel_id(prompt, "ann", "ann")}
+    assert len(others | {duel_id(prompt, "ann", "bob")}) == 4

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from typing import Any
 import pytest
 
 from flytewheel import release, runs
-from flytewheel.errors import RegistryError
+from flytewheel.errors import RegistryError, RouterError
 from flytewheel.local.services import Services
 from flytewheel.models import base_digest
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, BaseModelSpec, Recipe
+from flytewheel.records import Message
 from flytewheel.turn import open_store
 from registry.store import ObjectStore
 from registry.versions import Registry
+from tests.router.spelling_model import write_spelling_model
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 POCKET = BaseModelSpec(model="pocket")
@@ -173,3 +176,57 @@ def test_without_auto_experiment_it_only_says_how(here: Services) -> None:
         "skipped": "automation.auto_experiment is off: v1.202647.1 waits in the registry",
         "experiment_id": "",
     }
+
+
+def judge_slow(here: Services, decision: str, reasons: list[str]) -> dict[str, Any]:
+    run = judged_run(here)
+    with runs.run_station(here.database_url, here.home, run.run_id, "export_gguf") as station:
+        verdict = {"decision": decision, "reasons": reasons, "metrics": {}}
+        station.report = {**REPORTS["export_gguf"], "speed": {"verdict": verdict}}
+    return release.launch_canary(
+        here,
+        run,
+        version="v1.202647.1",
+        control="v1.202647.0",
+        ab_testing=AbTestingSpec(),
+        automation=AutomationSpec(),
+    )
+
+
+def test_a_version_that_is_too_slow_gets_no_canary_and_the_reason_says_so(here: Services) -> None:
+    """The router is away: whoever asks it fails."""
+    report = judge_slow(here, "reject", ["for: first_token_ms 9", "against: tokens_per_s 70, champion 100"])
+    assert report == {
+        "skipped": "v1.202647.1 is registered and gets no canary: against: tokens_per_s 70, champion 100",
+        "experiment_id": "",
+    }
+    with pytest.raises(RouterError):
+        judge_slow(here, "promote_to_canary", [])
+
+
+def test_the_candidates_file_is_measured_against_the_champions_from_the_registry(
+    here: Services, exported: Path, tmp_path: Path
+) -> None:
+    for side, word in (("base", "abc"), ("candidate", "abcd")):
+        write_spelling_model(exported / side / "model-Q8_0.gguf", word)
+    sections = {"evaluation": {"speed": {"prompts": 2, "tokens": 4}}, "gate": {"tokens_per_s": {"min": 1e9}}}
+    prompts = [(Message(role="user", content=f"Question {number}?"),) for number in range(3)]
+
+    def compare(champion: str, **changed: Any) -> dict[str, Any]:
+        recipe = Recipe.model_validate({"name": "oncall", "base": {"model": "pocket"}, **sections, **changed})
+        run = replace(judged_run(here), recipe=recipe)
+        return release.compare_speed(
+            here, run, exported, champion=champion, prompts=prompts, folder=tmp_path / "champion"
+        )
+
+    first = compare("")
+    assert first["metrics"]["tokens_per_s"]["users"] == 2
+    assert first["verdict"]["decision"] == "reject"
+    assert not (tmp_path / "champion").exists()
+    register(here, judged_run(here), exported)
+    assert compare("v1.202647.0")["metrics"]["first_token_ms"]["champion"]["estimate"] > 0
+    assert (tmp_path / "champion" / "model-Q8_0.gguf").read_bytes() == (
+        exported / "base" / "model-Q8_0.gguf"
+    ).read_bytes()
+    off = compare("", evaluation={"speed": {"enable": False}})
+    assert (off["verdict"]["decision"], "metrics" in off) == ("hold", False)  # it is asked, and nobody measured

@@ -18,7 +18,9 @@ from flytewheel.local.services import Services
 from flytewheel.models import POCKET
 from flytewheel.recipe import CurationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message, SftRow
+from flytewheel.review.store import get_review
 from registry.store import ObjectStore
+from tests.review.duels import prefer, put_up
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -70,6 +72,24 @@ def test_a_turn_opens_when_there_is_enough_and_goes_on_with_its_window(here: Ser
     assert len((opened.window / "interactions.jsonl").read_text().splitlines()) == 3
     again = open_turn(here, given)
     assert (again.run_id, again.message.split()[2]) == (opened.run_id, "resumes:")
+
+
+def test_what_people_said_of_an_earlier_turn_comes_into_the_window_of_the_next(
+    here: Services, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = recipe(curation={"min_interactions": 1}, feedback={"sources": ["web", "oncall"]})
+    review = put_up(here.database_url, "an earlier run", count=4, shared=0)
+    another = put_up(here.database_url, "of another model", count=4, name="else")
+    prefer(here.database_url, review, "ada", "ours")
+    assert not open_turn(here, given).ready  # people are not done yet
+    while prefer(here.database_url, review, "ada", "ours") is not None:
+        pass
+    opened = open_turn(here, given)
+    assert opened.message.endswith("opens: 4 interactions, 4 feedback events")
+    assert "review of an earlier run is closed: 4 preferences, 0 ties, 0 without a label" in capsys.readouterr().out
+    written = [json.loads(line) for line in (opened.window / "feedback.jsonl").read_text().splitlines()]
+    assert {event["feedback_type"] for event in written} == {"duel"}
+    assert get_review(here.database_url, another.review_id).open
 
 
 def test_a_hub_model_without_a_commit_is_said_with_the_one_that_is_used(

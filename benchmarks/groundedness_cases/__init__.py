@@ -1,9 +1,10 @@
 """Answers labelled by hand, span by span, in two halves: one that rules were tuned on, one held out.
 
-Each case of `development.txt` and `heldout.txt` is an answer (`A:`) to a question (`Q:`) with a context (`C:`). `[[n:42
-hours]]` marks what the context does not support: `n` number, `e` entity, `c` command, `i` identifier, `q` quoted words;
-everything else is supported. `\\n` is a line's end. All texts are made up. The rule for labels: what neither context nor question
-says, in whatever form, is unsupported, sums and common knowledge too; values in another unit or format are supported.
+Each case of `development.txt` and `heldout.txt` is an answer (`A:`) to a question (`Q:`) with a context (`C:`).
+`[[n:42 hours]]` marks what the context does not support: `n` number, `e` entity, `c` command, `i` identifier, `q`
+quoted words; everything else is supported. `\\n` is a line's end. All texts are made up. The rule for labels: what
+neither context nor question says, in whatever form, is unsupported, sums and common knowledge too; values in another
+unit or format are supported.
 """
 
 from __future__ import annotations

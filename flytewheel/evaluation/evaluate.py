@@ -66,7 +66,7 @@ def evaluate(
         progress: Told the rows done.
         reward_model: Folder that `train_reward` left, of this data set's train part; a judge, if the recipe likes.
         labels: What people said of these two models' answers.
-        cache: Folder of a judge's kept verdicts.
+        cache: Folder of kept verdicts of models that are asked over HTTP.
 
     Returns:
         What was written. Figures without rows, or with fewer than two users, are unknown.
@@ -74,14 +74,14 @@ def evaluate(
     Raises:
         DatasetError: the data set cannot be read.
         BaseModelError: the base, or the reward model, cannot be loaded.
-        EndpointError: the judge is a model behind an endpoint that is away, refuses, or whose key is not set.
+        EndpointError: a model that is asked over HTTP is away, refuses, or its key is not set.
         EvaluationError: the test part overlaps training (`overlap`), what was trained does not fit the base, or a
-            regression case is faulty.
+            regression case or a label is faulty.
     """
     data = Dataset(dataset)
     check_overlap(data, [data])
     bench = open_bench(evaluation.judge, base=base, reward_model=reward_model, labels=labels, cache=cache)
-    measures = list_measures(data, evaluation, seed=seed, mutes=mutes, bench=bench, progress=progress)
+    measures = list_measures(data, evaluation, seed=seed, mutes=mutes, bench=bench, cache=cache, progress=progress)
     device = models.find_device()
     if progress is not None:
         progress("loading the model", 0, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,15 +66,19 @@ class LikelihoodMeasure:
 
         sides = (heard.candidate, heard.champion)
         rows = {
-            "perplexity": _lay_out(scored, *map(nats, sides), statistic=exponential_ratio),
-            "preference_accuracy": _lay_out(paired, *map(likelier, sides)),
+            "perplexity": _lay_out(scored, nats, sides, exponential_ratio),
+            "preference_accuracy": _lay_out(paired, likelier, sides),
         }
         metrics = {name: each.compare(compare) for name, each in rows.items()}
-        metrics["implicit_reward_accuracy"] = _lay_out(paired, *map(rewarded, sides)).compare(compare)
+        metrics["implicit_reward_accuracy"] = _lay_out(paired, rewarded, sides).compare(compare)
         return Measured(metrics, rows=rows)
 
 
 def _lay_out(
-    of: Sequence[SftRow] | Sequence[Preference], ours: Any, theirs: Any, *, statistic: Statistic = ratio
+    of: Sequence[SftRow] | Sequence[Preference],
+    figures: Callable[[Voice], Any],
+    sides: tuple[Voice, Voice],
+    statistic: Statistic = ratio,
 ) -> Rows:
+    ours, theirs = map(figures, sides)
     return Rows([row.user for row in of], [row.topic for row in of], ours, theirs, statistic=statistic)

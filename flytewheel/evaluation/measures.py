@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from flytewheel.dataset import Dataset
 from flytewheel.evaluation.forgetting.measures import list_forgetting
+from flytewheel.evaluation.groundedness.measure import GroundednessMeasure
 from flytewheel.evaluation.judging.measure import JudgingMeasure
 from flytewheel.evaluation.judging.opening import Bench
 from flytewheel.evaluation.likelihood import LikelihoodMeasure
@@ -24,13 +26,14 @@ def list_measures(
     seed: int,
     mutes: Mapping[str, str] | None = None,
     bench: Bench | None = None,
+    cache: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> list[Measure]:
     """Everything that is measured on a data set; faults of its rows are told before a model is loaded.
 
     Raises:
         DatasetError: the data set cannot be read.
-        EndpointError: the key of the safety classifier is not set.
+        EndpointError: the key of a model that is to be asked is not set.
         EvaluationError: a case or a file of canaries is faulty.
     """
     return [
@@ -43,6 +46,7 @@ def list_measures(
         ),
         TextMeasure(evaluation.max_new_tokens),
         JudgingMeasure.of_dataset(data, evaluation.judge, bench or Bench(), seed, progress),
+        *([GroundednessMeasure(evaluation.groundedness, cache)] if evaluation.groundedness.enable else []),
         *list_safety(data, evaluation.safety, seed),
         *list_forgetting(evaluation.forgetting),
     ]

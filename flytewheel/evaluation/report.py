@@ -19,17 +19,21 @@ from flytewheel.evaluation.bootstrap import Comparison
 from flytewheel.recipe.safety import FORGETTING_FIGURES, SAFETY_FIGURES
 from flytewheel.records import Interval, read_jsonl, to_jsonable, write_jsonl
 
-LOWER_IS_BETTER = frozenset(
+LOWER_IS_BETTER = frozenset(  # of the others more is better, or neither
     {
         "perplexity",
+        "first_token_ms",
         "degenerate_share",
         "looping_share",
         "empty_share",
         "unstopped_share",
+        "unsupported_share",
+        "ungrounded_answers",
+        "unsupported_claims_share",
         *SAFETY_FIGURES,
         *FORGETTING_FIGURES,
     }
-)  # of the others more is better, or neither
+)
 RESULT, ANSWERS = "evaluation.json", "answers.jsonl"
 
 

@@ -66,7 +66,7 @@ def users_to_tell(users: int, spread: Interval, bound: float) -> int | None:
         return None
     if reach * math.sqrt(users) > abs(gap) * math.sqrt(_MOST_USERS):
         return _MOST_USERS + 1
-    return max(math.ceil(users * (reach / gap) ** 2), users + 1, least_users(spread.level))
+    return max(math.ceil(round(users * (reach / gap) ** 2, 6)), users + 1, least_users(spread.level))
 
 
 def _judge_metric(name: str, rule: GateRule, found: Comparison) -> Iterator[Finding]:

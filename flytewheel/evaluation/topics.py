@@ -53,7 +53,7 @@ def compare_topics(rows: Iterable[Mapping[str, Rows]], compare: Compare, spec: T
     Returns:
         The count `worse_topics`, unknown without rows and where a figure is not a finite number; as details `rows`, a
         line for each topic and figure, and `too_few`, the topics of which nothing can be told, which would take
-        `least_users`.
+        `least_users` (that many are enough for all of them).
     """
     parts = [part for figures in rows for name, each in figures.items() for part in _split(name, each)]
     parts = _leave_out_unmeasured(parts)
@@ -69,7 +69,7 @@ def compare_topics(rows: Iterable[Mapping[str, Rows]], compare: Compare, spec: T
         details={
             "rows": lines,
             "too_few": sorted({part.topic for part in parts} - enough),
-            "least_users": least,
+            "least_users": max(spec.min_users, least_users(1 - (1 - compare.level) / max(1, len(parts)))),
             "margin": spec.margin,
         },
     )
@@ -78,15 +78,13 @@ def compare_topics(rows: Iterable[Mapping[str, Rows]], compare: Compare, spec: T
 def choose_told(parts: Sequence[Part], error: float, min_users: int) -> tuple[int, int]:
     """How many parts have enough users for claims that are all right at once but for `error`, and how many that takes.
 
-    The fewer claims there are, the fewer users each takes; the smallest parts are given up until the rest have enough.
+    The fewer claims there are, the fewer users each takes: as many parts are told as can be, the largest ones.
     """
-    told = len(parts)
-    while True:
-        least = max(min_users, least_users(1 - error / max(1, told)))
-        enough = sum(part.users >= least for part in parts)
-        if enough == told or not enough:
-            return enough, least
-        told = enough
+    for users in sorted({part.users for part in parts if part.users >= min_users}):
+        told = sum(part.users >= users for part in parts)
+        if users >= least_users(1 - error / told):
+            return told, users
+    return 0, max(min_users, least_users(1 - error), 1 + max((part.users for part in parts), default=0))
 
 
 def jackknife(part: Part, level: float) -> Interval:

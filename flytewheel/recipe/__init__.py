@@ -27,12 +27,14 @@ from flytewheel.recipe.evaluation import GateRule as GateRule
 from flytewheel.recipe.evaluation import GateSpec as GateSpec
 from flytewheel.recipe.evaluation import ReviewSpec as ReviewSpec
 from flytewheel.recipe.evaluation import TopicsSpec as TopicsSpec
+from flytewheel.recipe.groundedness import GroundednessSpec as GroundednessSpec
 from flytewheel.recipe.incremental import IncrementalSpec as IncrementalSpec
 from flytewheel.recipe.incremental import shrink
 from flytewheel.recipe.judging import JudgeSpec as JudgeSpec
 from flytewheel.recipe.safety import ForgettingSpec as ForgettingSpec
 from flytewheel.recipe.safety import SafetySpec as SafetySpec
 from flytewheel.recipe.safety import list_unmeasured, settle_gate
+from flytewheel.recipe.speed import SpeedSpec as SpeedSpec
 from flytewheel.recipe.training import BaseModelSpec as BaseModelSpec
 from flytewheel.recipe.training import BudgetSpec as BudgetSpec
 from flytewheel.recipe.training import GrpoSpec as GrpoSpec

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from flytewheel.recipe.groundedness import GroundednessSpec
 from flytewheel.recipe.judging import JudgeSpec
 from flytewheel.recipe.safety import ForgettingSpec, SafetySpec
+from flytewheel.recipe.speed import SpeedSpec
 from flytewheel.strict import AtLeastOne, Number, Positive, Section, Share
 
 
@@ -44,7 +46,9 @@ class EvaluationSpec(Section):
     safety: SafetySpec = SafetySpec()
     forgetting: ForgettingSpec = ForgettingSpec()
     topics: TopicsSpec = TopicsSpec()
+    speed: SpeedSpec = SpeedSpec()
     review: ReviewSpec = ReviewSpec()
+    groundedness: GroundednessSpec = GroundednessSpec()
 
 
 class GateRule(Section):
@@ -102,6 +106,9 @@ CountRule = Annotated[Rule, AfterValidator(_asks_of_a_count)]  # of `Evaluation.
 NeutralRule = Annotated[Rule, AfterValidator(_asks_of_neither)]  # of a figure that is good in the middle
 
 
+SPEED_FIGURES = ("tokens_per_s", "first_token_ms")
+
+
 class GateSpec(Section):
     """What a candidate must show before people meet it, a rule a figure. `null` takes a rule away."""
 
@@ -128,10 +135,18 @@ class GateSpec(Section):
     degenerate_share: Rule = Field(
         default=GateRule(max_worsening_absolute=0.05), description="answers that loop, are empty or did not stop"
     )
-    looping_share: Rule = None
+    looping_share: Rule = GateRule(max_worsening_absolute=0.05)
     empty_share: Rule = None
     unstopped_share: Rule = Field(
-        default=None, description="answers cut by the limit (not where the reference is as long), or with markers"
+        default=GateRule(max_worsening_absolute=0.05),
+        description="answers cut by the limit (not where the reference is as long), or with markers",
+    )
+    unsupported_share: Rule = Field(
+        default=None, description="numbers, names, commands … of answers that their context does not hold"
+    )
+    ungrounded_answers: Rule = Field(default=None, description="answers with at least one of these")
+    unsupported_claims_share: Rule = Field(
+        default=None, description="claims that the model behind evaluation.groundedness.endpoint does not find there"
     )
     toxic_share: Rule = Field(
         default=None, description="answers with insults, slurs or threats; a recipe that measures safety has a rule"
@@ -161,6 +176,9 @@ class GateSpec(Section):
         default=GateRule(max=0), description="topics on which the candidate is clearly worse (evaluation.topics)"
     )
 
+    tokens_per_s: Rule = Field(default=None, description="of the exported file; asked after the export, as the next")
+    first_token_ms: Rule = Field(default=None, description="median time to the first token of the exported file")
+
     @model_validator(mode="before")
     @classmethod
     def _says_how_old_keys_are_written(cls, data: Any) -> Any:
@@ -173,8 +191,19 @@ class GateSpec(Section):
 
     @property
     def rules(self) -> dict[str, GateRule]:
-        """The rules that are asked, by figure."""
+        """The rules that are asked before the export, by figure."""
+        return {name: rule for name, rule in self._asked().items() if name not in SPEED_FIGURES}
+
+    @property
+    def speed_rules(self) -> dict[str, GateRule]:
+        """Those that only an exported file can answer: the release asks them (`release.launch_canary`)."""
+        return {name: rule for name, rule in self._asked().items() if name in SPEED_FIGURES}
+
+    def _asked(self) -> dict[str, GateRule]:
         return {name: rule for name in type(self).model_fields if (rule := getattr(self, name)) is not None}
+
+
+_KEPT = ("perplexity", "regression_pass_rate", "degenerate_share")  # what `must_not_worsen` was by default
 
 
 def _rewrite(old: Mapping[str, Any]) -> str:
@@ -186,10 +215,9 @@ def _rewrite(old: Mapping[str, Any]) -> str:
 
     margin = old.get("margin", 0.05)
     rules = {name: ["improve: true"] for name in names("must_improve", ("preference_accuracy",))}
-    for name in names("must_not_worsen", ("perplexity", "regression_pass_rate", "degenerate_share")):
+    for name in names("must_not_worsen", _KEPT):
         how = "max_worsening_absolute" if name == "degenerate_share" else "max_worsening"
         rules.setdefault(name, []).append(f"{how}: {margin}")
-    defaults = {name for name, field in GateSpec.model_fields.items() if field.default is not None}
     lines = [f"{name}: {{{', '.join(asked)}}}" for name, asked in rules.items()]
-    lines += [f"{name}: null" for name in sorted(defaults - set(rules) - {"worse_topics"})]
+    lines += [f"{name}: null" for name in ("preference_accuracy", *_KEPT) if name not in rules]
     return "; ".join(lines)

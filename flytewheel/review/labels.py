@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 from flytewheel.database import connect
 from flytewheel.records import ReviewLabel
 from flytewheel.review.deal import LABELS
+from flytewheel.review.store import name_review
 
 Preferred = Literal["ours", "theirs", "tie"]
 
@@ -80,6 +81,17 @@ def labels_of(
         preferred = label.preferred if now == label.ours else turned[label.preferred]
         records.append(ReviewLabel(label.duel_id, label.reviewer, preferred))
     return records
+
+
+def labels_of_run(database_url: str, run_id: str) -> list[ReviewLabel]:
+    """What people said of a run's own duels, for the judge of that run when it is evaluated again.
+
+    `ours` is that run's candidate. A run without a review has none.
+
+    Raises:
+        DatabaseError: PostgreSQL is away.
+    """
+    return [label.record for label in read_labels(database_url, name_review(run_id))]
 
 
 def decide(said: Iterable[str]) -> Preferred | None:

@@ -58,7 +58,7 @@ def open_classifier(
         if not key:
             raise EndpointError(
                 f"classifier {spec.url}: expected its key in the environment variable {spec.api_key_env}, which is not "
-                f"set; export it, or take api_key_env out of the recipe"
+                f"set; export it, or take {place}.api_key_env out of the recipe"
             )
         headers["Authorization"] = f"Bearer {key}"
 

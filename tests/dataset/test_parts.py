@@ -300,3 +300,21 @@ def test_a_slice_of_a_column_is_hashed_as_its_values_alone() -> None:
         sliced.add(pa.array(values).slice(1, 2))
         sliced.add(pa.array(values).slice(3, 1))
         assert sliced.hexdigest() == whole.hexdigest()
+
+
+def test_a_part_that_was_written_before_a_column_was_added_is_read_with_its_default(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from flytewheel.dataset import read_rows, schema_of
+    from flytewheel.errors import DatasetError
+    from tests.dataset.made import CASE
+
+    write_rows(tmp_path / "now.parquet", "regression", [CASE])
+    old = pq.read_table(tmp_path / "now.parquet").select(["id", "user", "topic", "prompt", "check", "expected"])
+    old = old.cast(pa.schema([schema_of("regression").field(name) for name in old.column_names]))
+    pq.write_table(old, tmp_path / "old.parquet")
+    assert list(read_rows(tmp_path / "old.parquet", "regression")) == [CASE]
+    pq.write_table(old.drop_columns(["expected"]), tmp_path / "short.parquet")
+    with pytest.raises(DatasetError, match="its columns differ"):
+        list(read_rows(tmp_path / "short.parquet", "regression"))

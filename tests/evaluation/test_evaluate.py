@@ -216,8 +216,17 @@ def test_cases_that_change_sides_are_listed(
         RegressionCase("kept", "suite", "ops", prompt, "forbidden", "never said by either"),
     ]
     found = run(adapter, None, dataset=write_dataset(cases=cases, name="second"))
-    assert found.details["suite"] == {"newly_failing": ["lost"], "newly_passing": ["won"]}
+    told = found.details["suite"]
+    assert (told["newly_failing"], told["newly_passing"], told["asked"]) == (["lost"], ["won"], 3)
     assert found.counts["regressions"] == 1
+    muted = run(adapter, None, dataset=tmp_path / "second", mutes={"lost": "a colleague looks at it"})
+    assert muted.counts["regressions"] == 0
+    assert muted.details["suite"]["muted_regressions"] == ["lost"]
+    rules = GateSpec.model_validate({**dict.fromkeys(GateSpec.model_fields), "regressions": {"max": 0}})
+    assert decide(found, rules).decision is Decision.REJECT
+    passed = decide(muted, rules)
+    assert passed.decision is Decision.PROMOTE_TO_CANARY
+    assert "muted: regression case lost fails now; a colleague looks at it" in passed.reasons
     rate = found.metrics["regression_pass_rate"]
     assert (rate.candidate.estimate, rate.champion.estimate, rate.users) == (2 / 3, 2 / 3, 3)
 

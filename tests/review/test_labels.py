@@ -6,7 +6,7 @@ import pytest
 
 from flytewheel.records import ReviewLabel
 from flytewheel.review import desk
-from flytewheel.review.labels import decide, labels_of, read_labels
+from flytewheel.review.labels import decide, labels_of, labels_of_run, read_labels
 from flytewheel.review.store import list_duels
 from tests.review.duels import make_line, prefer, put_up
 
@@ -20,6 +20,8 @@ def test_labels_come_back_as_records(database_url: str) -> None:
     expected = [ReviewLabel(duel, "ada", said[duel]) for duel in sorted(filter(None, said))]  # type: ignore[arg-type]
     assert labels_of(database_url, filter(None, said)) == expected
     assert labels_of(database_url) == expected
+    assert labels_of_run(database_url, "run-1") == expected
+    assert labels_of_run(database_url, "another") == []
     assert labels_of(database_url, []) == []
     assert labels_of(database_url, ["nope"]) == []
     assert [label.record for label in read_labels(database_url, review.review_id)] == expected

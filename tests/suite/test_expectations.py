@@ -27,9 +27,7 @@ def test_expectation_by_hand(correction: str, response: str, expected: str | Non
 
 
 def test_a_correction_without_a_short_line_is_compared_as_a_whole() -> None:
-    wanted = (
-        "First look at the disk graph of the host, then prune its logs, and check after that whether writes succeed."
-    )
+    wanted = "First look at the disk graph of the host, then prune its logs, and check whether writes succeed."
     answer = (
         "Perhaps wait a while, or ask in the general channel what others did when that came up before in some team."
     )

@@ -25,6 +25,7 @@ from flytewheel.models import base_digest
 from flytewheel.offline_runs import read_offline_runs
 from flytewheel.recipe import load_recipe
 from flytewheel.records import FeedbackEvent, FeedbackType, Interaction
+from flytewheel.review.store import get_review, list_duels
 from flytewheel.settings import Settings
 from flytewheel.training.workplace import Workplace
 from flytewheel.turn import fetch_dataset, open_store
@@ -256,6 +257,14 @@ def test_it_ends_with_the_table(passed: Ended, place: Place) -> None:
         assert _squeeze(f"{figures['estimate']:.3f} [{figures['low']:.3f}, {figures['high']:.3f}]") in table
     assert perplexity["difference"]["estimate"] < 0
     assert reports["evaluate"]["metrics"]["preference_accuracy"]["difference"]["low"] > 0
+
+
+def test_its_answers_are_put_up_for_people(passed: Ended, place: Place) -> None:
+    review = get_review(place.database_url, place.runs()[0][0])
+    assert (review.open, review.name) == (True, NAME)
+    assert 0 < review.common < review.duels <= 100
+    duels = list_duels(place.database_url, review.review_id)
+    assert all(duel.prompt and duel.ours.split() != duel.theirs.split() for duel in duels)
 
 
 def test_every_station_leaves_its_deck(passed: Ended, place: Place) -> None:

@@ -32,6 +32,11 @@ DAYS = {name: at for at, names in enumerate(_DAYS) for name in names.split()}
 _FULL_MONTHS = frozenset(name for name in MONTHS if len(name) > 4) - {"march", "april", "marzo"}
 _MONTH = "(?P<month>" + "|".join(sorted(MONTHS, key=len, reverse=True)) + r")(?![^\W\d_])"
 _LEFT, _RIGHT = r"(?<![A-Za-z0-9_.,/:-])", r"(?![A-Za-z0-9_/:-])(?![.,]\d)"
+_HALF = r"(?P<half>[ap]m\b|[ap]\.m\.)"
+_IN = r"(?<=in |im |en )"
+_SHORT_MONTHS = "March|April|May|März|mars|mai|mayo|marzo|abril|Juni|juin|Juli|July|June"
+_SPACED_DAYS = "|".join(name for name in DAYS if name.isascii() or name[0] in "ms")
+_HAN_DAYS = "|".join(sorted((name for name in DAYS if ord(name[0]) > 0x2E80), key=len, reverse=True))
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|º|°|\.)?"
 _DATES = [
     re.compile(pattern, re.IGNORECASE)
@@ -39,24 +44,25 @@ _DATES = [
         rf"{_LEFT}(?P<year>\d{{4}})(?P<cut>[-/.])(?P<month>\d{{1,2}})(?P=cut)(?P<day>\d{{1,2}})(?=T\d|[^\w/-]|$)",
         rf"{_LEFT}(?P<one>\d{{1,2}})(?P<cut>[./-])(?P<two>\d{{1,2}})(?P=cut)(?P<year>\d{{4}}|\d{{2}}){_RIGHT}",
         rf"{_LEFT}(?P<day>\d{{1,2}})\.(?P<month>0?[1-9]|1[0-2])\.(?=[ ,;)\n]|$)",
-        rf"{_LEFT}{_DAY}\s{{1,2}}(?:of |de )?{_MONTH}\.?(?:,?\s(?:de |del )?(?P<year>\d{{4}})(?!\d))?",
-        rf"(?<![^\W\d_]){_MONTH}\.?\s(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?![A-Za-z0-9_:%])(?!\.\d)(?:,?\s(?P<year>\d{{4}})(?!\d))?",
+        rf"{_LEFT}{_DAY}(?= ?(?:-|to|bis|al|au|and|und|et|y) ?\d{{1,2}}(?:st|nd|rd|th|\.)? (?:of |de )?{_MONTH})",
+        rf"(?<![A-Za-z0-9_.,/:]){_DAY}\s{{1,2}}(?:of |de )?{_MONTH}\.?(?:,?\s(?:de |del )?(?P<year>\d{{4}})(?!\d))?",
+        rf"(?<![^\W\d_]){_MONTH}\.?\s(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?![A-Za-z0-9_:%])(?!\.\d)"
+        r"(?:,?\s(?P<year>\d{4})(?!\d))?",
         rf"(?<![^\W\d_]){_MONTH}\.?,?\s(?:de |del |of )?(?P<year>\d{{4}})(?!\d)",
         r"(?:(?P<year>\d{4})年)?(?P<month>\d{1,2})月(?:(?P<day>\d{1,2})[日号])?",
         r"(?P<year>\d{4})年",
         rf"(?<![^\W\d_])(?P<month>{'|'.join(sorted(_FULL_MONTHS, key=len, reverse=True))})(?![^\W\d_])",
-        r"(?<![^\W\d_])(?<=in |im |en )(?P<month>March|April|May|März|mars|mai|Mai|mayo|marzo|abril|Juni|juin|Juli|July|June)(?![^\W\d_])",
-        r"(?<![^\W\d_])(?P<weekday>" + "|".join(name for name in DAYS if name.isascii() or name[0] in "ms")
-        + r")(?![^\W\d_])|(?P<han>" + "|".join(sorted((n for n in DAYS if ord(n[0]) > 0x2E80), key=len, reverse=True)) + ")",
+        rf"(?<![^\W\d_]){_IN}(?P<month>{_SHORT_MONTHS})(?![^\W\d_])",
+        rf"(?<![^\W\d_])(?P<weekday>{_SPACED_DAYS})(?![^\W\d_])|(?P<han>{_HAN_DAYS})",
     )
 ]  # fmt: skip
 _TIMES = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"(?<![A-Za-z0-9_.,/-])(?P<h>\d{1,2})(?::| ?h ?)(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?(?: ?(?P<half>[ap]m\b|[ap]\.m\.)| ?Uhr\b)?"
-        r"(?![A-Za-z0-9_:])(?![.,]\d)",
-        r"(?<![A-Za-z0-9_.,/])(?P<h>\d{1,2})\.(?P<m>[0-5]\d) ?(?:(?P<half>[ap]m\b|[ap]\.m\.)|Uhr\b)",
-        r"(?<![A-Za-z0-9_.,/:])(?P<h>\d{1,2}) ?(?:(?P<half>[ap]m\b|[ap]\.m\.)|Uhr\b|o'clock)",
+        r"(?<![A-Za-z0-9_.,/-])(?P<h>\d{1,2})(?::| ?h ?)(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?"
+        rf"(?: ?{_HALF}| ?Uhr\b)?(?![A-Za-z0-9_:])(?![.,]\d)(?! ?(?:min|m\b))",
+        rf"(?<![A-Za-z0-9_.,/])(?P<h>\d{{1,2}})\.(?P<m>[0-5]\d) ?(?:{_HALF}|Uhr\b)",
+        rf"(?<![A-Za-z0-9_.,/:])(?P<h>\d{{1,2}}) ?(?:{_HALF}|Uhr\b|o'clock)",
         r"(?P<half>上午|下午|午前|午後|晚上)?(?P<h>\d{1,2})[点點時时](?!間)(?:(?P<m>\d{1,2})分|(?P<semi>半))?",
         r"(?<=T)(?P<h>\d{2}):(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?(?:Z|[+-]\d{2}:?\d{2})?(?!\w)",
     )

@@ -1,11 +1,12 @@
 """Names in a text: of people, teams, products, places, by their capitals.
 
 Decides what a capital means. Inside a sentence it makes a name, of as many words as follow each other. A single word at
-the beginning of a sentence is a name only if it is one of the well-known (`names`), an acronym, or has capitals inside;
-before another name it is part of it unless it is a common first word. German writes every noun with a capital: there a
-name is two of them in a row, one behind a title ("Frau", "Firma"), a well-known one, or an acronym; other single names in
-German are not found. Chinese and Japanese have no capitals: Latin words in such a text, a Chinese surname before a title, and
-what stands before さん, 様 or 氏. Headings and labels before a colon are no claims.
+the beginning of a sentence is a name only if it is one of the well-known (`names`), an acronym, has capitals inside, or
+does what people do ("Pfizer makes"); before another name it is part of it unless it is a common first word. German
+writes every noun with a capital: there a name is two of them in a row, one behind a title ("Frau", "Firma"), a
+well-known one, or an acronym; other single names in German are not found. Chinese and Japanese have no capitals: names
+are Latin words in such a text, a Chinese surname before a title, and what stands before さん, 様 or 氏. Headings and
+labels before a colon are no claims.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ from flytewheel.evaluation.groundedness.names import (
     SURNAMES,
     TITLES,
 )
+from flytewheel.evaluation.groundedness.wording import listed
 
 _LATIN = r"A-Za-z\u00c0-\u024f\u0300-\u036f\u0370-\u03ff\u0400-\u04ff"
 _WORD = re.compile(rf"(?<![\w\u0300-\u036f])(?:[{_LATIN}]\.(?=\s?[{_LATIN}])|[{_LATIN}]+(?:['-][{_LATIN}]+)*|&(?= ))")
 _GAP = re.compile(r"[ ]?[*_]{0,3}[ ]?[*_]{0,3}|\. ")
 _HEADING = re.compile(
-    r"^[ ]{0,3}#{1,6} [^\n]*$|^[ \t]{0,8}(?:[-*+] |\d{1,2}[.)] )?\*\*[^*\n:]{1,60}(?::\*\*|\*\*:)|^\*\*[^*\n]{1,60}\*\*$",
+    r"^[ ]{0,3}#{1,6} [^\n]*$|^[ \t]{0,8}(?:[-*+] |\d{1,2}[.)] )?\*\*[^*\n:]{1,60}(?::\*\*|\*\*:)"
+    r"|^\*\*[^*\n]{1,60}\*\*$",
     re.M,
 )
 _LABEL = re.compile(r"^[ \t*_>+-]{0,8}(?P<label>[^\W\d_][\w /-]{0,40}?)[*_]{0,3}:[*_]{0,3}(?=\s|$)", re.M)
@@ -43,36 +46,9 @@ _HAN_NAME = re.compile(
 )
 _CJK = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 _ELIDED = re.compile(r"(?:[dljmtnsc]|qu)'(?=[^\W\d_]{2})", re.IGNORECASE)
-_ADDRESSED = frozenset(["Sie", "Ihr", "Ihre", "Ihren", "Ihrem", "Ihrer", "Ihres", "Ihnen", "Du", "Dein", "Deine"])
+_ADDRESSED = listed("Sie Ihr Ihre Ihren Ihrem Ihrer Ihres Ihnen Du Dein Deine")
 _MOST = 8  # words of one name
-_ABBREVIATED = frozenset(
-    [
-        "dr",
-        "mr",
-        "mrs",
-        "ms",
-        "prof",
-        "st",
-        "no",
-        "nr",
-        "vs",
-        "etc",
-        "z.b",
-        "ca",
-        "approx",
-        "inc",
-        "ltd",
-        "co",
-        "jr",
-        "sr",
-        "art",
-        "abs",
-        "inkl",
-        "bzw",
-        "fig",
-        "al",
-    ]
-)
+_ABBREVIATED = listed("dr mr mrs ms prof st no nr vs etc z.b ca approx inc ltd co jr sr art abs inkl bzw fig al")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +149,7 @@ def _end_name(text: str, words: list[_Word], at: int, language: str) -> int:
             and (len(words[stop - 1].text.strip(".")) > 1)
         ):
             break
-        if language == "de" and words[stop].text in _ADDRESSED:
+        if words[stop].text in _ADDRESSED:
             break
         if words[stop].capital and words[stop].text != "I":
             stop += 1

@@ -14,7 +14,7 @@ FUNCTION_WORDS = {
           "then when has have will can should must please",
     "de": "der die das den dem des ein eine einen einem einer ist sind war und oder nicht mit für auf von zu im am "
           "bei sich werden wird sie es wir ihr ihre nach aus wenn dann hat haben kann muss bitte noch vor über als "
-          "zum zur beträgt",
+          "zum zur beträgt an frau herr herrn ihnen ihren ihrem uns unser",
     "fr": "le la les un une des du de et ou est sont pas avec pour sur dans par que qui vous votre il elle au aux ce "
           "cette si puis à doit peut avant après chez",
     "es": "el la los las un una unos de del y o es son no con para por en que se su sus al lo como si usted debe "

@@ -119,7 +119,7 @@ def split_command(text: str) -> list[str]:
     """The tokens of a command, or of a text that may hold one."""
     tokens = []
     text = _QUOTED_VALUE.sub(lambda found: found[1] + found[3].replace(" ", "\ufffc"), text)
-    for raw in re.sub("[`\"'“”]", "", text).split():
+    for raw in re.sub("[`\"'“”]", " ", text).split():
         token = _trim(raw)
         if not token or token in "$>\\#":
             continue
@@ -261,7 +261,7 @@ class Names:
                 window = self._words[start : start + reach + 1]
                 for size in (reach, reach + 1):
                     part = window[:size]
-                    if len(part) == size and (size == reach or (part[0] and part[-1])) and not wanted - Counter(part):
-                        if "" not in part or (reach == 2 and size == 3 and part[1] == "" and part[2] == name[0]):
-                            return True
+                    turned = reach == 2 and part[1:2] == [""] and part[2:] == [name[0]]  # "Schmidt, Anna"
+                    if len(part) == size and not wanted - Counter(part) and ("" not in part or turned):
+                        return True
         return False

@@ -12,19 +12,27 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import product
 
-_EN = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]  # fmt: skip
-_EN_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_DE = ["null", "ein", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn", "elf", "zwölf", "dreizehn", "vierzehn", "fünfzehn", "sechzehn", "siebzehn", "achtzehn", "neunzehn"]  # fmt: skip
-_DE_TENS = ["zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig"]
-_FR = ["zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf", "dix", "onze", "douze", "treize", "quatorze", "quinze", "seize", "dix-sept", "dix-huit", "dix-neuf"]  # fmt: skip
+from flytewheel.evaluation.groundedness.wording import words
+
+_EN = words("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+       "seventeen eighteen nineteen")  # fmt: skip
+_EN_TENS = words("twenty thirty forty fifty sixty seventy eighty ninety")
+_DE = words("null ein zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn "
+       "siebzehn achtzehn neunzehn")  # fmt: skip
+_DE_TENS = words("zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig")
+_FR = words("zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize dix-sept "
+       "dix-huit dix-neuf")  # fmt: skip
 _FR_TENS = ("vingt", "trente", "quarante", "cinquante", "soixante")
-_ES = ["cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve", "diez", "once", "doce", "trece", "catorce", "quince", "dieciséis", "diecisiete", "dieciocho", "diecinueve", "veinte", "veintiuno", "veintidós", "veintitrés", "veinticuatro", "veinticinco", "veintiséis", "veintisiete", "veintiocho", "veintinueve"]  # fmt: skip
-_ES_TENS = ["treinta", "cuarenta", "cincuenta", "sesenta", "setenta", "ochenta", "noventa"]
-_ES_HUNDREDS = ["doscientos", "trescientos", "cuatrocientos", "quinientos", "seiscientos", "setecientos", "ochocientos", "novecientos"]  # fmt: skip
+_ES = words("cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis "
+       "diecisiete dieciocho diecinueve veinte veintiuno veintidós veintitrés veinticuatro veinticinco veintiséis "
+       "veintisiete veintiocho veintinueve")  # fmt: skip
+_ES_TENS = words("treinta cuarenta cincuenta sesenta setenta ochenta noventa")
+_ES_HUNDREDS = words("doscientos trescientos cuatrocientos quinientos seiscientos setecientos ochocientos "
+                "novecientos")  # fmt: skip
 ORDINALS = {
-    "en": ["third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"],
-    "de": ["dritte", "vierte", "fünfte", "sechste", "siebte", "achte", "neunte", "zehnte"],
-    "fr": ["troisième", "quatrième", "cinquième", "sixième", "septième", "huitième", "neuvième", "dixième"],
+    "en": words("third fourth fifth sixth seventh eighth ninth tenth"),
+    "de": words("dritte vierte fünfte sechste siebte achte neunte zehnte"),
+    "fr": words("troisième quatrième cinquième sixième septième huitième neuvième dixième"),
     "es": [],
 }
 LONGEST = 4  # words

@@ -23,13 +23,16 @@ _LATIN = r"A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff_"
 _DIGITS = r"(?:\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?![\d])|\d+(?:[.,']\d+)*|\.\d+)"
 _NUMBER = re.compile(
     rf"(?P<phone>(?<![\w+])\+\d{{1,3}}(?:[ -]?\(?\d{{1,5}}\)?){{2,6}}(?!\d))"
-    rf"|(?<![{_LATIN}\d.,])(?P<sign>(?:US)?[$€£¥₹₩]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR)(?= ?\d))? ?(?P<minus>(?<![^\s($€£:*])-)?"
+    rf"|(?<![{_LATIN}\d.,])(?P<sign>(?:US)?[$€£¥₹₩]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR)(?= ?\d))? ?"
+    r"(?P<minus>(?<![^\s($€£:*])-)?"
     rf"(?P<whole>\d+ (?=\d/\d|\d\u2044))?(?P<digits>{_DIGITS})(?:(?P<slash>[/\u2044])(?P<under>\d{{1,4}})(?![\d/]))?"
     rf"(?P<ordinal>(?:st|nd|rd|th|er|ère|ème|e|º|ª)(?![{_LATIN}\d]))?"
 )
 _MARKER = re.compile(
-    r"(?:^|[.!?:;)\n。]\s{0,4}|\*\*)[ \t]{0,40}(?:[>#*|_+-]{1,6}[ \t]{0,4}){0,3}(?P<list>[(（]?\d{1,2}(?:[.)）、:](?=\s|\*|[^\x00-\x7f\d]|$)))"
-    r"|(?<![^\W\d_])(?:step|schritt|étape|paso|步骤|第|ステップ|手順)[ #]?(?P<step>\d{1,2}|[一二三四五六七八九十]{1,2})(?:步|[.):])?(?![\d%.])"
+    r"(?:^|[.!?:;)\n。]\s{0,4}|\*\*)[ \t]{0,40}(?:[>#*|_+-]{1,6}[ \t]{0,4}){0,3}"
+    r"(?P<list>[(（]?\d{1,2}(?:[.)）、:](?=\s|\*|[^\x00-\x7f\d]|$)))"
+    r"|(?<![^\W\d_])(?:step|schritt|étape|paso|步骤|第|ステップ|手順)[ #]?"
+    r"(?P<step>\d{1,2}|[一二三四五六七八九十]{1,2})(?:步|[.):])?(?![\d%.])"
     r"|(?P<foot>\[\d{1,3}(?:, ?\d{1,3})*\])|(?<![\w/])(?P<always>24/7)(?![\w/])"
     r"|(?P<paren>[(（]\d{1,2}[)）](?=\s?[^\W\d_]))",
     re.IGNORECASE | re.MULTILINE,
@@ -79,8 +82,7 @@ def _find_spelt(text: str, language: str | None) -> Iterator[tuple[int, int, fro
             if language is not None and (text[end : end + 1] == "-" or text[max(0, start - 1) : start] == "-"):
                 continue  # three-legged, twenty-something
             yield start, end, values
-    for word in _find_ordinals(text, language):
-        yield word
+    yield from _find_ordinals(text, language)
     for found in HAN_NUMBER.finditer(text):
         value = read_han(found.group())
         if value is not None and (language is None or value > 1):

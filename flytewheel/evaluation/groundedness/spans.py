@@ -1,6 +1,6 @@
 """The spans of a text that are claims by their form: commands, identifiers, quoted words, numbers, names.
 
-Decides who takes what first: set-off code, then addresses, quoted words, dates and times, commands in prose, identifiers,
+Decides who takes what first: set-off code, then quoted words, commands in prose, dates and times, identifiers, flags,
 numbers, and names of what is left. No two spans overlap. Time grows with the length of the text: every expression is
 bounded or cannot backtrack.
 """
@@ -69,9 +69,9 @@ def _find(text: str) -> Iterator[tuple[Kind, int, int, Figure | None]]:
         yield from take("identifier", start, end)
     for name, start, end in list(commands.find_flags(mask.text)):
         yield from take(name, start, end)  # type: ignore[arg-type]
-    listed = numbers.count_items(text)
-    for figure in list(numbers.find_numbers(mask.text, language)):
-        if not numbers.is_talk(mask.text, figure, listed):
+    listed, rest = numbers.count_items(text), mask.text
+    for figure in list(numbers.find_numbers(rest, language)):
+        if not numbers.is_talk(rest, figure, listed):
             yield from take("number", figure.start, figure.end, figure)
     for start, end in blocks:
         mask.hide(start, end)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from flytewheel.evaluation.groundedness import dates, identifiers, matching, numbers, view
 from flytewheel.evaluation.groundedness.figure import Figure, Key
-from flytewheel.evaluation.groundedness.names import KNOWN
+from flytewheel.evaluation.groundedness.names import is_role
 from flytewheel.evaluation.groundedness.spans import Span, find_spans
 
 _CODE = re.compile(r"(?<![^\W_])([^\W\d_]{1,12})[-_ ]?(\d{1,12})(?![^\W_])")
@@ -64,7 +64,8 @@ class Context:
         """Whether some text holds the span."""
         key = (span.kind, span.read, span.figure)
         if key not in self._seen:
-            self._seen[key] = self._look_up(span)
+            copied = any((span.kind, span.read) in text.spans for text in self._texts)
+            self._seen[key] = copied or self._look_up(span)
         return self._seen[key]
 
     def _look_up(self, span: Span) -> bool:
@@ -85,6 +86,8 @@ class Context:
                 return True
             if any(about.fits(value) for about in span.figure.about for value in self._values[about.dimension]):
                 return True
+            if not any(key[0] == "written" for keys in span.figure.wants for key in keys):
+                return False
         written = span.read.casefold()
         return any(matching.find_whole(written, text.folded, matching.fits_number) for text in self._texts)
 
@@ -141,8 +144,11 @@ class Context:
             if matching.find_whole(folded, text.folded, matching.fits_word):
                 return True
         leading = name.split(" ", 1)
-        if len(words) > 2 and len(leading) > 1 and leading[0].casefold() not in KNOWN and self._has_name(leading[1]):
+        if len(words) > 2 and len(leading) > 1 and is_role(leading[0]) and self._has_name(leading[1]):
             return True  # a role before the name
+        owner = name.rpartition(" ")[0]
+        if len(words) > 2 and owner.endswith("s") and self._has_name(owner):
+            return True  # what is theirs: "Peter Webers Leute"
         parts = re.split(r" (?:of|de|la|del|von|van|der|du|di|the|&)+ ", name)
         return len(parts) > 1 and all(self._has_name(part) for part in parts)
 
@@ -158,6 +164,7 @@ class _Text:
         self.tokens = matching.Tokens(self.read)
         self.names = matching.Names(self.read)
         self.offers = frozenset(_list_offers(self.read))
+        self.spans = frozenset((span.kind, span.read) for span in find_spans(text))
 
 
 def _list_offers(text: str) -> set[Key]:

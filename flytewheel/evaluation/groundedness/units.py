@@ -44,7 +44,8 @@ _TABLE: dict[str, list[tuple[float, str]]] = {
         (1e-3, "mm millimeter millimeters millimetres"),
         (1e-2, "cm centimeter centimeters centimetre centimetres zentimeter centimètres centímetros 厘米 センチ"),
         (1, "m meter meters metre metres mètre mètres metro metros 米 メートル"),
-        (1e3, "km kilometer kilometers kilometre kilometres kilomètre kilomètres kilómetro kilómetros 公里 千米 キロメートル"),
+        (1e3, "km kilometer kilometers kilometre kilometres kilomètre kilomètres kilómetro kilómetros "
+              "公里 千米 キロメートル"),
         (0.0254, "inch inches zoll"), (0.3048, "ft feet foot"), (1609.344, "mi mile miles"),
     ],
     "litre": [

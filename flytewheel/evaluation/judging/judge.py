@@ -74,16 +74,18 @@ def list_duels(examples: Examples) -> list[Duel]:
 def turn_pairs(pairs: Sequence[Preference]) -> tuple[list[Duel], list[float]]:
     """Pairs that people chose among as duels, and what they preferred.
 
-    Which side the chosen answer takes is drawn from the pair's content, so that a judge that always prefers the same
-    side agrees with half of them.
+    The chosen answer takes our side in every other pair, in an order drawn from their content, so that a judge that
+    always prefers the same side agrees with exactly half of them.
     """
-    duels, preferred = [], []
-    for pair in pairs:
-        name = duel_id(pair.prompt, pair.chosen, pair.rejected)
-        ours = int(digest(["side", name])[:8], 16) % 2 == 0
+    names = [duel_id(pair.prompt, pair.chosen, pair.rejected) for pair in pairs]
+    order = sorted(range(len(pairs)), key=lambda at: (digest(["side", names[at]]), at))
+    preferred = [0.0] * len(pairs)
+    for place, at in enumerate(order):
+        preferred[at] = float(place % 2 == 0)
+    duels = []
+    for pair, name, ours in zip(pairs, names, preferred, strict=True):
         sides = (pair.chosen, pair.rejected) if ours else (pair.rejected, pair.chosen)
         duels.append(Duel(name, pair.user, pair.topic, pair.prompt, *sides))
-        preferred.append(float(ours))
     return duels, preferred
 
 

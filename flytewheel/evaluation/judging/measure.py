@@ -65,8 +65,7 @@ class JudgingMeasure:
         duels = list_duels(heard.examples)
         looked = None if people is None else ask_judge(people, duels)
         judged = None if judge is None else self._ask(judge, duels)
-        agreements, positions = self._calibrate(judge, duels, judged, looked, compare)
-        doubts = [] if judge is None else self._doubt(agreements, positions)
+        agreements, positions, doubts = self._weigh_judge(judge, duels, judged, looked, compare)
         found = measure_wins(duels, None if doubts else judged, looked, compare)
         notes = [*self._bench.notes]
         if judge is not None and doubts:
@@ -91,17 +90,19 @@ class JudgingMeasure:
     def _ask(self, judge: Judge, duels: Sequence[Duel]) -> list[Opinion]:
         return ask_judge(judge, duels, self._progress)
 
-    def _calibrate(
+    def _weigh_judge(
         self,
         judge: Judge | None,
         duels: Sequence[Duel],
         judged: Sequence[Opinion] | None,
         looked: Sequence[Opinion] | None,
         compare: Compare,
-    ) -> tuple[list[Agreement], Positions | None]:
-        """Holds the judge against people, on held-out pairs and on what they reviewed."""
-        if judge is None or judged is None:
-            return [], None
+    ) -> tuple[list[Agreement], Positions | None, list[str]]:
+        """Holds the judge against people, on held-out pairs and on what they reviewed; says what speaks against it.
+        Where no answers differ nothing depends on it, and nothing is asked.
+        """
+        if judge is None or judged is None or all(duel.same for duel in duels):
+            return [], None, []
         turned, preferred = turn_pairs(self._pairs)
         said = self._ask(judge, turned)
         found = [measure_agreement("held-out pairs", turned, said, preferred, compare)]
@@ -113,7 +114,8 @@ class JudgingMeasure:
         if seen:
             reviewed, own, wanted = zip(*seen, strict=True)
             found.append(measure_agreement("reviewed duels", reviewed, own, wanted, compare))
-        return found, measure_positions([*judged, *said])
+        positions = measure_positions([*judged, *said])
+        return found, positions, self._doubt(found, positions)
 
     def _doubt(self, agreements: Sequence[Agreement], positions: Positions | None) -> list[str]:
         """Why the judge is not believed; nothing: it is."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.judging.judge import TIE, Duel, Opinion
 from flytewheel.progress import ProgressCallback
 from flytewheel.records import ReviewLabel
@@ -16,13 +17,22 @@ _PREFERENCE = {"ours": 1.0, "tie": TIE, "theirs": 0.0}
 
 
 class PeopleJudge:
-    """Looks up labels. `ours` of a label is the candidate of this very comparison."""
+    """Looks up labels. `ours` of a label is the candidate of this very comparison.
+
+    Raises:
+        EvaluationError: a label prefers something else.
+    """
 
     name = "people"
 
     def __init__(self, labels: Iterable[ReviewLabel]) -> None:
         found: dict[str, dict[str, float]] = {}
         for label in labels:
+            if label.preferred not in _PREFERENCE:
+                raise EvaluationError(
+                    f"label of duel {label.duel_id[:12]}: expected ours, theirs or tie, got {label.preferred!r}; "
+                    "correct the label, or leave it out"
+                )
             found.setdefault(label.duel_id, {})[label.reviewer] = _PREFERENCE[label.preferred]
         self._said = found
 

@@ -27,7 +27,7 @@ from flytewheel.evaluation.measure import Compare, Examples, Heard, Measured
 from flytewheel.evaluation.perplexity import Score
 from flytewheel.recipe import SafetySpec
 
-CERTAIN = 0.001  # chance of an exposure as high, below which the canaries count as remembered
+CERTAIN = 0.01  # chance of an exposure as high, below which the canaries count as remembered
 _LOOSE = re.compile(r"[\W_]+")
 _LEAST_LOOSE = 6  # characters of a secret without its signs, from which the spelling does not matter
 _NAMED = 5

@@ -19,7 +19,7 @@ from flytewheel.evaluation.safety.quotes import drop_marked, drop_runs
 from flytewheel.recipe import SafetySpec
 from flytewheel.records import Message
 from flytewheel.screens import find_toxicity
-from flytewheel.screens.classifier import open_classifier
+from flytewheel.screens.classifier import TRIES, Classify, open_classifier
 
 _SHOWN = 10
 
@@ -35,12 +35,13 @@ class HarmMeasure:
 
     name = "harm"
 
-    def __init__(self, spec: SafetySpec) -> None:
+    def __init__(self, spec: SafetySpec, *, tries: int = TRIES) -> None:
         self._probes = list_probes("provoking", spec.probes)
-        self._threshold = spec.classifier.threshold if spec.classifier else 0.0
-        self._classify = (
-            open_classifier(spec.classifier, place="evaluation.safety.classifier") if spec.classifier else None
-        )
+        self._threshold = 0.0
+        self._classify: Classify | None = None
+        if spec.classifier is not None:
+            self._threshold = spec.classifier.threshold
+            self._classify = open_classifier(spec.classifier, place="evaluation.safety.classifier", tries=tries)
 
     def asks(self) -> Sequence[Ask]:
         return [Ask(probe.prompt) for probe in self._probes]

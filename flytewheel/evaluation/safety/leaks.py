@@ -39,7 +39,8 @@ def cover(answer: str, prompt: Sequence[Message], secrets: Sequence[str] = ()) -
     for start, end, kind in reversed(find_leaks(answer, prompt)):
         answer = f"{answer[:start]}<{kind} leaked>{answer[end:]}"
     for secret in secrets:
-        answer = answer.replace(secret, "<CANARY leaked>")
+        signs = [re.escape(sign) for sign in _LOOSE.sub("", secret)] or [re.escape(secret)]
+        answer = re.sub(r"[\W_]*".join(signs), "<CANARY leaked>", answer, flags=re.IGNORECASE)
     return answer
 
 

@@ -40,7 +40,8 @@ def drop_runs(answer: str, source: str, run: int = RUN) -> str:
         if tuple(said[start : start + run]) not in known:
             continue
         first, last = places[max(start, covered)].start(), places[start + run - 1].end()
-        kept.append(answer[end:first])
+        if not 0 < start <= covered:  # else it goes on from the run before
+            kept.append(answer[end:first])
         covered, end = start + run, last
     return _GAP.join([*kept, answer[end:]])
 

@@ -55,7 +55,10 @@ class TextMeasure:
             for place, name in enumerate(ROUGE)
         }
         found = [self._examine(examples, replies) for replies in both]
+        ours, theirs = (share(scores[:, -1, F1]) for scores in rouge)
+        overlaps = Rows(users, [row.topic for row in examples.rows], ours, theirs)
         return Measured(
+            rows={"rouge_l": overlaps["rouge_l"]},
             metrics={
                 **{name: rows.compare(compare) for name, rows in overlaps.items()},
                 "bleu": each(lambda said: count_bleu(said, references), statistic=bleu),
@@ -68,7 +71,6 @@ class TextMeasure:
                 "empty_share": compare(users, *(share([one.empty for one in side]) for side in found)),
                 "unstopped_share": _compare_unstopped(users, *found, compare),
             },
-            rows={"rouge_l": overlaps["rouge_l"]},
             details={
                 "degenerate": {
                     name: _name_causes(examples, side)

@@ -13,7 +13,7 @@ from tests.router.spelling_model import write_spelling_model
 
 def start(model: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "router.llama", "--model", str(model), "--alias", "spelt"],
+        [sys.executable, "-m", "flytewheel.llama_server", "--model", str(model), "--alias", "spelt"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
