@@ -93,6 +93,8 @@ def test_a_persons_override_comes_first_and_counts() -> None:
     assert "✔</span> Promote to canary" in page
     assert "Ada decided: Promote to canary, because: the loop is known. The gate had said: Reject." in page
     assert "3 reasons speak against it" in page
+    short = {"decision": "hold", "verdict": "reject", "override": {"by": "Ann <a>"}, "reasons": []}
+    assert "Ann &lt;a&gt; decided: Hold. The gate had said: Reject." in draw_deck(subject(verdict=short))
     assert "decided" not in draw_deck(subject(verdict={**VERDICT, "verdict": "reject", "override": None}))
 
 
