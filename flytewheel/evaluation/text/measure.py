@@ -55,8 +55,6 @@ class TextMeasure:
             for place, name in enumerate(ROUGE)
         }
         found = [self._examine(examples, replies) for replies in both]
-        ours, theirs = (share(scores[:, -1, F1]) for scores in rouge)
-        overlaps = Rows(users, [row.topic for row in examples.rows], ours, theirs)
         return Measured(
             rows={"rouge_l": overlaps["rouge_l"]},
             metrics={
@@ -69,7 +67,7 @@ class TextMeasure:
                 "degenerate_share": compare(users, *(share([one.any for one in side]) for side in found)),
                 "looping_share": compare(users, *(share([one.looping for one in side]) for side in found)),
                 "empty_share": compare(users, *(share([one.empty for one in side]) for side in found)),
-                "unstopped_share": _compare_unstopped(users, *found, compare),
+                "unstopped_share": _compare_unstopped(users, found[0], found[1], compare),
             },
             details={
                 "degenerate": {
