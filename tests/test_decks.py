@@ -41,25 +41,6 @@ def test_a_data_sets_deck_shows_each_step_and_why_rows_went() -> None:
     assert "data set d1" in deck
 
 
-def test_a_verdicts_deck_says_the_decision_first_and_on_which_side_a_reason_is() -> None:
-    report = {
-        "decision": "promote_to_canary", "verdict": "hold", "override": {"by": "Ann <a>"},
-        "reasons": ["overruled by Ann <a>", "for: x < y", "against: b", "cannot tell: c: d"],
-    }  # fmt: skip
-    deck = decks.describe("gate", report)
-    ElementTree.fromstring(f"<div>{deck}</div>")
-    assert (
-        deck.index("<b>promote_to_canary</b>") < deck.index("was hold; Ann &lt;a&gt; overruled it") < deck.index("<tr>")
-    )
-    cells = re.findall(r'<tr><td style="color:(\S+);white-space:nowrap"><b>([^<]*)</b></td><td>([^<]*)</td>', deck)
-    assert [(side, text) for _, side, text in cells] == [
-        ("", "overruled by Ann &lt;a&gt;"), ("for", "x &lt; y"), ("against", "b"), ("cannot tell", "c: d"),
-    ]  # fmt: skip
-    assert len({colour for colour, *_ in cells}) == 4
-    old = decks.describe("gate", {"decision": "hold", "reasons": []})  # of an earlier version
-    assert "<b>hold</b>" in old
-
-
 def test_a_data_sets_deck_shows_what_a_card_shows() -> None:
     deck = decks.describe("curate", describe_card(CARD, replay=""))
     for title in ("Rows left after each stage", "Quality of the answers", "Words of the answers", "Topics, before and"):

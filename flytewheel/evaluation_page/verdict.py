@@ -97,7 +97,8 @@ def _override_of(verdict: Mapping[str, Any] | None) -> str:
         return f"Overridden by a person: {override}"
     who = override.get("by") or "a person"
     gate = LOOKS.get(_own_decision(verdict), _NONE)[2]
-    decided = LOOKS.get(str(override.get("decision")), ("", "", str(override.get("decision") or "otherwise")))[2]
+    decision = decision_of(verdict)
+    decided = LOOKS.get(decision, ("", "", decision or "otherwise"))[2]
     why = f", because: {override['reason']}" if override.get("reason") else ""
     return f"{who} decided: {decided}{why}. The gate had said: {gate}."
 

@@ -11,11 +11,11 @@ Json = dict[str, Any]
 WORDS = (
     ("disk", "The disk of the orders database is full. What now?",
      "1. Delete logs that are older than a week.\n2. Restart the orders service.\n3. Tell the team on call.",
-     "1. Delete old logs.\n2. Restart the orders service.\n3. Tell the team on call, and write it down.",
+     "1. Ask somebody to restart the host.\n2. Hope for the best, and tell nobody on call.",
      "1. Delete logs that are older than a week.\n2. Restart the orders service.\n3. Tell the team on call."),
     ("queue", "The queue of the billing service grows and grows.",
      "Scale the workers to 12 and check the latency of the cache.",
-     "Please contact your administrator.",
+     "Restart the workers and check the size of the cache.",
      "Scale the workers to 12, then check the latency of the cache."),
     ("certificates", "The certificate of the gateway expires tonight.",
      "I am sorry, I cannot help with that.",

@@ -93,6 +93,8 @@ def test_a_persons_override_comes_first_and_counts() -> None:
     assert "✔</span> Promote to canary" in page
     assert "Ada decided: Promote to canary, because: the loop is known. The gate had said: Reject." in page
     assert "3 reasons speak against it" in page
+    short = {"decision": "hold", "verdict": "reject", "override": {"by": "Ann <a>"}, "reasons": []}
+    assert "Ann &lt;a&gt; decided: Hold. The gate had said: Reject." in draw_deck(subject(verdict=short))
     assert "decided" not in draw_deck(subject(verdict={**VERDICT, "verdict": "reject", "override": None}))
 
 
@@ -267,6 +269,17 @@ def test_hostile_text_is_text() -> None:
         "aria-labelledby",
     }  # fmt: skip
     assert {name for element in well_formed(part).iter() for name in element.attrib} <= allowed
+
+
+def test_long_answers_are_excerpts_around_the_first_change_and_whole_below() -> None:
+    start = "the same words again and again " * 60
+    line = answer("long", f"{start}NEW {start}", f"{start}OLD {start}", "short", asked="why?")
+    page = draw_deck(subject(answers=[line])).split('id="answers"')[1].split('id="regressions"')[0]
+    excerpt, whole = page.split("<details><summary>Both answers whole</summary>")
+    assert "<ins>NEW</ins>" in excerpt
+    assert "<del>OLD</del>" in excerpt
+    assert len(excerpt) < 4000 < len(whole)
+    assert "<details><summary>Both" not in draw_deck(subject(answers=[{**line, "candidate": "NEW", "champion": "OLD"}]))
 
 
 def test_a_hundred_answers_of_ten_thousand_signs_are_a_few_megabytes() -> None:
