@@ -22,7 +22,8 @@ from flytewheel.evaluation.groundedness.units import AFTER, SIGNS, Unit, find_sc
 _LATIN = r"A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff_"
 _DIGITS = r"(?:\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?![\d])|\d+(?:[.,']\d+)*|\.\d+)"
 _NUMBER = re.compile(
-    rf"(?P<phone>(?<![\w+])\+\d{{1,3}}(?:[ -]?\(?\d{{1,5}}\)?){{2,6}}(?!\d))"
+    rf"(?P<phone>(?<![\w+])\+\d{{1,3}}(?:[ -]?\(?\d{{1,5}}\)?){{2,6}}(?!\d)"
+    rf"|(?<![{_LATIN}\d.,/+-])(?:0\d{{1,4}}|\d{{2,5}}(?=[ -]\d{{4}}(?!\d)))(?:[ -]\d{{2,5}}){{2,6}}(?![\d.,/:-]\d|\d))"
     rf"|(?<![{_LATIN}\d.,])(?P<sign>(?:US)?[$€£¥₹₩]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR)(?= ?\d))? ?"
     r"(?P<minus>(?<![^\s($€£:*])-)?"
     rf"(?P<whole>\d+ (?=\d/\d|\d\u2044))?(?P<digits>{_DIGITS})(?:(?P<slash>[/\u2044])(?P<under>\d{{1,4}})(?![\d/]))?"
@@ -52,6 +53,7 @@ _DISCOURSE = re.compile(
 _PARTS = re.compile(
     r"[ -](?:quarters|fourths|thirds|halves|fifths|viertel|drittel|quarts|tiers|cuartos|tercios)", re.IGNORECASE
 )
+_DOTTED = re.compile(r"(\d{1,2})\.([0-5]\d)")
 _CLOCK = frozenset(["h", "heure", "heures", "hora", "horas"])
 _LONGEST = 40  # digits; what is longer is compared as it is written
 
@@ -96,13 +98,16 @@ def _find_ordinals(text: str, language: str | None) -> Iterator[tuple[int, int, 
         return
     pattern = rf"(?<=[^\W\d_] )(?:{'|'.join(names)})[rnsm]?(?= [^\W\d_])(?! part(?:y|ies))"
     for found in re.finditer(pattern, text, re.IGNORECASE):
-        stem = next(at for at, name in enumerate(names) if found.group().lower().startswith(name))
-        yield found.start(), found.end(), frozenset((3 + stem,))
+        stem = next((at for at, name in enumerate(names) if found.group().lower().startswith(name)), None)
+        if stem is not None:
+            yield found.start(), found.end(), frozenset((3 + stem,))
 
 
 def _read_number(text: str, found: re.Match[str]) -> Figure | None:
     if found["phone"]:
-        return _as_written(found.start(), found.end(), "".join(filter(str.isdecimal, found["phone"])))
+        pieces = re.findall(r"\d+", found["phone"])
+        figure = _as_written(found.start(), found.end(), "".join(pieces))
+        return replace(figure, offers=figure.offers | {("any", float(piece)) for piece in pieces})
     start, end, digits = found.start(), found.end(), found["digits"]
     if text[start : start + 1] == " ":
         start += 1
@@ -137,6 +142,10 @@ def _read_number(text: str, found: re.Match[str]) -> Figure | None:
     if stop < len(text) and re.match(rf"[{_LATIN}]", text[stop]) and re.match(rf"[{_LATIN}\d]", text[stop - 1]):
         return None  # a part of a longer word, which `identifiers` knows
     figure = _build(text, start, stop, values, units, step=step, counted=_find_counted(text, stop, units))
+    if not units and (clock := _DOTTED.fullmatch(digits)):  # 8.30 of a clock
+        figure = replace(figure, wants=(*figure.wants, (("written", int(clock[1]), int(clock[2]), 0),)))
+    if digits.isdecimal() and len(digits) > 6:  # a telephone's, which is often written in groups
+        figure = replace(figure, wants=(*figure.wants, (("written", digits),)))
     more = _join_duration(text, figure, values, units)
     if (
         more is None

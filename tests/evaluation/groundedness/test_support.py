@@ -93,13 +93,13 @@ def test_a_context_without_words_supports_nothing() -> None:
 
 
 @given(TEXTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_an_answer_copied_from_the_context_is_supported(text: str) -> None:
     assert check(text, (text,)).unsupported == ()
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=5), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_paragraph_of_the_context_is_supported(parts: list[str], data: st.DataObject) -> None:
     """Marks that are never closed reach over paragraphs in no reading, so a paragraph reads alike alone."""
     clean = [part.replace("\n", " ").replace("`", "").replace('"', "") for part in parts]
@@ -108,7 +108,7 @@ def test_a_paragraph_of_the_context_is_supported(parts: list[str], data: st.Data
 
 
 @given(TEXTS, TEXTS, TEXTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_more_context_takes_no_support_away(answer: str, context: str, more: str) -> None:
     before = set(check(answer, (context,)).unsupported)
     assert set(check(answer, (context, more)).unsupported) <= before
