@@ -90,7 +90,8 @@ def find_times(text: str) -> Iterator[Figure]:
                 if re.fullmatch(r"\d+\.\d+\.", found.group()):  # the first of January, or 1.1 at the end of a sentence
                     wants += ((("any", float(found.group()[:-1])),), (("written", found.group()[:-1]),))
                     offers |= {("any", float(found.group()[:-1])), ("none", float(found.group()[:-1]))}
-                yield Figure(found.start(), found.end(), offers, wants)
+                end = found.end() - (found.group()[-1] == "." and found.group()[-2].isalpha())
+                yield Figure(found.start(), end, offers, wants)
 
 
 def _read_time(parts: dict[str, str | None]) -> frozenset[Key] | None:

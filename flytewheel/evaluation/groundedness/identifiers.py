@@ -91,6 +91,8 @@ def is_identifier(token: str) -> bool:
         return (_SIGIL.fullmatch(token) is not None and not token[1:].isdecimal()) or (
             token[1:].isdecimal() and len(token) > 3
         )
+    if re.fullmatch(r"0x[0-9a-f]+", token, re.IGNORECASE):
+        return True
     if _is_measure(token):
         return False
     if "/" in token or "\\" in token:

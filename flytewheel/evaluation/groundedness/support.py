@@ -105,6 +105,8 @@ class Context:
         if bare[:1] in {"#", "@"} and re.search(r"[-_\d]", bare[1:]):
             names.append(bare[1:])
         cased = _CASED.search(bare) is not None and bare[:1] not in {"#", "@"} and "@" not in bare
+        if (link := re.match(r"https?://(?:www\.)?", bare, re.IGNORECASE)) and len(bare) > link.end():
+            names.append(bare[link.end() :])
         for text in self._texts:
             for each in names:
                 hay, needle = (text.read, each) if cased else (text.folded, each.casefold())
