@@ -66,6 +66,8 @@ def find_identifiers(text: str) -> Iterator[tuple[int, int]]:
             continue
         called = token.endswith("()")
         bare = token.removesuffix("()").rstrip(_TRAIL)
+        if bare.isalpha() and bare[1:].islower() and not called:
+            continue  # a word
         lead = len(bare) - len(bare.lstrip("_*=&?%:+")) if not bare.startswith("__") else 0
         if bare.startswith(":"):
             lead = 1

@@ -15,7 +15,8 @@ RUNBOOK = (
     "Runbook billing-api, slow queries: run `dbctl add-replica <service> --size 2 --zone eu` and wait 90 minutes. "
     "Restart: kubectl -n prod get pods. Limit 4 GB, 1,200.50 EUR a month, 2.97 on average, v2.3.1. "
     "Meet on 3 March 2026 at 14:30. Owners: Anna Schmidt, Peter Weber of the National Payments Council; the rate is "
-    "50 %. Ask in #billing-oncall; files in /etc/app/main.conf; set client.max_retries. Note: “Do not drive”."
+    "50 %. Ask in #billing-oncall; files in /etc/app/main.conf; set client.max_retries. Note: “Do not drive”. "
+    "Call 13912345678 or 0171 555 0142, parcel 00340434161094042557; see example.com/help."
 )
 ASKED = "billing-api is slow in eu, order 20931"
 
@@ -46,6 +47,8 @@ def find_unsupported(answer: str) -> list[str]:
         "Ask in #billing-oncall about `billing-api`, `main.conf` or max_retries.",
         'It says "do not drive".',
         "About order #20931.",
+        "Call 13912345678 about parcel 00340434161094042557, or 01715550142.",
+        "See https://www.example.com/help; roughly 1.2k EUR.",
     ],
 )
 def test_what_the_context_holds_in_another_form_is_supported(answer: str) -> None:
@@ -74,6 +77,8 @@ def test_what_the_context_holds_in_another_form_is_supported(answer: str) -> Non
         ('It says "do not drive fast".', ["do not drive fast"]),
         ("Version 2.3.11 it is.", ["2.3.11"]),
         ("A day has 24 hours.", ["24 hours"]),
+        ("Call 13912345679 about parcel 00340434161094024557.", ["13912345679", "00340434161094024557"]),
+        ("Call 0171 555 0143.", ["0171 555 0143"]),
     ],
 )
 def test_near_misses_sums_and_common_knowledge_are_not(answer: str, unsupported: list[str]) -> None:
