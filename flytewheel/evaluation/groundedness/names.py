@@ -99,7 +99,10 @@ _FIRST_WORDS = (
     "pida ponga por primero pruebe puede pulse que quien recuerde reinicie retire revise sí siempre siga sin "
     "sobre solo también tiene todas todos tome tras tu use utilice ver verifique vierta"
 )
-COMMON = frozenset(_FIRST_WORDS.split()) | STOP_WORDS
+_LETTER_WORDS = (
+    "dear kind best warm regards sincerely cordially assistant sir madam agent everyone folks welcome greetings"
+)
+COMMON = listed(f"{_FIRST_WORDS} {_LETTER_WORDS}") | STOP_WORDS
 
 TITLES = listed(
     "mr mrs ms miss dr prof professor sir herr herrn frau mme mlle monsieur madame sr sra srta señor señora art "
@@ -114,7 +117,7 @@ ACRONYMS = listed(
     "TCP UDP VPN CLI UI OS PC IT AM PM TV ASAP FYI ETA PS NB TODO SMS PIN USB LED DIY CEO CTO HR QA DB VM PR CI "
     "CD SLA SLO TTL UTC GMT CET NOT DO AND OR NO YES ALL NEVER ALWAYS MUST ONLY NOTE IF THE IS ANY IN ON TO PLZ "
     "BLZ KG GB MB KB TB II III IV VI VII VIII IX XL XS MFG USD EUR GBP CHF JPY CNY INR RPC SRE ISO TBD NA "
-    "WARNING NOW STOP VAT ATM"
+    "WARNING NOW STOP VAT ATM TL DR"
 )
 LABELS = listed(
     "owner team contact author lead manager name person responsible assignee doctor physician landlord tenant "
