@@ -36,6 +36,8 @@ _HALF = r"(?P<half>[ap]m\b|[ap]\.m\.)"
 _IN = r"(?<=in |im |en )"
 _SHORT_MONTHS = "March|April|May|März|mars|mai|mayo|marzo|abril|Juni|juin|Juli|July|June"
 _SPACED_DAYS = "|".join(name for name in DAYS if name.isascii() or name[0] in "ms")
+_SHORT_DAYS = ("Mon", "Tues?", "Wed", "Thu(?:rs?)?", "Fri", "Sat", "Sun")
+_SHORT_DAY = re.compile(rf"(?<![^\W\d_])({'|'.join(_SHORT_DAYS)})(?=\.|,|\)| ?-| \d|$)", re.MULTILINE)
 _HAN_DAYS = "|".join(sorted((name for name in DAYS if ord(name[0]) > 0x2E80), key=len, reverse=True))
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|º|°|\.)?"
 _DATES = [
@@ -76,6 +78,9 @@ def find_times(text: str) -> Iterator[Figure]:
         for found in pattern.finditer(text):
             if (keys := _read_time(found.groupdict())) is not None:
                 yield Figure(found.start(), found.end(), keys, _want_time(found.groupdict(), keys))
+    for found in _SHORT_DAY.finditer(text):
+        day = next(at for at, name in enumerate(_SHORT_DAYS) if re.fullmatch(name, found[1]))
+        yield Figure(*found.span(), frozenset([("weekday", day)]), ((("weekday", day),),))
     for pattern in _DATES:
         for found in pattern.finditer(text):
             readings = _read_date(found.groupdict())
@@ -85,7 +90,8 @@ def find_times(text: str) -> Iterator[Figure]:
                 if re.fullmatch(r"\d+\.\d+\.", found.group()):  # the first of January, or 1.1 at the end of a sentence
                     wants += ((("any", float(found.group()[:-1])),), (("written", found.group()[:-1]),))
                     offers |= {("any", float(found.group()[:-1])), ("none", float(found.group()[:-1]))}
-                yield Figure(found.start(), found.end(), offers, wants)
+                end = found.end() - (found.group()[-1] == "." and found.group()[-2].isalpha())
+                yield Figure(found.start(), end, offers, wants)
 
 
 def _read_time(parts: dict[str, str | None]) -> frozenset[Key] | None:
@@ -115,18 +121,19 @@ def _want_time(parts: dict[str, str | None], keys: frozenset[Key]) -> tuple[tupl
 def _read_date(parts: dict[str, str | None]) -> list[tuple[int | None, int | None, int | None, int | None]]:
     """Readings as (year, month, day, weekday)."""
     if (name := parts.get("weekday") or parts.get("han")) is not None:
-        return [(None, None, None, DAYS[name.lower()])]
-    year = int(parts["year"]) if parts.get("year") else None
+        return [(None, None, None, DAYS[name.lower()])] if name.lower() in DAYS else []
+    year = int(written) if (written := parts.get("year")) else None
     if year is not None and year < 100:
         year += 2000
+    pairs: list[tuple[int | None, int | None]]
     if parts.get("one"):
         one, two = int(parts["one"] or 0), int(parts["two"] or 0)
         pairs = [(two, one)] if parts["cut"] == "." else [(two, one), (one, two)]
     else:
         month = parts.get("month")
-        day = int(parts["day"]) if parts.get("day") else None
-        number = None if month is None else int(month) if month.isdecimal() else MONTHS[month.lower()]
-        pairs = [(number, day)]  # type: ignore[list-item]
+        day = int(written) if (written := parts.get("day")) else None
+        number = None if month is None else int(month) if month.isdecimal() else MONTHS.get(month.lower(), 0)
+        pairs = [(number, day)]  # "aprıl" matches without case and is no month: 0 is none
     return [
         (year, month, day, None)
         for month, day in dict.fromkeys(pairs)

@@ -196,6 +196,8 @@ def _trim_name(words: list[_Word], at: int, stop: int, language: str, text: str)
 def _is_name_alone(words: list[_Word], at: int, language: str, text: str, cjk: bool) -> bool:
     word = words[at]
     bare = word.text.removesuffix("'s")
+    if "+" in (text[word.start - 1 : word.start], text[word.end : word.end + 1]):
+        return False  # a key: Ctrl+Alt
     if len(bare.strip(".")) < 2 or word.bare in MONTHS or (word.bare in COMMON and word.begins):
         return False
     if bare.isupper():

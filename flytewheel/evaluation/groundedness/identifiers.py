@@ -66,6 +66,8 @@ def find_identifiers(text: str) -> Iterator[tuple[int, int]]:
             continue
         called = token.endswith("()")
         bare = token.removesuffix("()").rstrip(_TRAIL)
+        if bare.isalpha() and bare[1:].islower() and not called:
+            continue  # a word
         lead = len(bare) - len(bare.lstrip("_*=&?%:+")) if not bare.startswith("__") else 0
         if bare.startswith(":"):
             lead = 1
@@ -91,6 +93,8 @@ def is_identifier(token: str) -> bool:
         return (_SIGIL.fullmatch(token) is not None and not token[1:].isdecimal()) or (
             token[1:].isdecimal() and len(token) > 3
         )
+    if re.fullmatch(r"0x[0-9a-f]+", token, re.IGNORECASE):
+        return True
     if _is_measure(token):
         return False
     if "/" in token or "\\" in token:

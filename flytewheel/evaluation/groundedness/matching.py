@@ -36,6 +36,7 @@ _SHORT_FLAGS = re.compile(r"-[A-Za-z]{2,4}")
 _LETTERS = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|\n|[.,;:!?()|。，、；]")
 _MARKS = re.compile(r"[*`\"“”„«»‹›「」『』']|(?<!\w)_|_(?!\w)")
 _ELLIPSIS = re.compile(r"\s*(?:\[\.\.\.\]|\.\.\.|\(\.\.\.\))\s*")
+_ABBREVIATED = frozenset(["prof", "inc", "ltd", "mrs", "mme", "sra"])
 _BREAKS = frozenset(".,;:!?()|\n。，、；")
 _LINKS = frozenset(["of", "the", "and", "for", "de", "la", "du", "des", "del", "y", "et", "von", "der", "die", "und"])
 _QUOTED_VALUE = re.compile(r"((?:^|(?<=\s))--?[\w-]{1,40}[= ])([\"'])([^\"'\n]{1,80})\2")
@@ -237,6 +238,8 @@ class Names:
         self.acronyms: set[str] = set()
         for found in _LETTERS.finditer(text):
             word = found.group()
+            if word == "." and self._words and (len(self._words[-1]) < 3 or self._words[-1] in _ABBREVIATED):
+                continue  # St. Mary's, J. Doe
             if word in _BREAKS:
                 self._words.append("")
                 initials = []

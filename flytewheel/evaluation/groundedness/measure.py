@@ -101,10 +101,14 @@ class GroundednessMeasure:
                 f"were readings, {self._spec.min_readable:.0%} are needed"
             )
             return {}, told, (note,)
-        kept = [(row, ours, theirs) for row, (ours, theirs) in zip(rows, pairs, strict=True) if ours and theirs]
-        columns = [[_count_claims(one[side]) for one in kept] for side in (1, 2)]
-        shaped = [np.asarray(column, dtype=np.float64).reshape(-1, 2) for column in columns]
-        return {"unsupported_claims_share": compare([one[0].row.user for one in kept], *shaped)}, told, ()
+        users, ours, theirs = [], [], []
+        for row, (one, other) in zip(rows, pairs, strict=True):
+            if one is not None and other is not None:
+                users.append(row.row.user)
+                ours.append(_count_claims(one))
+                theirs.append(_count_claims(other))
+        shaped = [np.asarray(column, dtype=np.float64).reshape(-1, 2) for column in (ours, theirs)]
+        return {"unsupported_claims_share": compare(users, *shaped)}, told, ()
 
 
 def find_context(prompt: Sequence[Message]) -> tuple[str, ...] | None:

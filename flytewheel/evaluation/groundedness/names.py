@@ -82,28 +82,31 @@ _FIRST_WORDS = (
     "which while who whoever why within without work write yes yesterday you'll your customers customer "
     "employees team teams service services owner contact support section article step steps summary answer "
     "question result results example important attention caution tip hint error errors status laut gemäß seit "
-    "wegen trotz während zwischen gegen durch bis unter neben statt innerhalb achten ändern alle alles also "
-    "anschließend außerdem beachten bevor bitte danach dann das daher dazu deshalb die dies diese dieser dieses "
-    "drücken erst falls fragen führen geben gehen gern hier hinweis ihr im immer informieren jede jeder jedes "
-    "kein keine können kontaktieren legen leider löschen man melden mit müssen nach nehmen nur ob öffnen ohne "
-    "prüfen rufen schalten senden setzen sobald sollte starten stellen stoppen trotzdem verwenden vielen vor "
-    "wählen warten warum was weitere wenden wenn wer wie wo zuerst zunächst zusätzlich ajoutez alors appelez "
-    "appuyez arrêtez attendez aucun avant avez bonjour c'est ce cela ces cette chaque cliquez comme comment "
-    "consultez contactez créez dans demandez depuis donc d'abord elle enfin ensuite envoyez faites fermez il "
-    "ils j'ai je l' laissez lancez mais merci mettez ne notre nous ouvrez pendant pour pourquoi prenez puis "
-    "quand quel quelle qui redémarrez remplacez si suivez supprimez toutes tous tout utilisez veuillez vérifiez "
-    "versez votre vous abra agregue ahora además algunos añada antes aquí así borre busque cada cambie cierre "
-    "como compruebe consulte contacte cree cuando debe deje después desde donde durante ejecute elimine ella "
-    "ellos entonces entre envíe escriba espere esta este esto estos finalmente gracias haga hasta hay hola "
-    "llame luego mantenga más mezcle mi muchas nuestro nunca para pero pida ponga por primero pruebe puede "
-    "pulse que quien recuerde reinicie retire revise sí siempre siga sin sobre solo también tiene todas todos "
-    "tome tras tu use utilice ver verifique vierta"
+    "wegen trotz während zwischen gegen durch bis unter neben statt innerhalb ab beim vom ins samt achten "
+    "ändern alle alles also anschließend außerdem beachten bevor bitte danach dann das daher dazu deshalb die "
+    "dies diese dieser dieses drücken erst falls fragen führen geben gehen gern hier hinweis ihr im immer "
+    "informieren jede jeder jedes kein keine können kontaktieren legen leider löschen man melden mit müssen "
+    "nach nehmen nur ob öffnen ohne prüfen rufen schalten senden setzen sobald sollte starten stellen stoppen "
+    "trotzdem verwenden vielen vor wählen warten warum was weitere wenden wenn wer wie wo zuerst zunächst "
+    "zusätzlich ajoutez alors appelez appuyez arrêtez attendez aucun avant avez bonjour c'est ce cela ces cette "
+    "chaque cliquez comme comment consultez contactez créez dans demandez depuis donc d'abord elle enfin "
+    "ensuite envoyez faites fermez il ils j'ai je l' laissez lancez mais merci mettez ne notre nous ouvrez "
+    "pendant pour pourquoi prenez puis quand quel quelle qui redémarrez remplacez si suivez supprimez toutes "
+    "tous tout utilisez veuillez vérifiez versez votre vous abra agregue ahora además algunos añada antes aquí "
+    "así borre busque cada cambie cierre como compruebe consulte contacte cree cuando debe deje después desde "
+    "donde durante ejecute elimine ella ellos entonces entre envíe escriba espere esta este esto estos "
+    "finalmente gracias haga hasta hay hola llame luego mantenga más mezcle mi muchas nuestro nunca para pero "
+    "pida ponga por primero pruebe puede pulse que quien recuerde reinicie retire revise sí siempre siga sin "
+    "sobre solo también tiene todas todos tome tras tu use utilice ver verifique vierta"
 )
-COMMON = frozenset(_FIRST_WORDS.split()) | STOP_WORDS
+_LETTER_WORDS = (
+    "dear kind best warm regards sincerely cordially assistant sir madam agent everyone folks welcome greetings"
+)
+COMMON = listed(f"{_FIRST_WORDS} {_LETTER_WORDS}") | STOP_WORDS
 
 TITLES = listed(
-    "mr mrs ms miss dr prof professor sir herr herrn frau mme mlle monsieur madame sr sra srta señor señora don "
-    "doña doctor captain inspector"
+    "mr mrs ms miss dr prof professor sir herr herrn frau mme mlle monsieur madame sr sra srta señor señora art "
+    "sec fig no nr don doña doctor captain inspector"
 )
 INTRODUCE = listed(
     "herr herrn frau dr prof kollege kollegen kollegin firma namens heißt familie projekt projektes codename"
@@ -114,7 +117,7 @@ ACRONYMS = listed(
     "TCP UDP VPN CLI UI OS PC IT AM PM TV ASAP FYI ETA PS NB TODO SMS PIN USB LED DIY CEO CTO HR QA DB VM PR CI "
     "CD SLA SLO TTL UTC GMT CET NOT DO AND OR NO YES ALL NEVER ALWAYS MUST ONLY NOTE IF THE IS ANY IN ON TO PLZ "
     "BLZ KG GB MB KB TB II III IV VI VII VIII IX XL XS MFG USD EUR GBP CHF JPY CNY INR RPC SRE ISO TBD NA "
-    "WARNING NOW STOP VAT ATM"
+    "WARNING NOW STOP VAT ATM TL DR"
 )
 LABELS = listed(
     "owner team contact author lead manager name person responsible assignee doctor physician landlord tenant "

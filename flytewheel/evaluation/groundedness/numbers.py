@@ -17,12 +17,14 @@ from decimal import Decimal, InvalidOperation
 from flytewheel.evaluation.groundedness.figure import About, Figure, Key
 from flytewheel.evaluation.groundedness.language import STOP_WORDS
 from flytewheel.evaluation.groundedness.number_words import HAN_NUMBER, ORDINALS, find_words, read_han
-from flytewheel.evaluation.groundedness.units import AFTER, SIGNS, Unit, find_scale, find_units
+from flytewheel.evaluation.groundedness.units import AFTER, LETTER_SCALES, SIGNS, Unit, find_scale, find_units
 
 _LATIN = r"A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff_"
 _DIGITS = r"(?:\d{1,3}(?: \d{3})+(?:[.,]\d+)?(?![\d])|\d+(?:[.,']\d+)*|\.\d+)"
 _NUMBER = re.compile(
-    rf"(?P<phone>(?<![\w+])\+\d{{1,3}}(?:[ -]?\(?\d{{1,5}}\)?){{2,6}}(?!\d))"
+    rf"(?P<phone>(?<![\w+])\+\d{{1,3}}(?:[ -]?\(?\d{{1,5}}\)?){{2,6}}(?!\d)"
+    rf"|(?<![{_LATIN}\d.,/+-])(?:0\d{{1,4}}|\d{{2,5}}(?=[ -]\d{{4}}(?!\d)))(?:[ -]\d{{2,5}}){{2,6}}(?![\d.,/:-]\d|\d)"
+    rf"|(?<![{_LATIN}\d.,/+-])\d{{2,4}}(?: \d{{2,4}}){{3,6}}(?![\d.,/:-]\d|\d))"
     rf"|(?<![{_LATIN}\d.,])(?P<sign>(?:US)?[$€£¥₹₩]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR)(?= ?\d))? ?"
     r"(?P<minus>(?<![^\s($€£:*])-)?"
     rf"(?P<whole>\d+ (?=\d/\d|\d\u2044))?(?P<digits>{_DIGITS})(?:(?P<slash>[/\u2044])(?P<under>\d{{1,4}})(?![\d/]))?"
@@ -52,8 +54,10 @@ _DISCOURSE = re.compile(
 _PARTS = re.compile(
     r"[ -](?:quarters|fourths|thirds|halves|fifths|viertel|drittel|quarts|tiers|cuartos|tercios)", re.IGNORECASE
 )
+_DOTTED = re.compile(r"(\d{1,2})\.([0-5]\d)")
+_BARE = (("any", 1.0),)
 _CLOCK = frozenset(["h", "heure", "heures", "hora", "horas"])
-_LONGEST = 40  # digits; what is longer is compared as it is written
+_LONGEST = 15  # digits that a float holds; what is longer is compared as it is written
 
 
 def find_numbers(text: str, language: str | None) -> Iterator[Figure]:
@@ -96,19 +100,22 @@ def _find_ordinals(text: str, language: str | None) -> Iterator[tuple[int, int, 
         return
     pattern = rf"(?<=[^\W\d_] )(?:{'|'.join(names)})[rnsm]?(?= [^\W\d_])(?! part(?:y|ies))"
     for found in re.finditer(pattern, text, re.IGNORECASE):
-        stem = next(at for at, name in enumerate(names) if found.group().lower().startswith(name))
-        yield found.start(), found.end(), frozenset((3 + stem,))
+        stem = next((at for at, name in enumerate(names) if found.group().lower().startswith(name)), None)
+        if stem is not None:
+            yield found.start(), found.end(), frozenset((3 + stem,))
 
 
 def _read_number(text: str, found: re.Match[str]) -> Figure | None:
     if found["phone"]:
-        return _as_written(found.start(), found.end(), "".join(filter(str.isdecimal, found["phone"])))
+        pieces = re.findall(r"\d+", found["phone"])
+        figure = _as_written(found.start(), found.end(), "".join(pieces))
+        return replace(figure, offers=figure.offers | {("any", float(piece)) for piece in pieces})
     start, end, digits = found.start(), found.end(), found["digits"]
     if text[start : start + 1] == " ":
         start += 1
     readings = parse_digits(digits)
     if not readings:
-        return _as_written(start, end, digits)
+        return _as_written(start, end, digits if "." in digits else "".join(filter(str.isdecimal, digits)))
     step = _find_step(digits)
     values = list(readings)
     if found["slash"]:
@@ -137,6 +144,13 @@ def _read_number(text: str, found: re.Match[str]) -> Figure | None:
     if stop < len(text) and re.match(rf"[{_LATIN}]", text[stop]) and re.match(rf"[{_LATIN}\d]", text[stop - 1]):
         return None  # a part of a longer word, which `identifiers` knows
     figure = _build(text, start, stop, values, units, step=step, counted=_find_counted(text, stop, units))
+    if scale in LETTER_SCALES:  # 12.3k is shown as rounded
+        about = (About(name, value * factor, step * factor / 2) for value in values for name, factor in units or _BARE)
+        figure = replace(figure, about=(*figure.about, *about))
+    if not units and (clock := _DOTTED.fullmatch(digits)):  # 8.30 of a clock
+        figure = replace(figure, wants=(*figure.wants, (("written", int(clock[1]), int(clock[2]), 0),)))
+    if digits.isdecimal() and len(digits) > 6:  # a telephone's, which is often written in groups
+        figure = replace(figure, wants=(*figure.wants, (("written", digits),)))
     more = _join_duration(text, figure, values, units)
     if (
         more is None
@@ -250,8 +264,8 @@ def _convert(value: float, factor: float, dimension: str) -> Key | float:
 
 
 def _cut(value: float) -> float:
-    """Ten digits, so that `90 * 60` is `1.5 * 3600`."""
-    return float(f"{value:.10g}")
+    """Ten digits, so that `90 * 60` is `1.5 * 3600`; whole numbers as they are."""
+    return value if value.is_integer() else float(f"{value:.10g}")
 
 
 def _find_step(digits: str) -> float:
@@ -265,7 +279,7 @@ def _find_step(digits: str) -> float:
 
 def parse_digits(digits: str) -> list[float]:
     """What a number written in digits may be worth; nothing for what is no number, such as `1.2.3`."""
-    if len(digits) > _LONGEST:
+    if sum(map(str.isdecimal, digits)) > _LONGEST:
         return []
     bare = digits.replace("'", "").replace(" ", "")
     marks = [letter for letter in bare if letter in ".,"]

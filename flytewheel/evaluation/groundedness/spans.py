@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flytewheel.evaluation.groundedness import commands, dates, entities, identifiers, numbers, quotes, view
+from flytewheel.evaluation.groundedness import commands, dates, entities, identifiers, numbers, programs, quotes, view
 from flytewheel.evaluation.groundedness.figure import Figure
 from flytewheel.evaluation.groundedness.language import detect_language
 
@@ -83,6 +83,6 @@ def _classify_quote(text: str) -> Kind:
     first = text.split()[0]
     if identifiers.is_identifier(text.strip(".,")) and " " not in text:
         return "identifier"
-    if commands.is_strong(first) and commands.reads_as_command(text):
+    if programs.is_strong(first) and programs.reads_as_command(text):
         return "command"
     return "quote"

@@ -21,7 +21,7 @@ from flytewheel.evaluation.groundedness.spans import Span, find_spans
 
 _CODE = re.compile(r"(?<![^\W_])([^\W\d_]{1,12})[-_ ]?(\d{1,12})(?![^\W_])")
 _VERSION = re.compile(r"(?<![\w.])(?:v|V|version |Version )?(\d+(?:\.\d+){1,4})(?![\w]|\.\d)")
-_ANY_CASE = re.compile(r"[#@]?[\w.+-]+(?:@[\w.-]+)?(?::\d+)?")
+_GROUPS = re.compile(r"(?<![\d.,])\d{2,6}(?:[ ()/-]{1,3}\d{2,6}){1,6}(?!\d)")
 _CASED = re.compile(r"_|[a-z][A-Z]|[/\\]")
 
 
@@ -105,6 +105,8 @@ class Context:
         if bare[:1] in {"#", "@"} and re.search(r"[-_\d]", bare[1:]):
             names.append(bare[1:])
         cased = _CASED.search(bare) is not None and bare[:1] not in {"#", "@"} and "@" not in bare
+        if (link := re.match(r"https?://(?:www\.)?", bare, re.IGNORECASE)) and len(bare) > link.end():
+            names.append(bare[link.end() :])
         for text in self._texts:
             for each in names:
                 hay, needle = (text.read, each) if cased else (text.folded, each.casefold())
@@ -184,5 +186,7 @@ def _list_offers(text: str) -> set[Key]:
             mask.hide(start, end)
     for figure in numbers.find_numbers(mask.text, None):
         offers |= figure.offers
+    for found in _GROUPS.finditer(text):
+        offers.add(("written", "".join(filter(str.isdecimal, found.group()))))
     offers |= {("listed", float(count)) for count in numbers.count_items(text)}
     return offers

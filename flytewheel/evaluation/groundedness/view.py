@@ -75,6 +75,8 @@ def _fold(cluster: str) -> str:
             return _SIGNS[first]
         if first.isspace():
             return " "
+        if first in "，．：；":  # a comma of Chinese is none of a number
+            return {"，": "、", "．": ".", "：": ":", "；": ";"}[first]
         if unicodedata.category(first) == "No" and "\u2044" not in unicodedata.normalize("NFKC", first):
             return first
     return unicodedata.normalize("NFKC", cluster)

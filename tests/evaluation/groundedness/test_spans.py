@@ -123,7 +123,7 @@ def test_quotes_without_apostrophes(text: str, quotes: list[str]) -> None:
 
 
 @given(TEXTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_positions_slice_to_the_text_and_nothing_overlaps(text: str) -> None:
     spans = find_spans(text)
     assert all(text[span.start : span.end] == span.text and span.text and span.kind in KINDS for span in spans)
@@ -131,8 +131,15 @@ def test_positions_slice_to_the_text_and_nothing_overlaps(text: str) -> None:
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_text_is_read(text: str) -> None:
+    assert all(text[span.start : span.end] == span.text for span in find_spans(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["3 aprıl 2026", "am frıday", "the fıfth one", "ſept 3", "٣ days", "5 Kg", "\ud800 5", "\x00"]
+)
+def test_letters_that_only_look_alike_are_read(text: str) -> None:
     assert all(text[span.start : span.end] == span.text for span in find_spans(text))
 
 
@@ -157,7 +164,7 @@ HOSTILE: dict[str, Callable[[int], str]] = {
 def test_time_grows_with_the_length(name: str) -> None:
     """Eight times the text takes about eight times as long: quadratic would be 64."""
     taken = []
-    for size in (6_000, 48_000):
+    for size in (3_000, 24_000):
         begun = time.process_time()
         find_spans(HOSTILE[name](size))
         taken.append(time.process_time() - begun)

@@ -15,7 +15,8 @@ RUNBOOK = (
     "Runbook billing-api, slow queries: run `dbctl add-replica <service> --size 2 --zone eu` and wait 90 minutes. "
     "Restart: kubectl -n prod get pods. Limit 4 GB, 1,200.50 EUR a month, 2.97 on average, v2.3.1. "
     "Meet on 3 March 2026 at 14:30. Owners: Anna Schmidt, Peter Weber of the National Payments Council; the rate is "
-    "50 %. Ask in #billing-oncall; files in /etc/app/main.conf; set client.max_retries. Note: “Do not drive”."
+    "50 %. Ask in #billing-oncall; files in /etc/app/main.conf; set client.max_retries. Note: “Do not drive”. "
+    "Call 13912345678 or 0171 555 0142, parcel 00340434161094042557; see example.com/help."
 )
 ASKED = "billing-api is slow in eu, order 20931"
 
@@ -46,6 +47,8 @@ def find_unsupported(answer: str) -> list[str]:
         "Ask in #billing-oncall about `billing-api`, `main.conf` or max_retries.",
         'It says "do not drive".',
         "About order #20931.",
+        "Call 13912345678 about parcel 00340434161094042557, or 01715550142.",
+        "See https://www.example.com/help; roughly 1.2k EUR.",
     ],
 )
 def test_what_the_context_holds_in_another_form_is_supported(answer: str) -> None:
@@ -74,6 +77,8 @@ def test_what_the_context_holds_in_another_form_is_supported(answer: str) -> Non
         ('It says "do not drive fast".', ["do not drive fast"]),
         ("Version 2.3.11 it is.", ["2.3.11"]),
         ("A day has 24 hours.", ["24 hours"]),
+        ("Call 13912345679 about parcel 00340434161094024557.", ["13912345679", "00340434161094024557"]),
+        ("Call 0171 555 0143.", ["0171 555 0143"]),
     ],
 )
 def test_near_misses_sums_and_common_knowledge_are_not(answer: str, unsupported: list[str]) -> None:
@@ -93,13 +98,13 @@ def test_a_context_without_words_supports_nothing() -> None:
 
 
 @given(TEXTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_an_answer_copied_from_the_context_is_supported(text: str) -> None:
     assert check(text, (text,)).unsupported == ()
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=5), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_paragraph_of_the_context_is_supported(parts: list[str], data: st.DataObject) -> None:
     """Marks that are never closed reach over paragraphs in no reading, so a paragraph reads alike alone."""
     clean = [part.replace("\n", " ").replace("`", "").replace('"', "") for part in parts]
@@ -108,7 +113,7 @@ def test_a_paragraph_of_the_context_is_supported(parts: list[str], data: st.Data
 
 
 @given(TEXTS, TEXTS, TEXTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_more_context_takes_no_support_away(answer: str, context: str, more: str) -> None:
     before = set(check(answer, (context,)).unsupported)
     assert set(check(answer, (context, more)).unsupported) <= before
