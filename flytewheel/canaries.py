@@ -17,12 +17,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from flytewheel import pii
 from flytewheel.errors import EvaluationError
 from flytewheel.records import Message, SftRow, build_prompt, digest
 
-SOURCE = "canary"
+SOURCE: Final = "canary"
 USER = "canary:planted"  # a pseudo-user: no person has an id with a colon in front of their own
 TOPIC = "canary"
 

@@ -27,7 +27,7 @@ from flytewheel.pocket.facts import (
 from flytewheel.records import Message, RegressionCase, build_prompt, write_jsonl
 
 SEED = 22
-READ, TURNED, REMEMBERED = 24, 8, 8  # cases of each kind
+READ, TURNED, REMEMBERED = 14, 6, 2  # cases of each kind
 
 
 def list_cases(seed: int = SEED) -> list[RegressionCase]:

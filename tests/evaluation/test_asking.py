@@ -7,6 +7,8 @@ import pytest
 from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.asking import Ask, Questionnaire, Weigh
 from flytewheel.evaluation.choice import choose
+from flytewheel.evaluation.generate import generate_answers
+from flytewheel.evaluation.perplexity import encode_prompt
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec
 from flytewheel.records import Message, SftRow
 
@@ -60,6 +62,19 @@ def test_the_bare_base_is_asked_what_is_meant_for_it(loaded: tuple[Any, Any], ba
     heard = asked.hear(loaded[0], (), "base", of_base=True)["one"]
     assert [len(replies) for replies in heard.replies] == [0, 1]
     assert [score is None for score in heard.scores] == [True, False]
+
+
+def test_a_prefilled_answer_goes_on_from_there(loaded: tuple[Any, Any], base: BaseModelSpec) -> None:
+    """The model sees the prompt, its turn's opening and the words put into its mouth, which are not in the reply."""
+    model, tokenizer = loaded
+    asked = questions(loaded, base)
+    asked.add("one", [Ask(prompt(), prefill="Delete old"), Ask(prompt()), Ask(prompt(), prefill=LONG)], [])
+    assert asked.skipped == {"one": 1}
+    heard = asked.hear(model, (), "somebody")["one"]
+    ids = (*encode_prompt(tokenizer, prompt()), *tokenizer("Delete old", add_special_tokens=False)["input_ids"])
+    (spoken,) = generate_answers(model, [ids], max_new_tokens=8, batch_size=1, end_tokens=(), pad_id=0)
+    assert heard.say(0) == tokenizer.decode(spoken.tokens, skip_special_tokens=True)
+    assert heard.say(0) != heard.say(1)
 
 
 def test_samples_of_a_prompt_stay_when_others_are_added(loaded: tuple[Any, Any], base: BaseModelSpec) -> None:

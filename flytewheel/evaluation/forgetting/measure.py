@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from flytewheel.evaluation.asking import Ask, Voice, Weigh
-from flytewheel.evaluation.bootstrap import exponential_ratio
+from flytewheel.evaluation.bootstrap import Comparison, exponential_ratio
 from flytewheel.evaluation.forgetting.cases import read_texts
 from flytewheel.evaluation.measure import Compare, Heard, Measured, share
 from flytewheel.records import RegressionCase
@@ -47,7 +46,7 @@ class ForgettingMeasure:
         units = [self._cases[place].id for place in counted]
         lost = [place for place in known if not ours[place]]
         sides = ([not side[place] for place in counted] for side in (ours, theirs))
-        notes = ()
+        notes: tuple[str, ...] = ()
         if not counted:
             notes = (
                 f"cannot tell: forgetting_share is unknown, the bare base passes {len(known)} of {len(self._cases)} "
@@ -88,14 +87,15 @@ class ForgettingMeasure:
             for case, replies in zip(self._cases, voice.replies, strict=True)
         ]
 
-    def _compare_texts(self, heard: Heard, compare: Compare) -> Any:
+    def _compare_texts(self, heard: Heard, compare: Compare) -> Comparison:
+        ids: list[str] = []
+        excess: tuple[list[list[float]], list[list[float]]] = ([], [])  # nats above the base's, and tokens
         sides = (heard.candidate.scores, heard.champion.scores, heard.base.scores)
-        rows = [each for each in zip(self._texts, *sides, strict=True) if None not in each]
-
-        def excess(side: int) -> Any:
-            """Nats above the base's, and tokens: (texts, 2)."""
-            return np.array(
-                [[row[3].logprob_nats - row[side].logprob_nats, row[3].tokens] for row in rows], dtype=np.float64
-            ).reshape(-1, 2)
-
-        return compare([text[0] for text, *_ in rows], excess(1), excess(2), statistic=exponential_ratio)
+        for (name, *_), ours, theirs, bare in zip(self._texts, *sides, strict=True):
+            if ours is None or theirs is None or bare is None:
+                continue
+            ids.append(name)
+            for column, score in zip(excess, (ours, theirs), strict=True):
+                column.append([bare.logprob_nats - score.logprob_nats, bare.tokens])
+        columns = (np.array(column, dtype=np.float64).reshape(-1, 2) for column in excess)
+        return compare(ids, *columns, statistic=exponential_ratio)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import codecs
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,7 +36,7 @@ _SOUNDS = (
     "wom",
     "zet",
 )
-_CODES = {
+_CODES: dict[str, Callable[[str], str]] = {
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "rot13": lambda text: codecs.encode(text, "rot13"),
     "spaced": " ".join,
