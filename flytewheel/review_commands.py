@@ -32,7 +32,7 @@ def review_list(json_: bool) -> None:
     from flytewheel.review.store import list_reviews
 
     database_url = _database_url()
-    found = []
+    found: list[dict[str, Any]] = []
     for each in list_reviews(database_url):
         labels = read_labels(database_url, each.review_id)
         found.append(

@@ -58,7 +58,7 @@ class LabelBody(Strict):
 def find_open(review_id: str, state: State) -> Review:
     """The review of a path, by its own id only: a run's id may name the model."""
     try:
-        found = get_review(state.database_url, review_id)
+        found: Review | None = get_review(state.database_url, review_id)
     except ReviewError:
         found = None
     if found is None or found.review_id != review_id:

@@ -160,7 +160,7 @@ def make_lines(users: list[str], each: int, seed: int = 3) -> list[dict[str, Any
 
 def curate_next(database_url: str, folder: Path, **curation: Any) -> Dataset:
     store = FeedbackStore(database_url)
-    interactions, events = make_week(questions=60)
+    interactions, events = make_week(questions=20)
     for interaction in interactions:
         store.record_interaction(interaction, "oncall")
     for event in events:

@@ -52,7 +52,7 @@ def visit(browser: Any, router: LiveRouter) -> Iterator[Open]:
 
     def make(review: Review | None, reviewer: str = "Ada", **options: Any) -> Any:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(20_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -74,7 +74,7 @@ def visit(browser: Any, router: LiveRouter) -> Iterator[Open]:
 def expect(page: Any, place: str, text: str) -> None:
     from playwright.sync_api import expect as hope
 
-    hope(page.locator(place)).to_contain_text(text, timeout=10_000)
+    hope(page.locator(place)).to_contain_text(text, timeout=20_000)
 
 
 def press(page: Any, key: str, *, labelled: int) -> None:
