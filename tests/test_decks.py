@@ -195,4 +195,4 @@ def test_an_evaluations_deck_compares_and_a_verdicts_lists_reasons() -> None:
     assert "cannot tell" in deck
     verdict = decks.describe("gate", {"decision": "hold", "reasons": ["cannot tell: few"], "metrics": {}})
     assert "<b>hold</b>" in verdict
-    assert "cannot tell: few" in verdict
+    assert "<b>cannot tell</b></td><td>few</td>" in verdict

@@ -68,7 +68,7 @@ class TextMeasure:
                 "degenerate_share": compare(users, *(share([one.any for one in side]) for side in found)),
                 "looping_share": compare(users, *(share([one.looping for one in side]) for side in found)),
                 "empty_share": compare(users, *(share([one.empty for one in side]) for side in found)),
-                "unstopped_share": _compare_unstopped(users, *found, compare),
+                "unstopped_share": _compare_unstopped(users, found[0], found[1], compare),
             },
             details={
                 "degenerate": {
