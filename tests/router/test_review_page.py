@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import uuid
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from tests.browser import open_browser
 from tests.review.duels import make_line, put_up
 from tests.router.live import ADMIN_KEY, ASSIGNMENT_KEY, LiveRouter
 from tests.router.oncall_pairs import make_lines
+from tests.router.pictures import take
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 NAMES = ("candidate", "champion", "ours", "theirs", "oncall-run", "flytewheel-model", "user-")
 
 Open = Callable[..., Any]
@@ -85,23 +84,6 @@ def press(page: Any, key: str, *, labelled: int) -> None:
 
 def read(page: Any, place: str) -> str:
     return str(page.locator(place).evaluate("place => place.textContent"))
-
-
-def take(page: Any, path: Path, docs: str | None) -> None:
-    """A picture that is not blank: beyond one plain colour there is text in it."""
-    page.screenshot(path=path, animations="disabled")
-    data = path.read_bytes()
-    if docs is not None:
-        (DOCS / docs).write_bytes(data)
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    pixels, place = b"", 8
-    while place < len(data):
-        size = int.from_bytes(data[place : place + 4])
-        if data[place + 4 : place + 8] == b"IDAT":
-            pixels += data[place + 8 : place + 8 + size]
-        place += size + 12
-    rows = zlib.decompress(pixels)  # filtered rows: a plain area is all zeros
-    assert sum(byte != 0 for byte in rows) > 0.005 * len(rows)
 
 
 def test_two_reviewers_by_keyboard_and_how_far_they_agree(
