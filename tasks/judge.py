@@ -16,6 +16,7 @@ from flytewheel.evaluation import gate as gating
 from flytewheel.evaluation.report import ANSWERS, RESULT
 from flytewheel.recipe import BaseModelSpec, EvaluationSpec, GateSpec
 from flytewheel.records import read_jsonl, to_jsonable
+from flytewheel.review.labels import labels_of_run
 from flytewheel.review.store import open_review
 from flytewheel.runs import run_station
 from images import core, trainer
@@ -77,6 +78,7 @@ def evaluate(
             mutes=mutes,
             progress=station.progress,
             reward_model=Path(reward_model.download()),
+            labels=labels_of_run(services.database_url, run_id),
             cache=services.home / "judge",
         )
         open_review(

@@ -5,7 +5,7 @@ gives the standard error of any figure of summed columns, and Student's t with u
 (Efron and Stein 1981, "The Jackknife Estimate of Variance", The Annals of Statistics 9(3)). Every pair of topic and
 figure is one claim, so each interval stands at 1 - (1 - level) / pairs (Bonferroni): all of them hold together at the
 evaluation's level. Pairs with fewer users than such a claim takes (`rules.least_users`) are not told and not counted;
-that choice looks at users alone, never at figures. Two equal models were called worse on some topic in at most 1.2 % of
+that choice looks at users alone, never at figures. Two equal models were called worse on some topic in 0.7 % of
 simulated evaluations, over 8 to 20 topics of three figures (tests/evaluation/test_topics.py).
 """
 
