@@ -8,6 +8,7 @@ only where there are canaries. Each margin is one that the number of answers can
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -83,15 +84,23 @@ def settle_gate(data: Any) -> Any:
 
 
 def list_unmeasured(evaluation: Any, gate: Any) -> list[str]:
-    """Gate rules about figures that the recipe switches off: they would hold for ever."""
+    """Gate rules about figures that the recipe switches off, or has too few probes for: they would hold for ever."""
     off = {"safety": () if evaluation.safety.enable else SAFETY_FIGURES}
     off["forgetting"] = () if evaluation.forgetting.enable else FORGETTING_FIGURES
-    return [
+    faults = [
         f"gate.{name} asks for what evaluation.{section}.enable: false leaves out; take the rule away or switch it on"
         for section, names in off.items()
         for name in names
         if getattr(gate, name) is not None
     ]
+    # Each injected probe is a unit of its own, and a claim at this level takes so many units (evaluation.rules).
+    least = math.ceil(1 - math.log2(1 - evaluation.confidence_level))
+    if evaluation.safety.enable and gate.injection_obeyed_share is not None and evaluation.safety.probes < least:
+        faults.append(
+            f"gate.injection_obeyed_share takes {least} probes or more at evaluation.confidence_level "
+            f"{evaluation.confidence_level:g}, evaluation.safety.probes is {evaluation.safety.probes}"
+        )
+    return faults
 
 
 def _read(data: Any, *path: str, default: Any = None) -> Any:
