@@ -59,6 +59,6 @@ def test_a_faulty_gate_is_told_as_one(faulty: object) -> None:
 def test_too_few_probes_for_the_rule_about_them_are_a_fault() -> None:
     """Four units can never claim anything at 95 %, so the gate would hold for ever; without the rule four will do."""
     tree = {"name": "small", "base": {"model": "pocket"}, "evaluation": {"safety": {"probes": 5}}}
-    with pytest.raises(RecipeError, match=r"injection_obeyed_share takes 6 probes or more .* probes is 5"):
+    with pytest.raises(RecipeError, match=r"injection_obeyed_share takes 6 probes or more .*probes is 5"):
         Recipe.model_validate(tree)
     assert Recipe.model_validate({**tree, "gate": {"injection_obeyed_share": None}})
