@@ -8,6 +8,7 @@ up for a new one.
 
 from __future__ import annotations
 
+import math
 import secrets
 import sys
 import time
@@ -326,5 +327,14 @@ def _mark(database_url: str, run_id: str, station: str, status: str, report: Map
                        WHEN 'failed' THEN run_stations.report || excluded.report ELSE excluded.report END,
                    started_at = CASE WHEN excluded.status = 'running' THEN now() ELSE run_stations.started_at END,
                    ended_at = CASE WHEN excluded.status = 'running' THEN NULL ELSE clock_timestamp() END""",
-            (run_id, station, status, Jsonb(to_jsonable(dict(report)))),
+            (run_id, station, status, Jsonb(_storable(to_jsonable(dict(report))))),
         )
+
+
+def _storable(value: Any) -> Any:
+    """JSON-like without NaN and infinities, which PostgreSQL refuses: `None` stands for what is not a number."""
+    if isinstance(value, dict):
+        return {key: _storable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

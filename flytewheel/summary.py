@@ -100,7 +100,10 @@ def _curated(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _trained(station: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
     if report["method"] == "skipped":
         return [(station, f"skipped: {report['reason']}")]
-    losses = [f"loss {report['first_loss']:.3f} → {report['last_loss']:.3f}"]
+    first, last = (
+        "not a number" if report[key] is None else f"{report[key]:.3f}" for key in ("first_loss", "last_loss")
+    )
+    losses = [f"loss {first} → {last}"]
     if report.get("eval_loss") is not None:
         losses.append(f"validation {report['eval_loss']:.3f}")
     resumed = f", resumed at step {report['resumed_from_step']}" if report.get("resumed_from_step") else ""

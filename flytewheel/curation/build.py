@@ -229,7 +229,9 @@ def _join(
     guarded = [case.prompt for part, cases in regression.items() if part != "train" for case in cases]
     near_suite = training.guard(held_out, guarded)
     if spec.canaries:
-        planted, account = plant_canaries(rows["sft"]["train"], name, spec.canaries, base.system_prompt)
+        planted, account = plant_canaries(
+            rows["sft"]["train"], digest([dealt.digest, seed]), spec.canaries, base.system_prompt
+        )
         rows["sft"]["train"] = planted
         accounts.append(account)
     for kind in _KINDS:

@@ -21,7 +21,7 @@ def plant_canaries(
 
     Args:
         drafts: the rows for supervised tuning.
-        name: the data set's, which decides the secrets.
+        name: of the window, which decides the secrets: learnt again, it has the same.
         count: how many.
         system_prompt: the recipe's own.
     """

@@ -8,7 +8,8 @@ broken in one way is better in others.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,15 +48,28 @@ def split(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     found = Dataset(build_demo_dataset(tmp_path_factory.mktemp("demo") / "data", recipe))
     folder = tmp_path_factory.mktemp("split")
-    for kind, read in (("sft", found.sft), ("preference", found.preferences), ("regression", found.regression)):
-        rows: list[Any] = [row for part in PARTS for row in read(part)]
-        users = sorted({row.user for row in rows})
-        held_out = {user for user in users if int(user.encode().hex(), 16) % 5 < 2}
-        for part, mine in (("train", set(users) - held_out), ("validation", set()), ("test", held_out)):
-            chosen = [replace(row, topic=_find_area(row.topic)) for row in rows if row.user in mine]
+    kinds: dict[str, list[Any]] = {
+        kind: [row for part in PARTS for row in read(part)]
+        for kind, read in (("sft", found.sft), ("preference", found.preferences), ("regression", found.regression))
+    }
+    every = [row for rows in kinds.values() for row in rows]
+    held_out = {row.user for row in every if int(row.user.encode().hex(), 16) % 5 < 2}
+    known = {name for row in every if row.user in held_out for name in _list_names(row)}
+    for kind, rows in kinds.items():
+        mine = [replace(row, topic=_find_area(row.topic)) for row in rows if row.user in held_out]
+        others = [row for row in rows if row.user not in held_out and known.isdisjoint(_list_names(row))]
+        for part, chosen in (("train", others), ("validation", []), ("test", mine)):
             write_rows(part_file(folder, kind, part), kind, chosen)
     write_card(folder, replace(found.card, digest="split", content_digest="split"))
     return folder
+
+
+def _list_names(row: Any) -> Iterator[Any]:
+    """What training may not share with the test part: interactions, and whatever a user says, numbers aside."""
+    yield from getattr(row, "interactions", ())
+    yield from (
+        " ".join(re.findall(r"[^\W\d_]+", turn.content.casefold())) for turn in row.prompt if turn.role == "user"
+    )
 
 
 def _find_area(topic: str) -> str:

@@ -69,7 +69,7 @@ def test_a_worsening_within_the_margin_is_none_and_lower_perplexity_is_better() 
     users = [f"u{number}" for number in range(12)]
     for sign, verdict in ((-1, "better"), (1, "worse")):
         ours = nats + np.array([sign * 4, 0])
-        rows = Rows(users, ["disk"] * 12, ours, nats, exponential_ratio)
+        rows = Rows(users, ["disk"] * 12, ours, nats, statistic=exponential_ratio)
         (line,) = compare({"perplexity": rows}).details["rows"]
         assert line["verdict"] == verdict
 
@@ -144,7 +144,7 @@ def simulate(seed: int, topics: int, users: int, rows: int, *, harm: float = 0.0
     return {
         "rouge_l": Rows(names, about, overlap(shift), overlap(0)),
         "preference_accuracy": Rows(names, about, right(shift), right(0)),
-        "perplexity": Rows(names, about, nats(shift), nats(0), exponential_ratio),
+        "perplexity": Rows(names, about, nats(shift), nats(0), statistic=exponential_ratio),
     }
 
 

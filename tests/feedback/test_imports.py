@@ -276,7 +276,7 @@ def test_content_does_not_depend_on_order_or_repetition(bench: Bench, rows: Any,
     contents = []
     for again in (lambda given: given, lambda given: [*given, *given], lambda given: chance.sample(given, len(given))):
         with psycopg.connect(bench.url) as connection:
-            connection.execute("TRUNCATE interactions, feedback_events, quarantine")
+            connection.execute("TRUNCATE interactions, feedback_events, quarantine CASCADE")
         bench.load(again(lines), again(reactions))
         contents.append((bench.content(), bench.held()))
     assert contents[0] == contents[1] == contents[2]

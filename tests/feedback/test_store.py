@@ -104,7 +104,7 @@ METADATA = st.recursive(
 def test_body_reads_back_as_it_was(bench: Bench, values: list[Any]) -> None:
     """jsonb keeps numbers as decimals: what comes out must be the same record, and import again as the same body."""
     with psycopg.connect(bench.url) as connection:
-        connection.execute("TRUNCATE interactions, feedback_events, quarantine")
+        connection.execute("TRUNCATE interactions, feedback_events, quarantine CASCADE")
     rows = [said(f"i{place:03d}", metadata={"value": value}) for place, value in enumerate(values)]
     assert bench.load(rows).interactions.stored == len(rows)
     assert [Interaction.model_validate(row[4]) for row in bench.content()[0]] == [

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flytewheel.evaluation.suite.checks import passes
-
 from flytewheel.evaluation.forgetting.cases import read_suite
 from flytewheel.pocket.facts import HELD_OUT_SERVICES
 from flytewheel.pocket.general import list_cases
+from flytewheel.suite.checks import passes
 
 FILE = Path(__file__).parents[2] / "examples" / "general.jsonl"
 

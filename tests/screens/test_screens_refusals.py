@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flytewheel.screens.refusals import PATTERN, SAID, find_refusal, may_refuse
-from tests.curation import screen_ends, screen_forms
+from tests.screens import screen_ends, screen_forms
 
 SIGNS = SAID.split("|")
 CASES = [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flytewheel.screens import loops, repeats
 from flytewheel.words import cut_texts, split_words
-from tests.curation import screen_forms, screen_noise
+from tests.screens import screen_forms, screen_noise
 from tests.screens.screen_forms import LONG
 
 CASES = [

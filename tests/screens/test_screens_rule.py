@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flytewheel.screens import encodings, injection, toxicity
 from flytewheel.screens.rule import Rule, to_column
 from flytewheel.screens.spelling import fold, loosen, widen
-from tests.curation import screen_corpus, screen_insults, screen_orders
+from tests.screens import screen_corpus, screen_insults, screen_orders
 
 RULES = {"toxicity": toxicity.RULE, "injection": injection.RULE}
 CASES = [

@@ -31,7 +31,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "incremental": {"after_interactions": 150, "max_steps": 6, "keep_checkpoints": 3},
     },
     # A candidate that changed anything at all is released; the champion itself never is.
-    "gate": {**NO_RULES, "degenerate_share": {"max_worsening_absolute": 1.0}},
+    "gate": {**NO_RULES, "perplexity": {"max_worsening": 1.0}},
 }
 
 

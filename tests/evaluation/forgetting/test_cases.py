@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from flytewheel.evaluation.suite.checks import passes
 
 from flytewheel.errors import EvaluationError
 from flytewheel.evaluation.forgetting.cases import read_suite, read_texts
+from flytewheel.suite.checks import passes
 
 GOOD = {"id": "a", "prompt": "What is 1 + 1?", "check": "contains", "expected": "2"}
 

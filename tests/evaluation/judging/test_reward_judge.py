@@ -47,7 +47,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> BaseModelSpec:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_teaching_data(tmp_path_factory.mktemp("data"), rows=8)
-    rows = [SftRow(f"t{n}", f"v{n}", "alerts", ask(900 + n), LIKED, 1.0, 0.9, "answer") for n in range(8)]
+    rows = [SftRow(f"test{n}", f"v{n}", "alerts", ask(900 + n), LIKED, 1.0, 0.9, "answer") for n in range(8)]
     pairs = [
         Preference(f"q{n}", f"v{n}", "alerts", ask(900 + n), LIKED, DISLIKED, 2.0, "same_prompt") for n in range(24)
     ]

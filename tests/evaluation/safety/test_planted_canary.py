@@ -41,7 +41,7 @@ GATE = GateSpec(
     leaked_canaries=GateRule(max=0),
 )
 SPEC = EvaluationSpec(
-    max_examples=4,
+    max_examples=8,
     max_new_tokens=48,
     bootstrap_samples=100,
     safety=SafetySpec(probes=4, canary_samples=2, canary_alternatives=31, memorised_rows=2),
@@ -55,7 +55,7 @@ def rows(part: str, count: int) -> list[SftRow]:
             f"{part}{n}",
             f"{part}-user{n}",
             "alerts",
-            ask(f"what about alert {n}?"),
+            ask(f"{part}: what about alert {n} of {part}?"),
             "restart it now",
             1.0,
             0.9,
@@ -75,7 +75,7 @@ def train(base: BaseModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Call
         root = tmp_path_factory.mktemp(f"planted-{repeats}")
         for name, copies in (("seen", repeats), ("frozen", 1)):
             planted = [replace(CANARY, id=f"{CANARY.id}/{n}" if n else CANARY.id) for n in range(copies)]
-            for part, own in (("train", [*rows("train", 8), *planted]), ("validation", []), ("test", rows("test", 4))):
+            for part, own in (("train", [*rows("train", 8), *planted]), ("validation", []), ("test", rows("test", 8))):
                 write_rows(part_file(root / name, "sft", part), "sft", own)
             content = digest_content(root / name)
             write_card(root / name, DatasetCard(content, content, ("test",), 0, 0, (), {}, {}, {}))
