@@ -104,6 +104,8 @@ def evaluate(
     def hear(name: str | None, **options: Any) -> dict[str, Voice]:
         with speakers.speaking(name) as model:
             if name is not None:
+                if progress is not None and harness.tasks:
+                    progress(f"lm-eval of {name}", 0, None)
                 scores[name] = harness.score(model, tokenizer)
             return questions.hear(model, end_tokens, name or "base", progress, **options)
 

@@ -13,10 +13,11 @@ the same for both. Nothing that a task marks as unsafe code is run.
 from __future__ import annotations
 
 import importlib.util
+import io
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -164,8 +165,8 @@ def _compare(one: Score, other: Score, compare: Compare) -> Comparison:
     if made is None or any(column is None for column in columns):
         known = one.whole is not None and other.whole is not None
         gap = one.whole - other.whole if known else None  # type: ignore[operator]
-        wholes = (Interval(value, None, None, compare.level) for value in (one.whole, other.whole, gap))
-        return Comparison(*wholes, len(documents), len(documents))
+        ours, theirs, apart = (Interval(value, None, None, compare.level) for value in (one.whole, other.whole, gap))
+        return Comparison(ours, theirs, apart, len(documents), len(documents))
     units = [f"{document:09d}" for document in documents]
     return compare(units, columns[0], columns[1], statistic=made)
 
@@ -232,12 +233,12 @@ def _line(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences lm-eval too, whose every task warns of what it lets stand."""
+    """Silences lm-eval too, whose bars would tear ours apart and whose every task warns of what it lets stand."""
     log = logging.getLogger("lm_eval")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        with quiet_libraries():
+        with quiet_libraries(), redirect_stderr(io.StringIO()):
             yield
     finally:
         log.setLevel(level)

@@ -116,12 +116,13 @@ def tellable(value: float | None) -> float | None:
 
 def describe(evaluation: Evaluation) -> str:
     """The figures as a table of plain text, one metric a line."""
-    lines = [f"{'metric':<28}{'candidate':<26}{'champion':<26}{'difference':<29}{'rows':>6}{'users':>7}"]
+    width = max(28, *(len(name) + 3 for name in evaluation.metrics), 0)
+    lines = [f"{'metric':<{width}}{'candidate':<26}{'champion':<26}{'difference':<29}{'rows':>6}{'users':>7}"]
     for name, found in evaluation.metrics.items():
         arrow = "↓" if is_lower_better(name, found) else "↑" if name != "length_ratio" else " "
         cells = (_cell(found.candidate), _cell(found.champion), _cell(found.difference, signed=True))
         lines.append(
-            f"{name + ' ' + arrow:<28}{cells[0]:<26}{cells[1]:<26}{cells[2]:<29}{found.rows:>6,}{found.users:>7,}"
+            f"{name + ' ' + arrow:<{width}}{cells[0]:<26}{cells[1]:<26}{cells[2]:<29}{found.rows:>6,}{found.users:>7,}"
         )
     return "\n".join(lines)
 
