@@ -173,22 +173,24 @@ def describe_sources(counts: Mapping[str, int], wanted: Sequence[str]) -> str:
     return ", ".join(wanted) + (f"; not looked at: {others}" if others else "")
 
 
-def locate_input(path: str, field: str) -> Path:
-    """Finds a file that a recipe names: from the current folder on, else from the folder that this code lies in.
+def locate_input(path: str, field: str, *, folder: bool = False) -> Path:
+    """Finds a file or folder that a recipe names: from the current folder on, else from the one that this code lies in.
 
     Args:
         path: As the recipe has it.
         field: Of the recipe, for the message.
+        folder: Whether it is one.
 
     Raises:
         FeedbackError: it is in neither place.
     """
     places = list(dict.fromkeys((Path.cwd() / Path(path).expanduser(), CODE / path)))
     for place in places:
-        if place.is_file():
+        if place.is_dir() if folder else place.is_file():
             return place
     looked = " or ".join(str(place.parent) for place in places)
-    raise FeedbackError(f"{field}: no file {path!r} under {looked}; correct the path, or start from its folder")
+    what = "folder" if folder else "file"
+    raise FeedbackError(f"{field}: no {what} {path!r} under {looked}; correct the path, or start from its folder")
 
 
 def locate_logs(feedback: FeedbackSpec) -> tuple[Path, Path] | None:
@@ -218,10 +220,10 @@ def locate_cases(curation: CurationSpec) -> CurationSpec:
 
 
 def locate_probes(evaluation: EvaluationSpec) -> EvaluationSpec:
-    """The evaluation with the places where its canaries and its general suite were found.
+    """The evaluation with the places where its canaries, its general suite and its lm-eval tasks were found.
 
     Raises:
-        FeedbackError: a file that the recipe names is missing.
+        FeedbackError: a file or folder that the recipe names is missing.
     """
     safety, forgetting = evaluation.safety, evaluation.forgetting
     if safety.enable and safety.canaries is not None:
@@ -230,7 +232,11 @@ def locate_probes(evaluation: EvaluationSpec) -> EvaluationSpec:
     if forgetting.enable and forgetting.suite is not None:
         found = locate_input(forgetting.suite, "evaluation.forgetting.suite")
         forgetting = forgetting.model_copy(update={"suite": str(found)})
-    return evaluation.model_copy(update={"safety": safety, "forgetting": forgetting})
+    harness = evaluation.lm_eval
+    if harness.tasks and harness.include is not None:
+        found = locate_input(harness.include, "evaluation.lm_eval.include", folder=True)
+        harness = harness.model_copy(update={"include": str(found)})
+    return evaluation.model_copy(update={"safety": safety, "forgetting": forgetting, "lm_eval": harness})
 
 
 def publish_dataset(services: Services, folder: Path, card: DatasetCard) -> None:

@@ -30,13 +30,14 @@ _CELLS = 4_000_000  # weights held at once, 32 MB
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """One metric of both models. `difference` is candidate minus champion; `rows` were scored, of `users` (units) in
-    all."""
+    all. `lower_is_better` is said of figures that only the recipe names; of the others `report` knows it."""
 
     candidate: Interval
     champion: Interval
     difference: Interval
     rows: int
     users: int
+    lower_is_better: bool = False
 
 
 def ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from flytewheel.dataset import Dataset
 from flytewheel.evaluation.asking import Ask, Questionnaire, Voice
 from flytewheel.evaluation.choice import choose
 from flytewheel.evaluation.generate import find_end_tokens
+from flytewheel.evaluation.harness import Score, compare_tasks, open_harness
 from flytewheel.evaluation.judging.opening import open_bench
 from flytewheel.evaluation.measure import Compare, Examples, Heard
 from flytewheel.evaluation.measures import list_measures
@@ -76,10 +77,11 @@ def evaluate(
         BaseModelError: the base, or the reward model, cannot be loaded.
         EndpointError: a model that is asked over HTTP is away, refuses, or its key is not set.
         EvaluationError: the test part overlaps training (`overlap`), what was trained does not fit the base, or a
-            regression case or a label is faulty.
+            regression case, a label or a task of lm-eval is faulty.
     """
     data = Dataset(dataset)
     check_overlap(data, [data])
+    harness = open_harness(evaluation.lm_eval, seed)
     bench = open_bench(evaluation.judge, base=base, reward_model=reward_model, labels=labels, cache=cache)
     measures = list_measures(data, evaluation, seed=seed, mutes=mutes, bench=bench, cache=cache, progress=progress)
     device = models.find_device()
@@ -97,8 +99,14 @@ def evaluate(
         questions.add(each.name, each.asks(), each.weighs())
     end_tokens = find_end_tokens(speakers.model, tokenizer)
 
+    scores: dict[str, dict[str, Score]] = {}
+
     def hear(name: str | None, **options: Any) -> dict[str, Voice]:
         with speakers.speaking(name) as model:
+            if name is not None:
+                if progress is not None and harness.tasks:
+                    progress(f"lm-eval of {name}", 0, None)
+                scores[name] = harness.score(model, tokenizer)
             return questions.hear(model, end_tokens, name or "base", progress, **options)
 
     ours = hear("candidate")
@@ -115,6 +123,7 @@ def evaluate(
         for each in measures
     }
     found["topics"] = compare_topics([one.rows for one in found.values()], compare, evaluation.topics)
+    found["lm_eval"] = compare_tasks(scores["candidate"], scores.get("champion", scores["candidate"]), compare)
     result = Evaluation(
         metrics={name: figure for one in found.values() for name, figure in one.metrics.items()},
         counts={name: count for one in found.values() for name, count in one.counts.items()},

@@ -88,6 +88,7 @@ def read_evaluation(path: Path) -> Evaluation:
                 **{side: Interval(**found[side]) for side in ("candidate", "champion", "difference")},
                 rows=found["rows"],
                 users=found["users"],
+                lower_is_better=found.get("lower_is_better", False),
             )
             for name, found in raw.pop("metrics").items()
         }
@@ -103,6 +104,11 @@ def read_answers(folder: Path) -> list[dict[str, Any]]:
     return list(read_jsonl(file)) if file.is_file() else []
 
 
+def is_lower_better(name: str, found: Comparison) -> bool:
+    """Whether less of the figure `name` is better."""
+    return name in LOWER_IS_BETTER or found.lower_is_better
+
+
 def tellable(value: float | None) -> float | None:
     """The value, or nothing where it is not finite."""
     return value if value is not None and math.isfinite(value) else None
@@ -110,12 +116,13 @@ def tellable(value: float | None) -> float | None:
 
 def describe(evaluation: Evaluation) -> str:
     """The figures as a table of plain text, one metric a line."""
-    lines = [f"{'metric':<28}{'candidate':<26}{'champion':<26}{'difference':<29}{'rows':>6}{'users':>7}"]
+    width = max(28, *(len(name) + 3 for name in evaluation.metrics), 0)
+    lines = [f"{'metric':<{width}}{'candidate':<26}{'champion':<26}{'difference':<29}{'rows':>6}{'users':>7}"]
     for name, found in evaluation.metrics.items():
-        arrow = "↓" if name in LOWER_IS_BETTER else "↑" if name != "length_ratio" else " "
+        arrow = "↓" if is_lower_better(name, found) else "↑" if name != "length_ratio" else " "
         cells = (_cell(found.candidate), _cell(found.champion), _cell(found.difference, signed=True))
         lines.append(
-            f"{name + ' ' + arrow:<28}{cells[0]:<26}{cells[1]:<26}{cells[2]:<29}{found.rows:>6,}{found.users:>7,}"
+            f"{name + ' ' + arrow:<{width}}{cells[0]:<26}{cells[1]:<26}{cells[2]:<29}{found.rows:>6,}{found.users:>7,}"
         )
     return "\n".join(lines)
 

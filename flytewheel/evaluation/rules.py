@@ -15,8 +15,9 @@ import math
 from collections.abc import Iterator
 
 from flytewheel.evaluation.bootstrap import Comparison
-from flytewheel.evaluation.report import LOWER_IS_BETTER, Evaluation, tellable
+from flytewheel.evaluation.report import Evaluation, is_lower_better, tellable
 from flytewheel.recipe import GateRule
+from flytewheel.recipe.lm_eval import LM_EVAL
 from flytewheel.records import Decision, Interval
 
 Finding = tuple[Decision, str]
@@ -36,6 +37,11 @@ _WANTED = {
 
 def judge(name: str, rule: GateRule, evaluation: Evaluation) -> Iterator[Finding]:
     """Judges the figure `name` by everything that `rule` asks; a finding each."""
+    for decision, text in _judge(name, rule, evaluation):
+        yield decision, text.replace(" users", " documents") if name.startswith(LM_EVAL) else text
+
+
+def _judge(name: str, rule: GateRule, evaluation: Evaluation) -> Iterator[Finding]:
     if name in evaluation.metrics:
         yield from _judge_metric(name, rule, evaluation.metrics[name])
     elif name in evaluation.counts:
@@ -165,7 +171,7 @@ def _judge_worsening(name: str, found: Comparison, margin: float, *, relative: b
     if span[1] < -tolerated:
         return Decision.REJECT, f"against: {figures}; worse than {limit}"
     if span[0] < -tolerated:
-        step = _say_users(found, found.difference, tolerated if name in LOWER_IS_BETTER else -tolerated)
+        step = _say_users(found, found.difference, tolerated if is_lower_better(name, found) else -tolerated)
         return Decision.HOLD, f"cannot tell: {figures}; the interval reaches beyond {limit}; {step}"
     return _check_users(figures, found, found.difference, f"at most {limit} was asked") or (
         Decision.PROMOTE_TO_CANARY,
@@ -188,7 +194,7 @@ def _good_span(name: str, found: Comparison) -> tuple[float, float] | None:
         return None
     if spread.low is None or spread.high is None:
         return None
-    return (-spread.high, -spread.low) if name in LOWER_IS_BETTER else (spread.low, spread.high)
+    return (-spread.high, -spread.low) if is_lower_better(name, found) else (spread.low, spread.high)
 
 
 def _fault(spread: Interval) -> str | None:
@@ -234,6 +240,8 @@ def _say_users(found: Comparison, spread: Interval, bound: float) -> str:
 
 
 def _how_to_get(name: str) -> str:
+    if name.startswith(LM_EVAL):
+        return "look at evaluation.lm_eval and at the notes of the evaluation, or take the rule out of gate.lm_eval"
     return _WANTED.get(name, f"switch on under evaluation what measures it, or write gate.{name}: null")
 
 

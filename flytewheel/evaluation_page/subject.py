@@ -77,7 +77,7 @@ def read_figures(subject: Subject) -> list[Figure]:
             difference=read_interval(found.get("difference")),
             rows=_whole(found.get("rows")),
             users=_whole(found.get("users")),
-            direction=find_direction(name),
+            direction=-1 if found.get("lower_is_better") is True else find_direction(name),
             rule=subject.rules.get(name) or {},
         )
         for name, found in (subject.evaluation.get("metrics") or {}).items()

@@ -31,6 +31,8 @@ from flytewheel.recipe.groundedness import GroundednessSpec as GroundednessSpec
 from flytewheel.recipe.incremental import IncrementalSpec as IncrementalSpec
 from flytewheel.recipe.incremental import shrink
 from flytewheel.recipe.judging import JudgeSpec as JudgeSpec
+from flytewheel.recipe.lm_eval import LmEvalSpec as LmEvalSpec
+from flytewheel.recipe.lm_eval import list_tasks_not_run
 from flytewheel.recipe.safety import ForgettingSpec as ForgettingSpec
 from flytewheel.recipe.safety import SafetySpec as SafetySpec
 from flytewheel.recipe.safety import list_unmeasured, settle_gate
@@ -251,6 +253,7 @@ class Recipe(Section):
     def _list_misfits(self) -> list[str]:
         """Faults that sections have only together."""
         faults = list_unmeasured(self.evaluation, self.gate)
+        faults += list_tasks_not_run(self.evaluation.lm_eval, self.gate.lm_eval or {})
         small, most = self.automation.incremental, self.curation.max_interactions
         if not (small.enable or self.mode == "incremental") or small.after_interactions <= most:
             return faults

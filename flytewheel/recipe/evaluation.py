@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from flytewheel.recipe.groundedness import GroundednessSpec
 from flytewheel.recipe.judging import JudgeSpec
+from flytewheel.recipe.lm_eval import LM_EVAL, LmEvalSpec
 from flytewheel.recipe.safety import ForgettingSpec, SafetySpec
 from flytewheel.recipe.speed import SpeedSpec
 from flytewheel.strict import AtLeastOne, Number, Positive, Section, Share
@@ -49,6 +50,7 @@ class EvaluationSpec(Section):
     speed: SpeedSpec = SpeedSpec()
     review: ReviewSpec = ReviewSpec()
     groundedness: GroundednessSpec = GroundednessSpec()
+    lm_eval: LmEvalSpec = LmEvalSpec()
 
 
 class GateRule(Section):
@@ -178,6 +180,9 @@ class GateSpec(Section):
 
     tokens_per_s: Rule = Field(default=None, description="of the exported file; asked after the export, as the next")
     first_token_ms: Rule = Field(default=None, description="median time to the first token of the exported file")
+    lm_eval: Mapping[str, GateRule] | None = Field(
+        default=None, description="rules about tasks of evaluation.lm_eval, by task/metric"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -200,7 +205,9 @@ class GateSpec(Section):
         return {name: rule for name, rule in self._asked().items() if name in SPEED_FIGURES}
 
     def _asked(self) -> dict[str, GateRule]:
-        return {name: rule for name in type(self).model_fields if (rule := getattr(self, name)) is not None}
+        named = {name: getattr(self, name) for name in type(self).model_fields if name != "lm_eval"}
+        asked = {name: rule for name, rule in named.items() if rule is not None}
+        return asked | {f"{LM_EVAL}{name}": rule for name, rule in (self.lm_eval or {}).items()}
 
 
 _KEPT = ("perplexity", "regression_pass_rate", "degenerate_share")  # what `must_not_worsen` was by default
