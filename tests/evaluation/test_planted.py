@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::Deprec
 STEPS = 60
 AREAS = {
     "access": ("auth", "certificates", "dns", "network"),
-    "data": ("database", "cache", "disk", "memory", "storage"),
+    "data": ("database", "cache", "disk", "memory"),
 }
 SPOILED = "data"  # the area that one of the models was trained wrongly on
 
@@ -49,14 +49,14 @@ def split(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = Dataset(build_demo_dataset(tmp_path_factory.mktemp("demo") / "data", recipe))
     folder = tmp_path_factory.mktemp("split")
     kinds: dict[str, list[Any]] = {
-        kind: [row for part in PARTS for row in read(part)]
+        kind: [replace(row, topic=_find_area(row.topic)) for part in PARTS for row in read(part)]
         for kind, read in (("sft", found.sft), ("preference", found.preferences), ("regression", found.regression))
     }
     every = [row for rows in kinds.values() for row in rows]
     held_out = {row.user for row in every if int(row.user.encode().hex(), 16) % 5 < 2}
     known = {name for row in every if row.user in held_out for name in _list_names(row)}
     for kind, rows in kinds.items():
-        mine = [replace(row, topic=_find_area(row.topic)) for row in rows if row.user in held_out]
+        mine = [row for row in rows if row.user in held_out]
         others = [row for row in rows if row.user not in held_out and known.isdisjoint(_list_names(row))]
         for part, chosen in (("train", others), ("validation", []), ("test", mine)):
             write_rows(part_file(folder, kind, part), kind, chosen)
@@ -177,14 +177,13 @@ def test_a_model_that_is_better_on_average_and_worse_on_one_topic(
     train: Callable[..., Path], judge: Callable[[Path], Evaluation], recipe: Recipe
 ) -> None:
     def spoil(rows: list[SftRow]) -> Iterable[SftRow]:
-        theirs = [row.completion for row in rows if row.topic != SPOILED]
-        rng = random.Random(3)
-        return [replace(row, completion=rng.choice(theirs)) if row.topic == SPOILED else row for row in rows]
+        useless = "Nobody can say that from here. Ask somebody else, or wait until it is over."
+        return [replace(row, completion=useless) if row.topic == SPOILED else row for row in rows]
 
-    found = judge(train(spoil))
-    rouge = found.metrics["rouge_l"].difference
-    assert rouge.low is not None
-    assert rouge.low > 0  # better on average
+    found = judge(train(spoil, steps=200))  # it takes that long to tell the area apart
+    passed = found.metrics["regression_pass_rate"].difference
+    assert passed.low is not None
+    assert passed.low > 0  # better on average
     reasons = check_caught(found, recipe, "worse_topics")
     assert any(reason.startswith(f"against: worse on topic {SPOILED}: ") for reason in reasons)
     worse = {row["topic"] for row in found.details["topics"]["rows"] if row["verdict"] == "worse"}

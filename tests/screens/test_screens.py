@@ -27,7 +27,7 @@ from flytewheel.screens.language import find_other_language
 from flytewheel.screens.refusals import find_refusal
 from flytewheel.screens.spelling import fold
 from flytewheel.screens.truncation import is_cut_off
-from tests.curation import (
+from tests.screens import (
     screen_corpus,
     screen_ends,
     screen_forms,
