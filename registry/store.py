@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,29 +22,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urlsplit
 
-import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    MaxRetryError,
-    NameResolutionError,
-    NewConnectionError,
-    ReadTimeoutError,
-)
+from urllib3.exceptions import HTTPError
 
 from flytewheel.errors import StoreError
+from registry.wire import RACERS, HashedReader, name_cause, one_line, open_pool, released
 
-CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 60.0  # of silence on the wire, not of a whole transfer
 FIRST_READ_TIMEOUT_S = 4.0  # before the store has ever answered
 CHUNK = 1 << 20
 PART_SIZE = 16 << 20
-RACERS = 8
 
 _GONE = frozenset({"NoSuchKey", "NoSuchObject", "NotFound"})
 _LOST = frozenset({"PreconditionFailed", "NoSuchKey"})
@@ -93,8 +83,8 @@ class ObjectStore:
             "secure": parts.scheme == "https",
             "region": region or "us-east-1",  # given, so that the client does not ask for it before each first request
         }
-        self._client = Minio(parts.netloc, http_client=_pool(READ_TIMEOUT_S), **options)
-        self._first = Minio(parts.netloc, http_client=_pool(FIRST_READ_TIMEOUT_S), **options)
+        self._client = Minio(parts.netloc, http_client=open_pool(READ_TIMEOUT_S), **options)
+        self._first = Minio(parts.netloc, http_client=open_pool(FIRST_READ_TIMEOUT_S), **options)
 
     def __repr__(self) -> str:
         return f"ObjectStore({self.url}/{self.bucket})"
@@ -132,7 +122,7 @@ class ObjectStore:
         """
         size = path.stat().st_size
         with path.open("rb") as stream, self._spoken(f"write {key}"):
-            hashed: Any = _HashedReader(stream)
+            hashed: Any = HashedReader(stream)
             self._client.put_object(self.bucket, key, hashed, size, part_size=PART_SIZE)
             return str(hashed.hexdigest())
 
@@ -153,7 +143,7 @@ class ObjectStore:
                 if error.code in _GONE:
                     return None
                 raise
-            with _released(response):
+            with released(response):
                 return StoredObject(response.read(), response.headers.get("etag", "").strip('"'))
 
     def get_bytes(self, key: str) -> bytes:
@@ -197,7 +187,7 @@ class ObjectStore:
         """
         with self._spoken(f"read {key}"):
             response = self._client.get_object(self.bucket, key)
-            with _released(response):
+            with released(response):
                 yield from response.stream(CHUNK)
 
     def size(self, key: str) -> int | None:
@@ -300,71 +290,14 @@ class ObjectStore:
             if error.code == "NoSuchBucket":
                 raise StoreError(f"object store {self.url} has no bucket {self.bucket!r}; create it first") from error
             raise StoreError(
-                f"object store {self.url}/{self.bucket}: cannot {action}: {error.code} ({_one_line(error.message)})"
+                f"object store {self.url}/{self.bucket}: cannot {action}: {error.code} ({one_line(error.message)})"
             ) from error
         except (HTTPError, OSError) as error:
             raise StoreError(
-                f"object store {self.url} is not reachable ({_cause(error)}); "
+                f"object store {self.url} is not reachable ({name_cause(error)}); "
                 "start it, or unset FLYTEWHEEL_S3_URL for the embedded one"
             ) from error
         except InvalidResponseError as error:
-            raise StoreError(f"{self.url} does not answer as an S3 store: {_one_line(error)}") from error
+            raise StoreError(f"{self.url} does not answer as an S3 store: {one_line(error)}") from error
         except (ServerError, MinioException, ValueError) as error:
-            raise StoreError(f"object store {self.url}/{self.bucket}: cannot {action}: {_one_line(error)}") from error
-
-
-class _HashedReader:
-    """A readable stream that hashes what is read from it."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._digest = hashlib.sha256()
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self._digest.update(data)
-        return data
-
-    def hexdigest(self) -> str:
-        return self._digest.hexdigest()
-
-
-def _pool(read_timeout_s: float) -> urllib3.PoolManager:
-    """A connection pool that gives up soon and repeats only what may be repeated."""
-    return urllib3.PoolManager(
-        timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s),
-        maxsize=RACERS + 2,
-        retries=urllib3.Retry(
-            total=1, connect=1, read=1, redirect=0, status=0, other=0, allowed_methods=frozenset({"GET", "HEAD"})
-        ),
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=os.environ.get("SSL_CERT_FILE") or None,
-    )
-
-
-@contextmanager
-def _released(response: Any) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        response.close()
-        response.release_conn()
-
-
-def _cause(error: BaseException) -> str:
-    """The cause of a transport error in a few words."""
-    if isinstance(error, MaxRetryError) and error.reason is not None:
-        error = error.reason
-    if isinstance(error, NameResolutionError):
-        return "no such host"
-    if isinstance(error, NewConnectionError):
-        return _one_line(error).rsplit(": ", 1)[-1]
-    if isinstance(error, ConnectTimeoutError):
-        return f"no connection within {CONNECT_TIMEOUT_S:g} s"
-    if isinstance(error, ReadTimeoutError):
-        return "connected, but no answer in time"
-    return _one_line(error)
-
-
-def _one_line(value: object) -> str:
-    return " ".join(str(value).split())[:200]
+            raise StoreError(f"object store {self.url}/{self.bucket}: cannot {action}: {one_line(error)}") from error

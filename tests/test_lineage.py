@@ -19,7 +19,7 @@ REPORTS = {
 }
 
 
-@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed: apt-get install git")
 def test_a_commit_says_whether_files_differ_from_it(tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]

@@ -116,7 +116,7 @@ def test_rules_are_named_as_the_figures_are_and_a_task_that_is_not_run_is_a_faul
         read(["arc_easy"], "acc")
 
 
-@pytest.mark.skipif(INSTALLED, reason="lm-eval is installed here")
+@pytest.mark.skipif(INSTALLED, reason="lm-eval is installed: pip uninstall lm_eval to see the refusal")
 def test_without_lm_eval_it_is_said_how_to_install_it_before_a_model_is_loaded(
     write_dataset: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from flytewheel.local import places, postgres, processes
 from flytewheel.local.places import Account
 from flytewheel.local.processes import LOOPBACK, ProcessId, Program
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user: run it as root")
 PASSWORD = "a-password"
 
 

@@ -309,7 +309,10 @@ def test_a_home_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         up(Settings(home=tmp_path / "file" / ".flytewheel"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("unshare"),
+    reason="needs root, and util-linux (apt-get)",
+)
 def test_it_starts_with_no_network_but_loopback(open_dir: Path) -> None:
     settings = fresh(open_dir)
     script = f'ip link set lo up && exec "{sys.executable}" -c "$1" "$2"'

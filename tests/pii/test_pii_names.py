@@ -106,7 +106,7 @@ def test_a_key_that_is_not_there_is_said_at_once(server: ThreadingHTTPServer, mo
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_spacy_model_in_a_folder(tmp_path: Path) -> None:
-    spacy = pytest.importorskip("spacy")
+    spacy = pytest.importorskip("spacy", reason="spaCy is not installed: pip install spacy")
     pipeline = spacy.blank("en")
     ruler = pipeline.add_pipe("entity_ruler")
     ruler.add_patterns([{"label": "PERSON", "pattern": "Ann Lee"}, {"label": "ORG", "pattern": "Acme"}])
@@ -122,7 +122,7 @@ def test_a_spacy_model_in_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_model_that_is_not_installed_is_one_line() -> None:
-    pytest.importorskip("spacy")
+    pytest.importorskip("spacy", reason="spaCy is not installed: pip install spacy")
     with pytest.raises(RecipeError, match="python -m spacy download no_such_model") as caught:
         open_names(NamesSpec(spacy_model="no_such_model"))
     assert "\n" not in str(caught.value)

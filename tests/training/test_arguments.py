@@ -80,7 +80,7 @@ def test_what_a_device_does_badly_is_refused_by_name(
 def test_a_training_refuses_it_before_anything_is_loaded(tmp_path: Path) -> None:
     """There is neither a model nor a data set."""
     if "float16" in find_device().profile.dtypes.value:
-        pytest.skip("this device trains in float16")
+        pytest.skip("this card trains in float16: run it where there is none, or on one that knows bfloat16")
     base = base_spec(tmp_path / "none", dtype="float16")
     options: dict[str, Any] = {"base": base, "training": training_spec(), "seed": 1, "at": Workplace(tmp_path)}
     with pytest.raises(RecipeError, match=r"base\.dtype"):

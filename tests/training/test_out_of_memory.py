@@ -163,7 +163,7 @@ def test_where_one_row_does_not_fit_one_line_says_what_to_do(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited and read as Linux does")
+@pytest.mark.skipif(sys.platform != "linux", reason="limits its address space: run it on Linux")
 def test_a_process_without_room_goes_on_with_less(teaching_data: Path, tmp_path: Path) -> None:
     """A child whose address space may grow by 140 MB once its trainer is built: 48 rows at once do not fit."""
     child = subprocess.run(
