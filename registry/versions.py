@@ -64,6 +64,11 @@ class Registry:
         self._claims = Claims(store)
         self._aliases = Aliases(store, clock)
 
+    @property
+    def store(self) -> ObjectStore:
+        """Where everything is kept."""
+        return self._store
+
     def register(
         self,
         name: str,

@@ -1,4 +1,4 @@
-"""The export as a whole: merge → F16 → quantise → Modelfile → parity → report.
+"""The export as a whole: F16, adapter merged → quantise → Modelfile → parity → report.
 
 Everything is written into a hidden folder inside `out` and moved to its names only when parity has passed,
 `export.json` last. An export that fails or is killed leaves nothing that looks finished, and the next one sweeps up.
@@ -20,6 +20,7 @@ from flytewheel.export.modelfile import write_modelfile
 from flytewheel.export.parity import ParityReport, check_parity
 from flytewheel.export.quantize import TensorTypes, quantize, read_tensor_types
 from flytewheel.export.report import NAME, ExportedFile, ExportReport, ParitySummary, write_json, write_report
+from flytewheel.export.source import open_source
 from flytewheel.models import load_tokenizer, trained_files, trained_kind
 from flytewheel.recipe import BaseModelSpec, ExportSpec
 from flytewheel.records import Message, digest, file_digest
@@ -72,19 +73,20 @@ def export_model(
     kinds = ("F16", *(kind for kind in export.quantizations if kind != "F16"))
     seconds: dict[str, float] = {}
     with _staged(out) as staging:
-        with _timed(seconds, "merge"):
-            told("merging", 0, None)
-            tokenizer = load_tokenizer(base)
-            model = merge_adapter(base, adapter)
+        tokenizer = load_tokenizer(base)
         files = {kind: staging / f"model-{kind}.gguf" for kind in kinds}
         with _timed(seconds, "convert"):
             told("writing F16", 0, None)
-            conversion = write_gguf(model, tokenizer, files["F16"], name=Path(base.model).name)
+            with open_source(base, adapter) as source:
+                conversion = write_gguf(source, tokenizer, files["F16"], name=Path(base.model).name)
             types = {"F16": read_tensor_types(files["F16"], "F16")}
         with _timed(seconds, "quantize"):
             for done, kind in enumerate(kinds[1:]):
                 told(f"quantising {kind}", done, len(kinds) - 1)
                 types[kind] = quantize(files["F16"], files[kind], kind, threads=threads)
+        with _timed(seconds, "reference"):
+            told("loading the trained weights", 0, None)
+            model = merge_adapter(base, adapter)
         turns = write_modelfile(
             staging / "Modelfile",
             model_file=files[export.serve].name,
