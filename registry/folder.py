@@ -32,7 +32,7 @@ class FolderFile:
 
 
 def write_proof(folder: Path, manifest: Manifest, signature: bytes) -> None:
-    """Puts the manifest and one signature (`KeySeal.choose`) beside a version's downloaded files."""
+    """Puts the manifest and one signature (what `Seal.check` gave) beside a version's downloaded files."""
     for name, data in ((PROVENANCE, manifest.to_bytes()), (SIGNATURE, signature)):
         part = folder / f".{name}.part"
         part.write_bytes(data)

@@ -53,21 +53,13 @@ class KeySeal:
         self._signing_key = signing_key
         self._trusted = trusted
 
-    def sign(self, manifest: Manifest) -> bytes:
-        """The signatures of a version that has none yet.
+    def sign(self, manifest: Manifest, earlier: bytes | None = None) -> bytes:
+        """The signatures of a version with this key's among them; those of other keys stay.
+
+        Earlier ones that cannot be read are dropped: who signs anew has looked at the version, not at its signatures.
 
         Raises:
             SigningError: there is no key, it is not one that is believed here, or a file's name cannot be signed.
-        """
-        return self.countersign(manifest, None)
-
-    def countersign(self, manifest: Manifest, signature: bytes | None) -> bytes:
-        """The signatures of a version with this key's among them; those of other keys stay.
-
-        What is not readable as signatures is dropped: who signs anew has looked at the version, not at its signatures.
-
-        Raises:
-            SigningError: as `sign`.
         """
         if self._signing_key is None:
             raise SigningError(f"{_title(manifest)}: this process holds no key to sign with; {SET_KEY}")
@@ -80,27 +72,26 @@ class KeySeal:
             )
         check_file_names(manifest)
         kept = []
-        if signature is not None:
+        if earlier is not None:
             try:
-                kept = [bundle for bundle in read_signatures(signature) if _hint(bundle) != key.public.key_id]
+                kept = [bundle for bundle in read_signatures(earlier) if _hint(bundle) != key.public.key_id]
             except SigningError:
                 kept = []
         return canonical_json([*kept, _sign(manifest, key)])
 
-    def check(self, manifest: Manifest, signature: bytes | None) -> None:
+    def check(self, manifest: Manifest, signature: bytes | None) -> bytes:
         """Whether a trusted key has signed exactly this manifest and these files.
 
         Args:
             manifest: As read from the store, held against its digest.
             signature: As read from the store; None where there is none.
 
+        Returns:
+            The signature of a trusted key, as `model-signing` reads it from a file.
+
         Raises:
             SigningError: it was not signed, by no trusted key, or what was signed is something else.
         """
-        self.choose(manifest, signature)
-
-    def choose(self, manifest: Manifest, signature: bytes | None) -> bytes:
-        """The signature of a trusted key, as `model-signing` reads it from a file; raises as `check` does."""
         title = _title(manifest)
         again = f"`flytewheel models sign {manifest.name} {manifest.version}`"
         if signature is None:

@@ -78,11 +78,11 @@ def test_only_trusted_keys_are_believed_and_keys_can_change(manifest: Manifest) 
     with pytest.raises(SigningError, match=f"is signed by {OLD.public.short}, which is not trusted"):
         seal_of(NEW, NEW.public).check(manifest, before)
 
-    after = both.countersign(manifest, before)
+    after = both.sign(manifest, before)
     assert len(read_signatures(after)) == 2
     seal_of(None, OLD.public).check(manifest, after)
     seal_of(None, NEW.public).check(manifest, after)
-    assert len(read_signatures(both.countersign(manifest, after))) == 2  # signing again replaces one's own
+    assert len(read_signatures(both.sign(manifest, after))) == 2  # signing again replaces one's own
     with pytest.raises(SigningError, match=r"not trusted here \(trusted: none"):
         seal_of(None).check(manifest, after)
 
@@ -202,8 +202,8 @@ def test_a_payload_signed_by_a_trusted_key_for_something_else_is_refused(manifes
 @pytest.fixture
 def folder(manifest: Manifest, tmp_path: Path) -> Path:
     seal = seal_of(NEW, OLD.public, NEW.public)
-    signature = seal.countersign(manifest, seal_of(OLD, OLD.public).sign(manifest))
-    write_proof(tmp_path / "version", manifest, seal_of(None, NEW.public).choose(manifest, signature))
+    signature = seal.sign(manifest, seal_of(OLD, OLD.public).sign(manifest))
+    write_proof(tmp_path / "version", manifest, seal_of(None, NEW.public).check(manifest, signature))
     return tmp_path / "version"
 
 
