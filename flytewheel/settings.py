@@ -13,6 +13,7 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_ROUTER_URL` | a router that already runs | embedded |
 | `FLYTEWHEEL_ADMIN_KEY` | bearer key of the router's control API | made at the first start |
 | `FLYTEWHEEL_ASSIGNMENT_KEY` | secret of the sticky assignment and of receipts | made at the first start |
+| `FLYTEWHEEL_ERASURE_KEY` | secret that erased people are known by, one for a database | `HOME/erasure.key` |
 | `FLYTEWHEEL_IMAGE_REGISTRY` | container registry of the tasks' images, read when these are built | `localhost:30000` |
 | `FLYTEWHEEL_RECIPE` | recipe of the scheduled launch plans, read at registration | `recipes/laptop.yaml` |
 | `FLYTEWHEEL_FRESH` | `1`: trainings begin anew; unfinished ones are set aside (`flytewheel run --fresh`) | – |
@@ -48,6 +49,7 @@ class Settings(BaseModel):
     router_url: str | None = None
     admin_key: SecretStr | None = None
     assignment_key: SecretStr | None = None
+    erasure_key: SecretStr | None = None
     image_registry: str | None = None
     recipe: Path | None = None
     fresh: bool = False

@@ -35,6 +35,7 @@ SECRETS = [
         "router_url",
         "admin_key",
         "assignment_key",
+        "erasure_key",
     )
 ]
 # The default deck also lists every installed package, 1.8 s a task.

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
 from flytewheel.errors import SettingsError, StackError
+from flytewheel.forgotten import read_key
 from flytewheel.local.postgres import DATABASE, server_url
 from flytewheel.local.processes import LOOPBACK, ProcessId
 from flytewheel.settings import Settings
@@ -46,6 +47,7 @@ class Services:
         router_url: without a path.
         admin_key: bearer key of the router's control API.
         assignment_key: secret of the sticky assignment; empty where a router that is not ours holds it.
+        erasure_key: what people who were erased are known by; empty where nobody was erased from this machine yet.
     """
 
     home: Path
@@ -58,6 +60,7 @@ class Services:
     router_url: str
     admin_key: str = field(repr=False)
     assignment_key: str = field(repr=False)
+    erasure_key: str = field(repr=False, default="")
 
     def environ(self) -> dict[str, str]:
         """The `FLYTEWHEEL_*` variables that give a child process these services."""
@@ -196,6 +199,7 @@ def assemble(settings: Settings, state: State | None) -> Services:
         router_url=(settings.router_url or (loopback_url(router) if router else "")).rstrip("/"),
         admin_key=_plain(settings.admin_key) or keys.admin_key,
         assignment_key=_plain(settings.assignment_key) or keys.assignment_key,
+        erasure_key=_plain(settings.erasure_key) or read_key(settings.home.absolute()),
     )
 
 
