@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flytewheel.errors import ExportError
-from flytewheel.export import parity, vocabulary
+from flytewheel.export import parity
 from flytewheel.export.families import llama, plan, rope
 from flytewheel.export.merge import merge_adapter
 from flytewheel.export.parity import check_parity
@@ -97,7 +97,9 @@ def test_a_wrong_tensor_is_told_by_the_first_token_that_differs(
 def test_a_wrong_pre_tokenizer_is_told_by_the_first_token_that_differs(
     wrong: str, model: Any, tokenizer: Any, prompts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vocabulary, "find_pre_tokenizer", lambda _: wrong)
+    from gguf import GGUFWriter
+
+    monkeypatch.setattr(GGUFWriter, "add_tokenizer_pre", lambda self, _: self.add_string("tokenizer.ggml.pre", wrong))
     with pytest.raises(ExportError, match=r"prompt 1: token \d+ is \d+ '.*' for the tokenizer but \d+ '.*' for llama"):
         export_and_check(model, tokenizer, tmp_path / "f16.gguf", prompts)
 
