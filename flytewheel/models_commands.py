@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 
 def _registry() -> Registry:
-    from flytewheel.turn import open_store
-    from registry.versions import Registry
+    from flytewheel.signed_registry import open_registry
 
-    return Registry(open_store(open_services()))
+    return open_registry(open_services())
 
 
 @click.group()
