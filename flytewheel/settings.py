@@ -16,6 +16,7 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_SIGNING_KEY` | private P-256 key that signs versions: a path, or the PEM itself | made at first start |
 | `FLYTEWHEEL_SIGNING_KEY_PASSWORD` | of an encrypted one | – |
 | `FLYTEWHEEL_TRUSTED_KEYS` | public keys that are believed: paths of files or folders, or PEM | this machine's |
+| `FLYTEWHEEL_ERASURE_KEY` | secret that erased people are known by, one for a database | `HOME/erasure.key` |
 | `FLYTEWHEEL_IMAGE_REGISTRY` | container registry of the tasks' images, read when these are built | `localhost:30000` |
 | `FLYTEWHEEL_RECIPE` | recipe of the scheduled launch plans, read at registration | `recipes/laptop.yaml` |
 | `FLYTEWHEEL_FRESH` | `1`: trainings begin anew; unfinished ones are set aside (`flytewheel run --fresh`) | – |
@@ -54,6 +55,7 @@ class Settings(BaseModel):
     signing_key: SecretStr | None = None
     signing_key_password: SecretStr | None = None
     trusted_keys: str | None = None
+    erasure_key: SecretStr | None = None
     image_registry: str | None = None
     recipe: Path | None = None
     fresh: bool = False

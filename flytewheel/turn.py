@@ -90,7 +90,11 @@ def open_turn(
     if logs is not None:
         with Progress(stream=sys.stdout) as progress:
             report = FeedbackStore(services.database_url).import_files(
-                *logs, source=recipe.sources[0], quarantine_dir=services.home / "quarantine", progress=progress
+                *logs,
+                source=recipe.sources[0],
+                quarantine_dir=services.home / "quarantine",
+                erasure_key=services.erasure_key,
+                progress=progress,
             )
         print(report.describe(), flush=True)
     registry = open_registry(services)

@@ -37,6 +37,7 @@ _KEYS = {
         "assignment_key",
         "trusted_keys",
         "signing_key",
+        "erasure_key",
     )
 }
 SIGNING_SECRETS = list(_KEYS.values())  # only the task that registers may sign

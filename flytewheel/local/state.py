@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
 from flytewheel.errors import SettingsError, StackError
+from flytewheel.forgotten import read_key
 from flytewheel.local.postgres import DATABASE, server_url
 from flytewheel.local.processes import LOOPBACK, ProcessId
 from flytewheel.settings import Settings
@@ -50,6 +51,7 @@ class Services:
         signing_key: path or PEM of the key that signs versions; empty: the home's.
         signing_key_password: of an encrypted one.
         trusted_keys: paths or PEM of the keys that are believed; empty: the home's.
+        erasure_key: what people who were erased are known by; empty where nobody was erased from this machine yet.
     """
 
     home: Path
@@ -65,6 +67,7 @@ class Services:
     signing_key: str = field(default="", repr=False)
     signing_key_password: str = field(default="", repr=False)
     trusted_keys: str = ""
+    erasure_key: str = field(repr=False, default="")
 
     @property
     def key_ring(self) -> KeyRing:
@@ -211,6 +214,7 @@ def assemble(settings: Settings, state: State | None) -> Services:
         signing_key=_plain(settings.signing_key),
         signing_key_password=_plain(settings.signing_key_password),
         trusted_keys=settings.trusted_keys or "",
+        erasure_key=_plain(settings.erasure_key) or read_key(settings.home.absolute()),
     )
 
 
