@@ -27,6 +27,7 @@ from flytewheel.local import stack
 from flytewheel.recipe import Recipe
 from flytewheel.settings import Settings, read_settings
 from flytewheel.signed_registry import open_registry
+from flytewheel.signing_keys import ensure_home_key
 from registry.versions import Registry
 from tests.conftest import TestServices
 from tests.router.spelling_model import write_spelling_model
@@ -59,7 +60,9 @@ class Machine:
     @property
     def registry(self) -> Registry:
         settings = read_settings(self.environ)
-        return open_registry(stack.up(settings, announce=lambda line: None, with_router=False))
+        services = stack.up(settings, announce=lambda line: None, with_router=False)
+        ensure_home_key(services.key_ring)
+        return open_registry(services)
 
 
 @pytest.fixture(scope="module")
