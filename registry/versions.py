@@ -26,12 +26,13 @@ from typing import Any
 from flytewheel.errors import RegistryError
 from flytewheel.records import canonical_json
 from registry.aliases import Aliases
-from registry.blobs import keep_file
+from registry.blobs import Inspect, keep_bytes, keep_file, look_at
 from registry.claims import Claim, Claims, list_versions
 from registry.downloads import FileCheck, bring_files, check_files
+from registry.folder import write_proof
 from registry.journal import read_events, write_event
 from registry.manifest import Manifest, StoredFile, check_alias, check_name, check_path, parse_version, plain_facts
-from registry.seal import Seal, check_sealed, signature_key
+from registry.seal import Seal, check_sealed, sign_again, signature_key
 from registry.store import ObjectStore
 from registry.told import Progress, tell
 
@@ -47,6 +48,7 @@ class Registry:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         seal: Seal | None = None,
+        inspect: Inspect | None = None,
     ) -> None:
         """Opens the registry in `store`; nothing is sent yet.
 
@@ -54,9 +56,11 @@ class Registry:
             store: Where everything is kept.
             clock: Dates the moves of aliases.
             seal: Signs what is registered, and must accept every version that is read; None: neither.
+            inspect: Looks at every file that comes in or goes out, and refuses it by an error.
         """
         self._store = store
         self._seal = seal
+        self._inspect = inspect
         self._claims = Claims(store)
         self._aliases = Aliases(store, clock)
 
@@ -74,6 +78,7 @@ class Registry:
         key: str,
         now: datetime,
         base_version: bool = False,
+        describe: Callable[[Manifest], Mapping[str, bytes]] | None = None,
         progress: Progress | None = None,
     ) -> Manifest:
         """Registers `files` as the next version of `name`, or returns the version that `key` already has.
@@ -85,6 +90,8 @@ class Registry:
             key: Names this registration; a second call with it changes nothing, whatever its files.
             now: Decides year and week; a repeated registration keeps those of its first try.
             base_version: Takes iteration 0 if it is free: the model that nothing was trained into yet.
+            describe: Writes further files out of what is known of the version by then: name, version, facts, and the
+                digests of `files`. It must give the same bytes for the same manifest.
             progress: Told the MiB that are kept, after each file.
 
         Raises:
@@ -101,6 +108,7 @@ class Registry:
             check_path(path)
             if not file.is_file():
                 raise RegistryError(f"{name}: file {path!r} is not there ({file}); export again")
+            look_at(file, path, f"{name}: file {path!r} is refused", self._inspect)
         plain = plain_facts(facts)
         self._store.probe()
         claim = self._claims.take(name, key, now, base=base_version)
@@ -115,9 +123,12 @@ class Registry:
                 manifest = Manifest(
                     name=name, version=str(claim.version), created_at=claim.started, key=key, files=stored, facts=plain
                 )
+                if describe is not None:
+                    more = {path: keep_bytes(self._store, data) for path, data in sorted(describe(manifest).items())}
+                    manifest = manifest.model_copy(update={"files": manifest.files | more})
                 owner = self._commit(manifest, claim)
             if owner["key"] == claim.place:
-                manifest = self._manifest(owner["manifest"])
+                manifest, _ = self._read(owner["manifest"])
                 write_event(self._store, name, manifest.created_at, "register", {"version": manifest.version, **owner})
                 return manifest
             claim = self._claims.move(claim)
@@ -156,17 +167,7 @@ class Registry:
         Raises:
             RegistryError: there is no such model, version or alias, its manifest was changed, or the seal refuses it.
         """
-        check_name(name)
-        version = version_or_alias
-        if parse_version(version) is None:
-            aliased = self.get_alias(name, version_or_alias)
-            if aliased is None:
-                raise RegistryError(f"{name}: no version or alias {version_or_alias!r}; {self._known(name)}")
-            version = aliased
-        pointer = self._pointer(name, version)
-        if pointer is None:
-            raise RegistryError(f"{name}: no version {version!r}; {self._known(name)}")
-        return self._manifest(pointer["manifest"])
+        return self._find(name, version_or_alias)[0]
 
     def download(
         self,
@@ -185,10 +186,31 @@ class Registry:
             only: Paths inside the version; None: all of them.
             progress: Told the MiB that are there, after each file.
 
+        With all files of a sealed registry come manifest and signature (`folder`), so that they prove themselves.
+
         Raises:
             RegistryError: a path is not in the version, or a file is missing from the store or corrupt in it.
         """
-        return bring_files(self._store, self.show(name, version_or_alias), to, only, progress)
+        manifest, signature = self._find(name, version_or_alias)
+        brought = bring_files(self._store, manifest, to, only, progress, self._inspect)
+        if only is None and signature is not None:
+            write_proof(to, manifest, signature)
+        return brought
+
+    def sign(self, name: str, version_or_alias: str) -> Manifest:
+        """Signs a version that is there already, after every file of it was read and found whole.
+
+        Raises:
+            RegistryError: a file is missing or corrupt, or the seal cannot sign.
+        """
+        if self._seal is None:
+            raise ValueError("a registry without a seal cannot sign")
+        manifest, _ = self._find(name, version_or_alias, sealed=False)
+        for check in check_files(self._store, manifest):
+            if check.state != "ok":
+                raise RegistryError(f"{name} {manifest.version}: {check.path} is {check.state}; restore it, then sign")
+        sign_again(self._store, self._seal, manifest)
+        return manifest
 
     def verify(self, name: str, version_or_alias: str) -> builtins.list[FileCheck]:
         """Reads every file of a version in the store and hashes it."""
@@ -229,18 +251,31 @@ class Registry:
         check_name(name)
         return read_events(self._store, name)
 
+    def _find(self, name: str, version_or_alias: str, *, sealed: bool = True) -> tuple[Manifest, bytes | None]:
+        """A version's manifest, and its signature where there is a seal to ask."""
+        check_name(name)
+        version = version_or_alias
+        if parse_version(version) is None:
+            aliased = self.get_alias(name, version_or_alias)
+            if aliased is None:
+                raise RegistryError(f"{name}: no version or alias {version_or_alias!r}; {self._known(name)}")
+            version = aliased
+        pointer = self._pointer(name, version)
+        if pointer is None:
+            raise RegistryError(f"{name}: no version {version!r}; {self._known(name)}")
+        return self._read(pointer["manifest"], sealed=sealed)
+
     def _pointer(self, name: str, version: str) -> dict[str, str] | None:
         found = self._store.read(f"versions/{name}/{version}")
         return json.loads(found.data) if found else None
 
-    def _manifest(self, digest: str) -> Manifest:
+    def _read(self, digest: str, *, sealed: bool = True) -> tuple[Manifest, bytes | None]:
         found = self._store.read(f"manifests/{digest}.json")
         if found is None:
             raise RegistryError(f"manifest {digest} is missing from the store; restore it")
         manifest = Manifest.from_bytes(found.data, digest=digest)
-        if self._seal is not None:
-            check_sealed(self._store, self._seal, manifest, digest)
-        return manifest
+        asked = self._seal if sealed else None
+        return manifest, check_sealed(self._store, asked, manifest) if asked else None
 
     def _known(self, name: str) -> str:
         known = [str(version) for version in list_versions(self._store, name)]

@@ -46,7 +46,7 @@ from flytewheel.recipe.training import RlhfSpec as RlhfSpec
 from flytewheel.recipe.training import TrainingSpec as TrainingSpec
 from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults, list_refused
 
-Quantization = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
+Quantization = Literal["F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
 Mode = Literal["full", "incremental"]
 
 

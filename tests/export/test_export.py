@@ -20,7 +20,7 @@ from tests.tiny_model import build_tiny_model
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # by peft
 
 PROMPTS = [build_prompt(f"What do I do when service {number} is down?") for number in range(6)]
-SPEC = ExportSpec(quantizations=("Q8_0",), parity_prompts=3, parity_tokens=8)
+SPEC = ExportSpec(quantizations=("F16", "Q8_0"), parity_prompts=3, parity_tokens=8)
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +72,11 @@ def test_base_and_adapter_become_different_files_with_proof(base: BaseModelSpec,
         assert report.parity.prompts == report.parity.greedy_equal == 3
         assert report.parity.mean_kl_nats["F16"] < 1e-6
         assert report.serve == "model-Q8_0.gguf"
-        assert set(report.seconds) == {"merge", "convert", "quantize", "parity"}
+        assert set(report.seconds) == {"write", "reference", "parity"}
         assert 'SYSTEM """Be brief."""' in (out / "Modelfile").read_text()
     assert (plain.adapter_digest is None, tuned.adapter_digest is None) == (True, False)
     assert len(json.loads((tmp_path / "tuned/parity.json").read_text())["prompts"]) == 3
-    assert {"merging", "writing F16", "quantising Q8_0", "parity: F16", "parity: Q8_0"} == set(seen)
+    assert {"loading the trained weights", "writing F16, Q8_0 (MiB)", "parity: F16", "parity: Q8_0"} == set(seen)
 
 
 def test_merging_adds_the_scaled_product_of_the_adapter(base: BaseModelSpec, adapter: Path) -> None:
@@ -165,7 +165,7 @@ def test_an_adapter_that_is_none_or_does_not_fit_is_one_line(
     with pytest.raises(ExportError, match=r"expected an adapter .* or full weights"):
         export(tmp_path / "out", base, tmp_path)
     wider = BaseModelSpec(model=str(build_tiny_model(tmp_path / "wider", hidden=128)))
-    with pytest.raises(ExportError, match=r"the adapter does not fit base\.model") as raised:
+    with pytest.raises(ExportError, match=r"the adapter does not fit the base") as raised:
         export(tmp_path / "out", wider, adapter)
     assert "\n" not in str(raised.value)
     with pytest.raises(BaseModelError, match=r"does not fit base\.model .*hidden_size is 64, the base has 128"):
