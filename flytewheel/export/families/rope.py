@@ -4,7 +4,8 @@
 - `llama3` becomes a tensor of divisors, which llama.cpp reads for the architecture `llama` alone.
 - `yarn` is the same in both (Peng et al. 2023), except that llama.cpp takes no factor of attention but one that its own,
   0.1 ln s + 1, is multiplied by; what is written here is the quotient. (llama.cpp's own converter writes the factor
-  under a key that its library does not read for it.)
+  itself, and that and the two betas under keys that its library reads for none of these families; so other betas than
+  the usual ones are refused.)
 - `dynamic` does nothing up to `max_position_embeddings`, and after it depends on how long a text is, which llama.cpp
   cannot do: written as unscaled, with that length as the context.
 - `longrope` is refused: which of its two tables counts depends on the text in one and on the context in the other.
@@ -20,6 +21,7 @@ from flytewheel.errors import ExportError
 
 PLAIN_KINDS = frozenset({"default", "linear"})
 ROPE_KINDS = PLAIN_KINDS | {"dynamic", "yarn"}
+_BETAS = {"beta_fast": 32, "beta_slow": 1}  # turns within the original context that bound the ramp
 
 
 def rope_options(config: Any, layers: str = "full_attention") -> dict[str, Any]:
@@ -51,7 +53,9 @@ def refuse_rope(config: Any, kinds: Collection[str], layers: str = "full_attenti
         f"rope type {kind!r}": kind not in kinds,
         "a partial rotation": (rope.get("partial_rotary_factor") or 1.0) != 1.0,
         "a rope_theta of 0": rope.get("rope_theta") == 0,
-        "yarn with truncate = false": kind == "yarn" and not rope.get("truncate", True),
+        **{f"yarn with {name} = {rope.get(name)}": kind == "yarn" and (rope.get(name) or usual) != usual
+           for name, usual in _BETAS.items()},
+        "yarn with truncate = false": kind == "yarn" and rope.get("truncate") is False,
     }
 
 
@@ -84,10 +88,6 @@ def _write_yarn(writer: Any, config: Any, rope: dict[str, Any]) -> None:
     writer.add_rope_scaling_orig_ctx_len(original)
     if not math.isclose(attention, _mscale(factor), rel_tol=1e-9):
         writer.add_rope_scaling_attn_factors(attention / _mscale(factor))
-    if rope.get("beta_fast"):
-        writer.add_rope_scaling_yarn_beta_fast(float(rope["beta_fast"]))
-    if rope.get("beta_slow"):
-        writer.add_rope_scaling_yarn_beta_slow(float(rope["beta_slow"]))
 
 
 def _mscale(factor: float, weight: float = 1.0) -> float:

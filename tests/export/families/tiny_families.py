@@ -80,7 +80,7 @@ CASES: dict[str, Case] = {
     "llama-dynamic": Case(
         "Llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 5e3, "factor": 4.0}}
     ),
-    "llama-yarn": Case("Llama", {"rope_parameters": {**YARN_ROPE, "attention_factor": 1.3, "beta_fast": 16.0}}),
+    "llama-yarn": Case("Llama", {"rope_parameters": {**YARN_ROPE, "attention_factor": 1.3}}),
     "llama-biases": Case("Llama", {"attention_bias": True, "mlp_bias": True}),
     "mistral": Case("Mistral", {"sliding_window": None, "head_dim": 32, "tie_word_embeddings": False}),
     "mistral-window": Case("Mistral", {"sliding_window": LENGTH}),
@@ -92,7 +92,7 @@ CASES: dict[str, Case] = {
     "qwen3": Case("Qwen3", {"head_dim": 32, "tie_word_embeddings": False}),
     "qwen3-tied-yarn": Case(
         "Qwen3", {"head_dim": 16, "tie_word_embeddings": True,
-                  "rope_parameters": {**YARN_ROPE, "mscale": 1.0, "mscale_all_dim": 0.5, "beta_slow": 2.0}}
+                  "rope_parameters": {**YARN_ROPE, "mscale": 1.0, "mscale_all_dim": 0.5}}
     ),
     "gemma2": Case("Gemma2", GEMMA2),
     "gemma2-pattern-linear": Case(
@@ -131,7 +131,7 @@ def read_tokenizer() -> Any:
 def sharpen(model: Any) -> Any:
     """Makes attention, norms, biases and logits matter: as a model is drawn, every position attends to all alike."""
     scales = {"q_proj": 10.0, "k_proj": 10.0, "v_proj": 6.0, "o_proj": 6.0, "embed_tokens": 8.0, "lm_head": 8.0}
-    scales |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), 6.0)
+    scales |= dict.fromkeys(("gate_proj", "up_proj", "down_proj"), 4.0)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             part = name.split(".")[-2]
