@@ -53,8 +53,10 @@ def refuse_rope(config: Any, kinds: Collection[str], layers: str = "full_attenti
         f"rope type {kind!r}": kind not in kinds,
         "a partial rotation": (rope.get("partial_rotary_factor") or 1.0) != 1.0,
         "a rope_theta of 0": rope.get("rope_theta") == 0,
-        **{f"yarn with {name} = {rope.get(name)}": kind == "yarn" and (rope.get(name) or usual) != usual
-           for name, usual in _BETAS.items()},
+        **{
+            f"yarn with {name} = {rope.get(name)}": kind == "yarn" and (rope.get(name) or usual) != usual
+            for name, usual in _BETAS.items()
+        },
         "yarn with truncate = false": kind == "yarn" and rope.get("truncate") is False,
     }
 
