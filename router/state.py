@@ -20,11 +20,12 @@ from typing import Any
 import aiohttp
 
 from flytewheel.database import last_line, migrate
-from flytewheel.errors import ExperimentError, FlytewheelError, RegistryError, SettingsError
+from flytewheel.errors import BaseModelError, ExperimentError, FlytewheelError, RegistryError, SettingsError
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment, Opened
 from flytewheel.feedback.store import FeedbackStore
 from flytewheel.settings import PREFIX, Settings
+from flytewheel.weights import check_file
 from registry.manifest import Manifest
 from registry.store import ObjectStore
 from registry.versions import Registry
@@ -224,11 +225,15 @@ def fetch_model(registry: Registry, models: Path, name: str, version: str) -> Se
     `facts["serve"]` names it; a version that does not say serves its first GGUF.
 
     Raises:
-        RegistryError: no such version, no GGUF in it, or the bytes are not those that were registered.
+        RegistryError: no such version, no GGUF in it, its header lies, or the bytes are not those that were registered.
     """
     manifest = registry.show(name, version)
     serve = _choose_file(manifest)
     file = registry.download(name, version, models / name / version, only=[serve])[0]
+    try:
+        check_file(file, "export and register it again")
+    except BaseModelError as error:  # registered so: the digest holds
+        raise RegistryError(f"{name} {version}: {error}") from None
     return ServedModel(name, version, manifest.files[serve].sha256, file, _choose_context(manifest))
 
 
