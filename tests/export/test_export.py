@@ -20,7 +20,7 @@ from tests.tiny_model import build_tiny_model
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # by peft
 
 PROMPTS = [build_prompt(f"What do I do when service {number} is down?") for number in range(6)]
-SPEC = ExportSpec(quantizations=("Q8_0",), parity_prompts=3, parity_tokens=8)
+SPEC = ExportSpec(quantizations=("F16", "Q8_0"), parity_prompts=3, parity_tokens=8)
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +72,11 @@ def test_base_and_adapter_become_different_files_with_proof(base: BaseModelSpec,
         assert report.parity.prompts == report.parity.greedy_equal == 3
         assert report.parity.mean_kl_nats["F16"] < 1e-6
         assert report.serve == "model-Q8_0.gguf"
-        assert set(report.seconds) == {"convert", "quantize", "reference", "parity"}
+        assert set(report.seconds) == {"write", "reference", "parity"}
         assert 'SYSTEM """Be brief."""' in (out / "Modelfile").read_text()
     assert (plain.adapter_digest is None, tuned.adapter_digest is None) == (True, False)
     assert len(json.loads((tmp_path / "tuned/parity.json").read_text())["prompts"]) == 3
-    assert {"loading the trained weights", "writing F16", "quantising Q8_0", "parity: F16", "parity: Q8_0"} == set(seen)
+    assert {"loading the trained weights", "writing F16, Q8_0 (MiB)", "parity: F16", "parity: Q8_0"} == set(seen)
 
 
 def test_merging_adds_the_scaled_product_of_the_adapter(base: BaseModelSpec, adapter: Path) -> None:

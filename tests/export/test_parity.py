@@ -14,13 +14,11 @@ from flytewheel.export import parity
 from flytewheel.export.families import llama, plan, rope
 from flytewheel.export.merge import merge_adapter
 from flytewheel.export.parity import check_parity
-from flytewheel.export.quantize import quantize, read_tensor_types
 from flytewheel.models import load_tokenizer
 from flytewheel.pocket.users import draw_questions
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import Message, build_prompt
-from tests.export.written import write_model
-from tests.tiny_model import build_tiny_model
+from tests.export.written import quantize, write_model
 
 POCKET = BaseModelSpec(model="pocket")
 
@@ -177,16 +175,3 @@ def test_divergence_by_hand() -> None:
     reference, got = np.log(np.array([[3.0, 1.0], [3.0, 1.0]])) + 5, np.array([[0.0, 0.0], [np.log(3.0), 0.0]])
     expected = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
     assert parity._divergence(reference, got).tolist() == pytest.approx([expected, 0.0])
-
-
-def test_rows_that_no_k_quant_fits_are_listed(tmp_path: Path) -> None:
-    tiny = BaseModelSpec(model=str(build_tiny_model(tmp_path / "tiny")))  # rows of 64 and 128, a K-quant takes 256
-    write_model(merge_adapter(tiny, None), load_tokenizer(tiny), tmp_path / "f16.gguf")
-    types = quantize(tmp_path / "f16.gguf", tmp_path / "q4.gguf", "Q4_K_M")
-    assert len(types.fallbacks) == 2 * 7 + 1
-    assert not set(types.fallbacks.values()) & {"Q4_K", "Q5_K", "Q6_K"}
-    assert types.counts["F32"] == 5
-    assert quantize(tmp_path / "f16.gguf", tmp_path / "q8.gguf", "Q8_0").fallbacks == {}
-    assert read_tensor_types(tmp_path / "f16.gguf", "F16").counts == {"F16": 15, "F32": 5}
-    with pytest.raises(ExportError, match="could not quantise"):
-        quantize(tmp_path / "none.gguf", tmp_path / "q.gguf", "Q8_0")
