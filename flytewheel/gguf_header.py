@@ -17,7 +17,7 @@ import mmap
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from flytewheel.errors import BaseModelError
@@ -55,8 +55,13 @@ class Header:
     tensors: tuple[TensorInfo, ...] = ()
 
 
-def check_header(path: Path, next_step: str = "get it from its source again") -> Header:
+def check_header(path: Path, next_step: str = "get it from its source again", called: PurePath | None = None) -> Header:
     """Reads a header and holds it against the file.
+
+    Args:
+        path: Where it lies.
+        next_step: What a person should do about a wrong one.
+        called: The name that it has or will have, where `path` is a temporary one.
 
     Raises:
         BaseModelError: it is no GGUF, or its header lies: which file, where and how, and `next_step`.
@@ -69,9 +74,9 @@ def check_header(path: Path, next_step: str = "get it from its source again") ->
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Reader(data, size).read()
     except _HeaderError as lie:
-        raise BaseModelError(f"{path}: {lie}; nothing of it was loaded, {next_step}") from None
+        raise BaseModelError(f"{called or path}: {lie}; nothing of it was loaded, {next_step}") from None
     except OSError as error:
-        raise BaseModelError(f"{path}: cannot be read ({error.strerror}); {next_step}") from None
+        raise BaseModelError(f"{called or path}: cannot be read ({error.strerror}); {next_step}") from None
 
 
 class _HeaderError(Exception):

@@ -123,18 +123,12 @@ def check_file(
         _check_safetensors(path, next_step, name)
         return
     found = identify(path)
-<<<<<<< HEAD
-    if path.suffix == ".gguf" and found == "GGUF":
-        check_header(path, next_step)
+    if name.suffix == ".gguf" and found == "GGUF":
+        check_header(path, next_step, name)
         return
-    wrong = found.startswith("a pickle") or (path.suffix in _COULD_BE_READ and found.startswith(_NEVER_RIGHT))
-    if path.suffix in (".json", ".gguf"):
-        wrong |= found != {".json": "JSON", ".gguf": "GGUF"}[path.suffix]
-=======
     wrong = found.startswith("a pickle") or (name.suffix in _COULD_BE_READ and found.startswith(_NEVER_RIGHT))
     if name.suffix in (".json", ".gguf"):
         wrong |= found != {".json": "JSON", ".gguf": "GGUF"}[name.suffix]
->>>>>>> main
     if wrong:
         raise BaseModelError(f"{name}: is {found}; nothing of it was loaded, {next_step}")
 
