@@ -18,8 +18,10 @@ os.environ.update(
         "FLYTE_LOCAL_CACHE_ENABLED": "false",
     }
 )
+_KEPT = "FLYTEWHEEL_LLAMA_CPP"  # names what extended tests read, no setting
 for _name in [name for name in os.environ if name.startswith("FLYTEWHEEL_") or name == "DATABASE_URL"]:
-    del os.environ[_name]
+    if _name != _KEPT:
+        del os.environ[_name]
 
 import shutil  # noqa: E402
 import tempfile  # noqa: E402

@@ -135,7 +135,7 @@ def _describe(source: Source, tokenizer: Any, *, name: str) -> tuple[Any, str]:
     writer = gguf.GGUFWriter(None, family.architecture)
     writer.add_name(name)
     family.write_options(writer, source.config)
-    return writer, write_vocabulary(writer, tokenizer, source.config.vocab_size)
+    return writer, write_vocabulary(writer, tokenizer, source.config.vocab_size, source.folder)
 
 
 def _read_facts(architecture: str, writer: Any) -> ModelFacts:
