@@ -18,6 +18,7 @@ os.environ.update(
         "FLYTE_LOCAL_CACHE_ENABLED": "false",
     }
 )
+_REAL_SERVERS = {name: os.environ.get(name) for name in ("FLYTEWHEEL_OLLAMA_URL", "FLYTEWHEEL_VLLM_URL")}
 for _name in [name for name in os.environ if name.startswith("FLYTEWHEEL_") or name == "DATABASE_URL"]:
     del os.environ[_name]
 
@@ -40,6 +41,14 @@ ACCESS_KEY = "flytewheel-test"
 SECRET_KEY = "flytewheel-test-secret"
 PASSWORD = "flytewheel-test"
 TEMPLATE = "migrated"
+
+
+def find_real_server(name: str) -> str:
+    """The address of a real server that a person gave in the environment variable `name`; skips without one."""
+    url = _REAL_SERVERS[name]
+    if not url:
+        pytest.skip(f"${name} is not set: give the address of a real server there to run this against it")
+    return url
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
