@@ -17,6 +17,7 @@ from flytewheel.export.export import FOLDERS, export_model
 from flytewheel.local.services import Services
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, BaseModelSpec, ExportSpec
 from flytewheel.records import Decision, Message, to_jsonable
+from flytewheel.tombstones import taint_late
 from flytewheel.turn import CODE, open_store
 from registry.versions import Registry
 
@@ -181,6 +182,8 @@ def register_versions(
     )
     files = list_files(exported / "candidate")
     manifest = registry.register(run.name, files, facts=facts, key=run.run_id, now=now, progress=progress)
+    if (tainted := taint_late(registry.store, manifest)) is not None:
+        print(f"warning: {tainted}: a person was erased while it was trained; train from the base again", flush=True)
     registry.set_alias(run.name, "challenger", manifest.version)
     return manifest.version, control
 
