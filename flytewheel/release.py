@@ -20,6 +20,7 @@ from flytewheel.provenance import describe_version
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, BaseModelSpec, ExportSpec
 from flytewheel.records import Decision, Message, to_jsonable
 from flytewheel.signed_registry import open_registry
+from flytewheel.tombstones import taint_late
 from flytewheel.turn import CODE
 
 
@@ -186,6 +187,8 @@ def register_versions(
     manifest = registry.register(
         run.name, files, facts=facts, key=run.run_id, now=now, describe=describe_version, progress=progress
     )
+    if (tainted := taint_late(registry.store, manifest)) is not None:
+        print(f"warning: {tainted}: a person was erased while it was trained; train from the base again", flush=True)
     registry.set_alias(run.name, "challenger", manifest.version)
     return manifest.version, control
 
