@@ -136,4 +136,3 @@ def list_shapes(
     if not config.tie_word_embeddings:
         shapes["lm_head.weight"] = (config.vocab_size, hidden)
     return shapes
-

@@ -92,9 +92,7 @@ def _write_window(writer: Any, config: Any, architecture: str) -> None:
         writer.add_sliding_window_pattern(sliding)
 
 
-def _plan(
-    architecture: str, config: Any, tensors: Mapping[str, SourceTensor], shapes: Shapes
-) -> list[PlannedTensor]:
+def _plan(architecture: str, config: Any, tensors: Mapping[str, SourceTensor], shapes: Shapes) -> list[PlannedTensor]:
     prefix = _MULTIMODAL if any(name.startswith(_MULTIMODAL) for name in tensors) else "model."
     placed = place_plainly(architecture, config, tensors, shapes, prefix=prefix)
     return [replace(tensor, shift=1.0) if "norm.weight" in tensor.name else tensor for tensor in placed]

@@ -57,9 +57,7 @@ def _drop(suffix: str) -> Callable[[Keys, str], None]:
 
 
 def _each(part: str, change: Callable[[PlannedTensor, Any], PlannedTensor]) -> Callable[[Tensors, Any], Tensors]:
-    return lambda planned, config: [
-        change(tensor, config) if part in tensor.name else tensor for tensor in planned
-    ]
+    return lambda planned, config: [change(tensor, config) if part in tensor.name else tensor for tensor in planned]
 
 
 def _swap(one: str, other: str) -> Callable[[Tensors, Any], Tensors]:
