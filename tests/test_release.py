@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from flytewheel import release, runs
 from flytewheel.errors import RegistryError, RouterError
@@ -21,13 +23,15 @@ from flytewheel.local.services import Services
 from flytewheel.models import base_digest
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, BaseModelSpec, Recipe
 from flytewheel.records import Message
-from flytewheel.turn import open_store
+from flytewheel.signed_registry import open_registry
+from flytewheel.signing_keys import ensure_home_key
 from registry.store import ObjectStore
-from registry.versions import Registry
 from tests.router.spelling_model import write_spelling_model
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 POCKET = BaseModelSpec(model="pocket")
+WORDS = {"base": "base", "candidate": "candy"}
+LORA = save({"lora": np.zeros(1, dtype=np.float32)})
 REPORTS: dict[str, dict[str, Any]] = {
     "curate": {"digest": "d"},
     "gate": {"decision": "promote_to_canary", "reasons": ["for: better"], "metrics": {"perplexity": 1.1}},
@@ -40,7 +44,7 @@ def here(
     database_url: str, store: ObjectStore, services: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Services:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    return Services(
+    found = Services(
         home=tmp_path / "home",
         database_url=database_url,
         s3_url=services.s3_url,
@@ -52,17 +56,19 @@ def here(
         admin_key="k",
         assignment_key="k",
     )
+    ensure_home_key(found.key_ring)
+    return found
 
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
     for side in ("base", "candidate"):
         (tmp_path / "exported" / side).mkdir(parents=True)
-        (tmp_path / "exported" / side / "model-Q8_0.gguf").write_bytes(side.encode())
+        write_spelling_model(tmp_path / "exported" / side / "model-Q8_0.gguf", WORDS[side])
     adapter = tmp_path / "exported" / "candidate" / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text("{}")
-    (adapter / "adapter_model.safetensors").write_bytes(b"lora")
+    (adapter / "adapter_model.safetensors").write_bytes(LORA)
     return tmp_path / "exported"
 
 
@@ -83,7 +89,7 @@ def test_the_first_turn_registers_the_base_as_champion_and_the_candidate(here: S
     run = judged_run(here)
     assert register(here, run, exported) == ("v1.202647.1", "v1.202647.0")
     assert register(here, run, exported) == ("v1.202647.1", "v1.202647.0")  # again: nothing new
-    registry = Registry(open_store(here))
+    registry = open_registry(here)
     base, candidate = registry.list("oncall")
     assert registry.aliases("oncall") == {"champion": base.version, "challenger": candidate.version}
     assert sorted(candidate.files) == [
@@ -101,7 +107,7 @@ def test_later_turns_register_the_candidate_only(here: Services, exported: Path)
     register(here, judged_run(here), exported)
     second = register(here, judged_run(here, seed=8), exported, champion="v1.202647.0")
     assert second == ("v1.202647.2", "v1.202647.0")
-    registry = Registry(open_store(here))
+    registry = open_registry(here)
     assert registry.aliases("oncall") == {"champion": "v1.202647.0", "challenger": "v1.202647.2"}
     assert registry.show("oncall", "challenger").facts["judged_against"] == "v1.202647.0"
 
@@ -115,7 +121,7 @@ def test_a_kill_before_any_write_leaves_whole_versions_or_none(here: Services, e
     codes = [int(line) for line in done.stdout.split()]
     assert codes[-1] == 0, done.stderr
     assert set(codes[:-1]) == {-signal.SIGKILL}
-    registry = Registry(open_store(here))
+    registry = open_registry(here)
     seen = []
     for run in judged[: len(codes)]:
         visible = registry.list(run.name)
@@ -142,7 +148,7 @@ def test_the_champions_adapter_comes_back_and_only_for_its_own_base(
     assert fetch("v1.202647.0") is None  # the bare base
     adapter = fetch("v1.202647.1")
     assert adapter == tmp_path / "got" / "adapter"
-    assert (adapter / "adapter_model.safetensors").read_bytes() == b"lora"
+    assert (adapter / "adapter_model.safetensors").read_bytes() == LORA
     assert not (tmp_path / "got" / "model-Q8_0.gguf").exists()
     (tmp_path / "regenerated").mkdir()
     (tmp_path / "regenerated" / "config.json").write_text("{}")
@@ -155,7 +161,7 @@ def test_the_champions_full_weights_come_back(here: Services, exported: Path, tm
     weights = exported / "candidate" / "weights"
     weights.mkdir()
     for name in ("config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"):
-        (weights / name).write_text(name)
+        (weights / name).write_bytes(LORA if name.endswith(".safetensors") else b"{}")
     register(here, judged_run(here), exported)
     found = release.fetch_adapter(here, "oncall", "v1.202647.1", tmp_path / "got", base=POCKET)
     assert found == tmp_path / "got" / "weights"
