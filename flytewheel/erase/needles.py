@@ -18,7 +18,7 @@ from typing import Any
 
 LEAST = 12
 WINDOW = 4  # words in a row, of `LEAST_WINDOW` characters together; or so many signs where there are no spaces
-LEAST_WINDOW, SIGNS = 24, 12
+LEAST_WINDOW, SIGNS = 20, 12
 HEADS = (32, 60)  # characters of the beginnings that are looked for
 ERASED = "[erased]"
 GONE = object()  # what `Needles.scrub` makes of a value that is the person's as a whole
