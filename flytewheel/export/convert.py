@@ -73,15 +73,23 @@ def read_chunks(source: Source, tensor: PlannedTensor) -> Iterator[Any]:
     if tensor.source is None:
         yield tensor.values
         return
-    columns = int(np.prod(tensor.shape[1:]))
-    for start, stop in _ranges(tensor, max(1, CHUNK_NUMBERS // columns)):
-        if tensor.order is None:
-            part = source.rows(tensor.source, start, stop)
-        else:  # the span of rows that these come from
-            order = tensor.order[start:stop]
-            first = int(order.min())
-            part = source.rows(tensor.source, first, int(order.max()) + 1)[order - first]
-        yield part + np.float32(tensor.shift) if tensor.shift else part
+    for start, stop in _ranges(tensor, max(1, CHUNK_NUMBERS // int(np.prod(tensor.shape[1:])))):
+        yield read_rows(source, tensor, start, stop)
+
+
+def read_rows(source: Source, tensor: PlannedTensor, start: int, stop: int) -> Any:
+    """Rows `start` to `stop` of a planned tensor: a fp32 array `(stop - start, …)`."""
+    import numpy as np
+
+    if tensor.source is None:
+        return np.asarray(tensor.values, dtype=np.float32)[start:stop]
+    if tensor.order is None:
+        part = source.rows(tensor.source, start, stop)
+    else:  # the span of rows that these come from
+        order = tensor.order[start:stop]
+        first = int(order.min())
+        part = source.rows(tensor.source, first, int(order.max()) + 1)[order - first]
+    return part + np.float32(tensor.shift) if tensor.shift else part
 
 
 def _ranges(tensor: PlannedTensor, rows: int) -> Iterator[tuple[int, int]]:

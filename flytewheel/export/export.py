@@ -15,7 +15,7 @@ from pathlib import Path
 
 from flytewheel.errors import ExportError
 from flytewheel.export.convert import write_gguf
-from flytewheel.export.merge import merge_adapter
+
 from flytewheel.export.modelfile import write_modelfile
 from flytewheel.export.parity import ParityReport, check_parity
 from flytewheel.export.quantize import TensorTypes, quantize, read_tensor_types

@@ -104,8 +104,9 @@ class ExportSpec(Section):
     serve: Quantization = "Q8_0"
     parity_prompts: AtLeastOne = 20
     parity_tokens: AtLeastOne = Field(default=48, description="greedy tokens compared for each prompt")
-    parity_logit_tolerance: Positive = Field(
-        default=0.05, description="a greedy difference counts only where the two best logits are further apart"
+    parity_positions: AtLeastOne = 2048
+    parity_noise_factor: Positive = Field(
+        default=8.0, description="x"
     )
 
     @model_validator(mode="after")
