@@ -22,6 +22,9 @@ from flytewheel.errors import FlytewheelError
 from flytewheel.eval_commands import evaluate
 from flytewheel.feedback_commands import feedback
 from flytewheel.gate_commands import gate
+from flytewheel.keys_commands import keys
+from flytewheel.lineage_commands import lineage
+from flytewheel.models_commands import models
 from flytewheel.plan_commands import plan
 from flytewheel.review_commands import review
 from flytewheel.rollout_commands import rollout
@@ -34,7 +37,6 @@ from flytewheel.terminal import say as _say
 
 if TYPE_CHECKING:
     from flytewheel.local.services import Services
-    from registry.versions import Registry
 
 
 class _Group(click.Group):
@@ -60,13 +62,6 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="flytewheel")
 def main() -> None:
     """People's reactions to your model's answers become next week's model."""
-
-
-def _registry() -> Registry:
-    from flytewheel.turn import open_store
-    from registry.versions import Registry
-
-    return Registry(open_store(_services()))
 
 
 # -------------------------------------------------------------------------------- the loop
@@ -150,73 +145,6 @@ def _addresses(services: Services) -> list[tuple[Any, ...]]:
     ]
 
 
-# -------------------------------------------------------------------------------- models
-
-
-@main.group()
-def models() -> None:
-    """Versions in the registry."""
-
-
-@models.command("list")
-@click.argument("name", required=False)
-@as_json
-def models_list(name: str | None, json_: bool) -> None:
-    """List versions, newest first, with the aliases that point at them."""
-    registry = _registry()
-    found = registry.list(name)[::-1]
-    aliases: dict[tuple[str, str], str] = {}
-    for each in sorted({manifest.name for manifest in found}):
-        for alias, pointed_at in sorted(registry.aliases(each).items()):
-            aliases[each, pointed_at] = ", ".join(filter(None, (aliases.get((each, pointed_at)), alias)))
-    rows = [
-        (
-            manifest.name,
-            manifest.version,
-            aliases.get((manifest.name, manifest.version), ""),
-            f"{manifest.created_at:%Y-%m-%d %H:%M}",
-            manifest.facts.get("kind", ""),
-            manifest.facts.get("verdict", ""),
-        )
-        for manifest in found
-    ]
-    _say(found, json_, lambda: _table(("model", "version", "alias", "created", "kind", "verdict"), rows))
-
-
-@models.command("show")
-@click.argument("name")
-@click.argument("version")
-def models_show(name: str, version: str) -> None:
-    """Print the manifest of a version (or alias): files, digests, lineage, verdict."""
-    _say(_registry().show(name, version), True, lambda: None)
-
-
-@models.command("download")
-@click.argument("name")
-@click.argument("version")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--only", multiple=True, help="Only this file; may be given more than once.")
-def models_download(name: str, version: str, folder: Path, only: tuple[str, ...]) -> None:
-    """Download a version (or alias) into FOLDER; every file is hashed again."""
-    from flytewheel.progress import Progress
-
-    with Progress() as progress:
-        brought = _registry().download(name, version, folder, only=list(only) or None, progress=progress)
-    for path in brought:
-        click.echo(path)
-
-
-@models.command("verify")
-@click.argument("name")
-@click.argument("version")
-@as_json
-def models_verify(name: str, version: str, json_: bool) -> None:
-    """Hash every stored file of a version again; exit 1 when one is missing or differs."""
-    checks = _registry().verify(name, version)
-    _say(checks, json_, lambda: _table(("file", "state"), [(check.path, check.state) for check in checks]))
-    sys.exit(0 if all(check.state == "ok" for check in checks) else 1)
-
-
 # -------------------------------------------------------------------------------- experiments
 
 
@@ -244,6 +172,9 @@ main.add_command(doctor)
 main.add_command(evaluate)
 main.add_command(feedback)
 main.add_command(gate)
+main.add_command(lineage)
+main.add_command(keys)
+main.add_command(models)
 main.add_command(plan)
 main.add_command(review)
 main.add_command(rollout)

@@ -102,6 +102,10 @@ class RegistryError(FlytewheelError):
     """A version is missing, incomplete, or does not match its digests."""
 
 
+class SigningError(RegistryError):
+    """A key is not one to sign with, or no trusted key vouches for a version as it is."""
+
+
 class RouterError(FlytewheelError):
     """The router is away, or refused a request to its control API."""
 

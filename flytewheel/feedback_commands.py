@@ -83,7 +83,12 @@ def _import_logs(files: tuple[Path, ...], source: str, json_: bool, *, foreign: 
     services = open_services()
     with Progress() as progress:
         report = FeedbackStore(services.database_url).import_files(
-            files[0], files[1], source=source, quarantine_dir=services.home / "quarantine", progress=progress
+            files[0],
+            files[1],
+            source=source,
+            quarantine_dir=services.home / "quarantine",
+            erasure_key=services.erasure_key,
+            progress=progress,
         )
     say(report, json_, lambda: _say_import(report.describe(), source))
 
@@ -110,6 +115,7 @@ def _import_foreign(
             quarantine_dir=services.home / "quarantine",
             user_field=user_field,
             epoch=epoch,
+            erasure_key=services.erasure_key,
             progress=progress,
         )
     value = {**to_jsonable(report.imported), "recognised": to_jsonable(report.recognised)}

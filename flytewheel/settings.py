@@ -13,6 +13,10 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_ROUTER_URL` | a router that already runs | embedded |
 | `FLYTEWHEEL_ADMIN_KEY` | bearer key of the router's control API | made at the first start |
 | `FLYTEWHEEL_ASSIGNMENT_KEY` | secret of the sticky assignment and of receipts | made at the first start |
+| `FLYTEWHEEL_SIGNING_KEY` | private P-256 key that signs versions: a path, or the PEM itself | made at first start |
+| `FLYTEWHEEL_SIGNING_KEY_PASSWORD` | of an encrypted one | – |
+| `FLYTEWHEEL_TRUSTED_KEYS` | public keys that are believed: paths of files or folders, or PEM | this machine's |
+| `FLYTEWHEEL_ERASURE_KEY` | secret that erased people are known by, one for a database | `HOME/erasure.key` |
 | `FLYTEWHEEL_IMAGE_REGISTRY` | container registry of the tasks' images, read when these are built | `localhost:30000` |
 | `FLYTEWHEEL_RECIPE` | recipe of the scheduled launch plans, read at registration | `recipes/laptop.yaml` |
 | `FLYTEWHEEL_FRESH` | `1`: trainings begin anew; unfinished ones are set aside (`flytewheel run --fresh`) | – |
@@ -48,6 +52,10 @@ class Settings(BaseModel):
     router_url: str | None = None
     admin_key: SecretStr | None = None
     assignment_key: SecretStr | None = None
+    signing_key: SecretStr | None = None
+    signing_key_password: SecretStr | None = None
+    trusted_keys: str | None = None
+    erasure_key: SecretStr | None = None
     image_registry: str | None = None
     recipe: Path | None = None
     fresh: bool = False
@@ -85,6 +93,10 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         if bucket:
             given.setdefault("s3_bucket", bucket)
             given["s3_url"] = f"{parts.scheme}://{parts.netloc}"
+    for key in ("signing_key", "trusted_keys"):
+        if key in given and "-----BEGIN" not in given[key]:  # paths, which children with other folders are to find
+            paths = given[key].split(os.pathsep)
+            given[key] = os.pathsep.join(str(Path(path).expanduser().absolute()) for path in paths)
     for key in ("debug", "fresh"):
         if key in given:
             given[key] = "1" if given[key].lower() in {"1", "true", "yes"} else "0"

@@ -12,8 +12,7 @@ from typing import Any
 
 from flytewheel import models, runs
 from flytewheel.beginning import choose_beginning
-from flytewheel.dataset import Dataset, DatasetCard, digest_content, list_files, name_files, parse_card
-from flytewheel.erasures import find_erased, leave_out
+from flytewheel.dataset import Dataset, DatasetCard
 from flytewheel.errors import DatabaseError, DatasetError, FeedbackError, StoreError
 from flytewheel.feedback.quarantine import hold_events
 from flytewheel.feedback.store import FeedbackStore
@@ -27,6 +26,9 @@ from flytewheel.review.close import close_due
 from flytewheel.training import leftovers
 from flytewheel.training.arguments import check_adapter
 from flytewheel.training.uploads import remove_copies
+from flytewheel.turn_datasets import fetch_dataset as fetch_dataset
+from flytewheel.turn_datasets import fetch_replay as fetch_replay
+from flytewheel.turn_datasets import publish_dataset as publish_dataset
 from flytewheel.turn_suite import grow_suite, write_suite
 from flytewheel.turn_training import CHECKPOINTS, check_leftovers
 from flytewheel.turn_training import open_store as open_store
@@ -88,7 +90,11 @@ def open_turn(
     if logs is not None:
         with Progress(stream=sys.stdout) as progress:
             report = FeedbackStore(services.database_url).import_files(
-                *logs, source=recipe.sources[0], quarantine_dir=services.home / "quarantine", progress=progress
+                *logs,
+                source=recipe.sources[0],
+                quarantine_dir=services.home / "quarantine",
+                erasure_key=services.erasure_key,
+                progress=progress,
             )
         print(report.describe(), flush=True)
     registry = Registry(store)
@@ -239,16 +245,6 @@ def locate_probes(evaluation: EvaluationSpec) -> EvaluationSpec:
     return evaluation.model_copy(update={"safety": safety, "forgetting": forgetting, "lm_eval": harness})
 
 
-def publish_dataset(services: Services, folder: Path, card: DatasetCard) -> None:
-    """Copies a frozen data set into the object store under its digest, the card last; what is there already is left."""
-    store = open_store(services)
-    prefix = f"datasets/{card.digest}"
-    if store.exists(f"{prefix}/card.json"):
-        return
-    for path in list_files(folder):
-        store.put_file(f"{prefix}/{path.relative_to(folder).as_posix()}", path)
-
-
 def hold_votes(services: Services, folder: Path, card: DatasetCard) -> int:
     """Notes the votes that curation put into quarantine where an operator can see and release them; says how many.
 
@@ -262,63 +258,26 @@ def hold_votes(services: Services, folder: Path, card: DatasetCard) -> int:
     return hold_events(services.database_url, (str(series), int(number)), rows)
 
 
-def fetch_dataset(services: Services, name: str) -> Path:
-    """Brings an earlier data set from the object store into this machine's home, and counts its rows' bytes again.
-
-    Raises:
-        DatasetError: it is not in the store, or its rows are not those that its card was written for.
-    """
-    folder = services.home / "datasets" / name
-    if (folder / "card.json").exists():
-        return folder
-    store = open_store(services)
-    prefix = f"datasets/{name}/"
-    if not store.exists(f"{prefix}card.json"):
-        raise DatasetError(f"data set {name} is not in {store}: it cannot be replayed; set curation.replay_share: 0")
-    card = parse_card(store.get_bytes(f"{prefix}card.json"), f"{store}/{prefix}card.json")
-    present = set(store.list(prefix))
-    for path in name_files(folder)[:-1]:
-        if (key := f"{prefix}{path.relative_to(folder).as_posix()}") in present:
-            store.get_file(key, path)
-    if digest_content(folder) != card.content_digest:
-        raise DatasetError(f"data set {name}: its rows in {store} are not those of its card; curate it again")
-    store.get_file(f"{prefix}card.json", folder / "card.json")
-    return folder
-
-
-def fetch_replay(services: Services, name: str, folder: Path) -> Path:
-    """Brings an earlier data set to be replayed, without the rows that were erased since: in `folder` where any were.
-
-    Raises:
-        DatasetError: see `fetch_dataset`.
-        DatabaseError: PostgreSQL is away.
-    """
-    whole = fetch_dataset(services, name)
-    erased = find_erased(services.database_url, whole)
-    if not erased:
-        return whole
-    leave_out(whole, folder, erased)
-    print(f"replay of data set {name[:12]}: rows of {erased} that were erased since are left out", flush=True)
-    return folder
-
-
 def describe_card(card: DatasetCard, *, replay: str) -> dict[str, Any]:
     """The card as a run's report keeps it, and the earlier data set that was mixed in."""
     return {"replay": replay, "dropped": card.dropped, **card.to_json()}
 
 
-def parity_prompts(folder: Path, count: int) -> list[tuple[Message, ...]]:
-    """Prompts on which an exported file is compared with the trained weights: held-out ones, each once.
+def parity_conversations(folder: Path, count: int) -> list[tuple[Message, ...]]:
+    """Conversations on which an exported file is compared with the trained weights: held-out prompts, each once, with
+    the answer as the last turn.
 
     Raises:
         DatasetError: the data set has no held-out prompt.
     """
     dataset = Dataset(folder)
-    prompts = [row.prompt for part in ("test", "validation", "train") for row in dataset.sft(part)]
-    prompts = list(dict.fromkeys(prompts))
-    if not prompts:
+    answers: dict[tuple[Message, ...], str] = {}
+    for part in ("test", "validation", "train"):
+        for row in dataset.sft(part):
+            answers.setdefault(row.prompt, row.completion)
+    if not answers:
         raise DatasetError(f"{folder}: no prompt to compare the exported model on")
-    return prompts[:count]
+    return [(*prompt, Message(role="assistant", content=answer)) for prompt, answer in list(answers.items())[:count]]
 
 
 def record_failure(database_url: str, execution: str, node: str, message: str) -> str:

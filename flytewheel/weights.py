@@ -22,7 +22,8 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from functools import cache
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from flytewheel.errors import BaseModelError
@@ -103,21 +104,29 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     return config
 
 
-def check_file(path: Path, next_step: str = "get it from its source again") -> None:
+def check_file(
+    path: Path, next_step: str = "get it from its source again", *, called: PurePosixPath | None = None
+) -> None:
     """Looks at one file: it must be what its name says, and no pickle.
+
+    Args:
+        path: Where it lies.
+        next_step: What a person should do about a wrong one.
+        called: The name that it has or will have, where `path` is a temporary one.
 
     Raises:
         BaseModelError: which file, what it is, and `next_step`.
     """
-    if path.suffix == ".safetensors":
-        _check_safetensors(path, next_step)
+    name = called or path
+    if name.suffix == ".safetensors":
+        _check_safetensors(path, next_step, name)
         return
     found = identify(path)
-    wrong = found.startswith("a pickle") or (path.suffix in _COULD_BE_READ and found.startswith(_NEVER_RIGHT))
-    if path.suffix in (".json", ".gguf"):
-        wrong |= found != {".json": "JSON", ".gguf": "GGUF"}[path.suffix]
+    wrong = found.startswith("a pickle") or (name.suffix in _COULD_BE_READ and found.startswith(_NEVER_RIGHT))
+    if name.suffix in (".json", ".gguf"):
+        wrong |= found != {".json": "JSON", ".gguf": "GGUF"}[name.suffix]
     if wrong:
-        raise BaseModelError(f"{path}: is {found}; nothing of it was loaded, {next_step}")
+        raise BaseModelError(f"{name}: is {found}; nothing of it was loaded, {next_step}")
 
 
 def list_shards(folder: Path) -> list[str]:
@@ -238,7 +247,7 @@ def _convert(source: str, target: str) -> str:
     )
 
 
-def _check_safetensors(path: Path, next_step: str) -> None:
+def _check_safetensors(path: Path, next_step: str, name: PurePath) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -248,15 +257,15 @@ def _check_safetensors(path: Path, next_step: str) -> None:
         found = identify(path)
         cause = " ".join(str(error).split())[:120]
     if found in ("JSON", "text or data"):
-        raise BaseModelError(f"{path}: is not safetensors ({cause}); bring the file again, it is broken or cut short")
-    raise BaseModelError(f"{path}: is {found}, not safetensors; nothing of it was loaded, {next_step}")
+        raise BaseModelError(f"{name}: is not safetensors ({cause}); bring the file again, it is broken or cut short")
+    raise BaseModelError(f"{name}: is {found}, not safetensors; nothing of it was loaded, {next_step}")
 
 
 def _check_code(path: Path) -> None:
     config = _read_object(path)
     import transformers
 
-    known = set(dir(transformers))
+    known = _list_known()
     kind, version = config.get("model_type"), transformers.__version__
     if path.name == "config.json":
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -268,6 +277,14 @@ def _check_code(path: Path) -> None:
             raise BaseModelError(f"{path}: wants {name!r}, which transformers {version} does not have; {_NEVER_RUN}")
     for kernel in _list_kernels(config):
         raise BaseModelError(f"{path}: wants the kernel {kernel!r}; {_NEVER_RUN}, and leave the kernel out")
+
+
+@cache
+def _list_known() -> frozenset[str]:
+    """Names of transformers; listing them takes 0.1 s, and one run looks at the same folder many times."""
+    import transformers
+
+    return frozenset(dir(transformers))
 
 
 def _list_classes(config: dict[str, Any]) -> Iterator[str]:

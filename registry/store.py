@@ -4,7 +4,7 @@ A commit is one PUT that only one of many writers can win: `If-None-Match: *` cr
 was read. The client's public `put_object` cannot send either header, so `_put_conditional` is the one place that calls
 its private `_put_object`; minio is pinned in pyproject.toml for that reason. Stores exist that accept the headers and
 let two writers win (SeaweedFS, RustFS and versitygw have raced on them; s3rver and `rclone serve s3` ignore them):
-`probe` finds out and refuses.
+`registry.probe` finds out and refuses.
 
 A store that is down is said within about five seconds: connecting may take `CONNECT_TIMEOUT_S`, twice. Only GET and
 HEAD are sent again after a broken connection; a conditional PUT that was sent twice could lose against itself.
@@ -17,8 +17,7 @@ import io
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,14 +29,15 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 from urllib3.exceptions import HTTPError
 
 from flytewheel.errors import StoreError
-from registry.wire import RACERS, HashedReader, name_cause, one_line, open_pool, released
+from registry.probe import check_promises
+from registry.wire import HashedReader, OtherBytes, name_cause, one_line, open_pool, released
 
 READ_TIMEOUT_S = 60.0  # of silence on the wire, not of a whole transfer
 FIRST_READ_TIMEOUT_S = 4.0  # before the store has ever answered
 CHUNK = 1 << 20
 PART_SIZE = 16 << 20
 
-_GONE = frozenset({"NoSuchKey", "NoSuchObject", "NotFound"})
+_GONE = frozenset({"NoSuchKey", "NoSuchObject", "NotFound", "NoSuchUpload"})
 _LOST = frozenset({"PreconditionFailed", "NoSuchKey"})
 _KEYS = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
 _BUSY_TRIES = 5  # AWS answers ConditionalRequestConflict to a racing writer that should ask again
@@ -61,6 +61,16 @@ class StoredKey:
     key: str
     size: int
     modified: datetime | None
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload in parts that nobody has completed; `begun` is the store's clock."""
+
+    key: str
+    upload_id: str
+    begun: datetime | None
 
 
 class ObjectStore:
@@ -114,16 +124,22 @@ class ObjectStore:
         with self._spoken(f"write {key}"):
             self._client.put_object(self.bucket, key, io.BytesIO(data), len(data), content_type=content_type)
 
-    def put_file(self, key: str, path: Path) -> str:
+    def put_file(self, key: str, path: Path, *, sha256: str | None = None) -> str:
         """Streams the file at `path` to `key`, over anything that was there, in parts of 16 MiB.
 
+        Args:
+            key: Where to.
+            path: The file.
+            sha256: What its digest must be: of a file that has changed, nothing is written.
+
         Returns:
-            SHA-256 in hex of the bytes sent, so that a caller can tell a file that changed since it was hashed.
+            SHA-256 in hex of the bytes read, so that a caller can tell a file that changed since it was hashed.
         """
         size = path.stat().st_size
         with path.open("rb") as stream, self._spoken(f"write {key}"):
-            hashed: Any = HashedReader(stream)
-            self._client.put_object(self.bucket, key, hashed, size, part_size=PART_SIZE)
+            hashed: Any = HashedReader(stream, size=size, sha256=sha256)
+            with suppress(OtherBytes):  # the last part was not sent then: nothing is under `key`
+                self._client.put_object(self.bucket, key, hashed, size, part_size=PART_SIZE)
             return str(hashed.hexdigest())
 
     def put_if_absent(self, key: str, data: bytes) -> str | None:
@@ -179,14 +195,14 @@ class ObjectStore:
             part.unlink(missing_ok=True)
         return digest.hexdigest()
 
-    def stream(self, key: str) -> Iterator[bytes]:
-        """Yields an object in chunks of 1 MiB.
+    def stream(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """Yields an object, or what follows its first `start` bytes, in chunks of 1 MiB.
 
         Raises:
             StoreError: there is none under `key`, or the store is away.
         """
         with self._spoken(f"read {key}"):
-            response = self._client.get_object(self.bucket, key)
+            response = self._client.get_object(self.bucket, key, offset=start)
             with released(response):
                 yield from response.stream(CHUNK)
 
@@ -212,7 +228,11 @@ class ObjectStore:
         """All keys that start with `prefix`, sorted, with size in bytes and time of the last change."""
         with self._spoken(f"list {prefix or 'keys'}"):
             found = self._client.list_objects(self.bucket, prefix=prefix, recursive=True)
-            keys = [StoredKey(it.object_name, int(it.size or 0), it.last_modified) for it in found if it.object_name]
+            keys = [
+                StoredKey(it.object_name, int(it.size or 0), it.last_modified, (it.etag or "").strip('"'))
+                for it in found
+                if it.object_name
+            ]
         return sorted(keys, key=lambda each: each.key)
 
     def delete(self, key: str) -> None:
@@ -220,49 +240,35 @@ class ObjectStore:
         with self._spoken(f"delete {key}"):
             self._client.remove_object(self.bucket, key)
 
+    def list_uploads(self, prefix: str) -> Sequence[Upload]:
+        """Uploads in parts that were begun and not completed, at most 1,000 of them."""
+        with self._spoken(f"list the uploads of {prefix}"):
+            found = self._client._list_multipart_uploads(self.bucket, prefix=prefix).uploads
+            return [
+                Upload(it.object_name, it.upload_id, it.initiated_time)
+                for it in found
+                if it.object_name and it.upload_id
+            ]
+
+    def abort_upload(self, upload: Upload) -> None:
+        """Gives up an upload and the space of its parts; one that has ended meanwhile is no error."""
+        with self._spoken(f"give up the upload of {upload.key}"):
+            try:
+                self._client._abort_multipart_upload(self.bucket, upload.key, upload.upload_id)
+            except S3Error as error:
+                if error.code not in _GONE:
+                    raise
+
     def probe(self) -> None:
-        """Lets eight writers race for one key, then for its replacement: exactly one may win each. Once per process.
+        """Refuses a store that breaks a promise which the registry stands on (`registry.probe`). Once per process.
 
         Raises:
-            StoreError: more or fewer than one won, or the winner's bytes are not what is stored.
+            StoreError: which promise, and how it was broken.
         """
         with _probe_lock:
-            if (self.url, self.bucket) in _probed:
-                return
-            key = f"probe/{uuid.uuid4().hex}"
-            try:
-                self._race(key, None)
-                first = self.read(key)
-                self._race(key, first.etag if first else "")
-                if self.put_if_absent(key, b"late") is not None:
-                    raise self._refused("If-None-Match let a late writer replace an object")
-            finally:
-                self.delete(key)
-            _probed.add((self.url, self.bucket))
-
-    def _race(self, key: str, etag: str | None) -> None:
-        """Eight conditional writes at once: created when `etag` is None, else replaced."""
-        barrier = threading.Barrier(RACERS)
-
-        def write(racer: int) -> bytes | None:
-            data = f"{etag}:{racer}".encode()
-            barrier.wait(timeout=READ_TIMEOUT_S)
-            won = self.put_if_absent(key, data) if etag is None else self.put_if_match(key, data, etag)
-            return data if won is not None else None
-
-        with ThreadPoolExecutor(RACERS) as pool:
-            winners = [data for data in pool.map(write, range(RACERS)) if data is not None]
-        header = "If-None-Match" if etag is None else "If-Match"
-        if len(winners) != 1:
-            raise self._refused(f"of {RACERS} writers with {header}, {len(winners)} won where exactly one may")
-        if self.get_bytes(key) != winners[0]:
-            raise self._refused(f"the one writer with {header} that won is not the one whose bytes were kept")
-
-    def _refused(self, what: str) -> StoreError:
-        return StoreError(
-            f"object store {self.url} is refused: {what}; "
-            "the registry needs conditional writes, take a store that keeps them"
-        )
+            if (self.url, self.bucket) not in _probed:
+                check_promises(self)
+                _probed.add((self.url, self.bucket))
 
     def _put_conditional(self, key: str, data: bytes, headers: Mapping[str, str]) -> str | None:
         with self._spoken(f"write {key}"):

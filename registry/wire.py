@@ -18,19 +18,33 @@ from urllib3.exceptions import (
 )
 
 CONNECT_TIMEOUT_S = 2.0
-RACERS = 8  # conditional writes at once, when a store is probed
+POOL = 10  # connections kept: a probe races eight
+
+
+class OtherBytes(Exception):  # noqa: N818 - it ends an upload, and is no fault of the store's
+    """A stream is not the one that was announced."""
 
 
 class HashedReader:
-    """A readable stream that hashes what is read from it."""
+    """A readable stream of `size` bytes that hashes what is read from it.
 
-    def __init__(self, stream: BinaryIO) -> None:
+    With `sha256`, the read that completes other bytes, or comes short of them, raises `OtherBytes` instead: whoever
+    sends what is read has not sent it all by then.
+    """
+
+    def __init__(self, stream: BinaryIO, *, size: int, sha256: str | None) -> None:
         self._stream = stream
+        self._left = size
+        self._sha256 = sha256
         self._digest = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
         data = self._stream.read(size)
         self._digest.update(data)
+        self._left -= len(data)
+        ended = self._left <= 0 or not data
+        if self._sha256 is not None and ended and (self._left or self.hexdigest() != self._sha256):
+            raise OtherBytes
         return data
 
     def hexdigest(self) -> str:
@@ -41,7 +55,7 @@ def open_pool(read_timeout_s: float) -> urllib3.PoolManager:
     """A connection pool that gives up soon and repeats only what may be repeated."""
     return urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s),
-        maxsize=RACERS + 2,
+        maxsize=POOL,
         retries=urllib3.Retry(
             total=1, connect=1, read=1, redirect=0, status=0, other=0, allowed_methods=frozenset({"GET", "HEAD"})
         ),

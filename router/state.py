@@ -14,6 +14,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from flytewheel.feedback.store import FeedbackStore
 from flytewheel.settings import PREFIX, Settings
 from registry.manifest import Manifest
 from registry.store import ObjectStore
+from registry.taints import refuse_blocked
 from registry.versions import Registry
 from router.backends import BackendPool, ServedModel
+from router.blocked import Blocked
 from router.interactions import InteractionWriter
 from router.metrics import Metrics
 
@@ -70,6 +73,7 @@ class RouterState:
     routes: Mapping[str, Route] = field(default_factory=dict)
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: str | None = "starting"
+    withheld: Mapping[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def find_route(self, name: str) -> Route | None:
@@ -85,10 +89,12 @@ class RouterState:
         """Loads `version` and makes it the champion; returns the one before. An experiment that it ends is stopped.
 
         Raises:
-            RegistryError: no such version, or the champion is not `expect` (where given).
+            RegistryError: no such version, one that may not serve any more, or the champion is not `expect` (where
+                given).
             RouterError: the version cannot be served; the champion stays.
         """
         async with self._lock:
+            await asyncio.to_thread(refuse_blocked, self.registry.store, name, version, datetime.now(UTC))
             before = await asyncio.to_thread(self.registry.get_alias, name, CHAMPION)
             await self.pool.ensure(name, version)
             await asyncio.to_thread(
@@ -133,6 +139,8 @@ class RouterState:
                     f"control {control} is not the champion of {name} ({champion or 'none is set'});"
                     f" set it with PUT /models/{name}/champion"
                 )
+            for version in (control, treatment):
+                await asyncio.to_thread(refuse_blocked, self.registry.store, name, version, datetime.now(UTC))
             try:
                 await asyncio.gather(self.pool.ensure(name, control), self.pool.ensure(name, treatment))
                 opened = await asyncio.to_thread(
@@ -195,12 +203,21 @@ class RouterState:
             experiment.name: experiment
             for experiment in experiments.list_experiments(self.database_url, name=only, running=True)
         }
+        blocked = Blocked(self.registry, datetime.now(UTC))
+        for name, experiment in list(running.items()):
+            if (tainted := blocked.find(name, (experiment.treatment, experiment.control))) is not None:
+                stopped = running.pop(name).experiment_id
+                experiments.stop_experiment(self.database_url, stopped, reason=str(tainted), actor="router")
         names = self.registry.names() if only is None else [only]
         champions = {name: self.registry.get_alias(name, CHAMPION) for name in names}
+        served = {name: blocked.choose(name, champion) for name, champion in champions.items() if champion is not None}
+        kept = {} if only is None else {name: why for name, why in self.withheld.items() if name != only}
+        withheld = kept | {name: one.reason for name, one in served.items() if one.reason}
+        for name in withheld.keys() - self.withheld.keys():
+            logger.warning("%s", withheld[name])
+        self.withheld = withheld
         return {
-            name: Route(name, champion, running.get(name))
-            for name, champion in champions.items()
-            if champion is not None
+            name: Route(name, one.version, running.get(name)) for name, one in served.items() if one.version is not None
         }
 
     async def _warm(self, route: Route) -> Route | None:
@@ -224,9 +241,11 @@ def fetch_model(registry: Registry, models: Path, name: str, version: str) -> Se
     `facts["serve"]` names it; a version that does not say serves its first GGUF.
 
     Raises:
-        RegistryError: no such version, no GGUF in it, or the bytes are not those that were registered.
+        RegistryError: no such version, no GGUF in it, the bytes are not those that were registered, or it may not serve
+            any more since it learnt from somebody who was erased.
     """
     manifest = registry.show(name, version)
+    refuse_blocked(registry.store, name, manifest.version, datetime.now(UTC))
     serve = _choose_file(manifest)
     file = registry.download(name, version, models / name / version, only=[serve])[0]
     return ServedModel(name, version, manifest.files[serve].sha256, file, _choose_context(manifest))

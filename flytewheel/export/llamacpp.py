@@ -37,9 +37,7 @@ def open_llama(path: Path, **options: Any) -> Iterator[Any]:
 
     silence_log()
     try:
-        llama = llama_cpp.Llama(
-            str(path), n_gpu_layers=0, logits_all=True, verbose=False, **{**_FP32_CACHE, **options}
-        )
+        llama = llama_cpp.Llama(str(path), n_gpu_layers=0, logits_all=True, verbose=False, **{**_FP32_CACHE, **options})
     except (ValueError, RuntimeError) as error:
         raise ExportError(f"{path.name}: llama.cpp cannot load it ({' '.join(str(error).split())[:200]})") from error
     try:
@@ -48,16 +46,25 @@ def open_llama(path: Path, **options: Any) -> Iterator[Any]:
         llama.close()
 
 
-def write_greedily(llama: Any, prompt: Sequence[int], max_tokens: int, ends: Collection[int]) -> list[int]:
-    """Lets the model answer, the best token each time, up to and including a token of `ends`."""
+def write_greedily(
+    llama: Any, prompt: Sequence[int], max_tokens: int, ends: Collection[int], *, draft: Sequence[int] = ()
+) -> list[int]:
+    """Lets the model answer, the best token each time, up to and including a token of `ends`.
+
+    A `draft` is read in one pass and taken as far as its tokens are the best ones: the same answer, in less time.
+    """
     llama.reset()
-    llama.eval(list(prompt))
+    llama.eval([*prompt, *draft])
     answer: list[int] = []
     while True:
-        answer.append(int(llama.scores[llama.n_tokens - 1].argmax()))
+        read = len(prompt) + len(answer)
+        answer.append(int(llama.scores[read - 1].argmax()))
         if len(answer) == max_tokens or answer[-1] in ends:
             return answer
-        llama.eval(answer[-1:])
+        if len(answer) > len(draft) or answer[-1] != draft[len(answer) - 1]:
+            llama.n_tokens = read  # what was read of the draft behind it is forgotten
+            draft = ()
+            llama.eval(answer[-1:])
 
 
 def read_logits(llama: Any, ids: Sequence[int]) -> Any:

@@ -1,15 +1,14 @@
-"""The trained model as tensors by rows: base weights from safetensors, the adapter added as they are read.
+"""The trained model as tensors by rows: base weights from safetensors, the adapter merged as they are read.
 
-Nothing is loaded as a whole. A row of a merged matrix is `W[i] + s · B[i] A` (LoRA, Hu et al. 2021, equation 3; `s` is
-α/r, or α/√r with rank-stabilised LoRA), so any range of rows can be had from the same range of W and B and the whole
-of the small A. Sums are taken in fp32, whatever type the base is stored in.
+Nothing is loaded as a whole, and every sum is taken in fp32, whatever type the base is stored in.
+
+Where input and output embedding are one matrix and only one of them was trained further, they are two from then on:
+the adapter that learnt on one of them saw the other unchanged. (PEFT's `merge_and_unload` changes both.)
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,11 +18,13 @@ from typing import Any, Self
 
 from flytewheel import weights
 from flytewheel.errors import BaseModelError, ExportError
-from flytewheel.models import ADAPTER_FILES, open_base, trained_files, trained_kind
+from flytewheel.export.adapter import Adapter, read_adapter
+from flytewheel.export.stored import StoredTensor, TensorFile
+from flytewheel.models import ADAPTER_FILES, check_full, open_base, trained_files, trained_kind
 from flytewheel.recipe import BaseModelSpec
 
-_LORA = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight")
-_PLAIN = {"peft_type": "LORA", "use_dora": False, "fan_in_fan_out": False, "bias": "none", "modules_to_save": None}
+_INPUT, _OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
+_BUFFER = ".rotary_emb.inv_freq"  # older checkpoints hold it, and transformers computes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,6 @@ class SourceTensor:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Delta:
-    """What an adapter adds to one matrix: `scale · right @ left`, of `(rows, rank)` and `(rank, columns)`."""
-
-    left: Any
-    right: Any
-    scale: float
-
-
 class Source:
     """An open model: a folder of safetensors, and maybe an adapter on top. A context manager."""
 
@@ -52,27 +44,24 @@ class Source:
 
         Raises:
             BaseModelError: a file that must not be loaded, or one that is missing.
-            ExportError: the adapter does not fit the model, or does what cannot be merged row by row.
+            ExportError: a tensor is missing, or the adapter does not fit the model, or does what cannot be merged row
+                by row.
         """
-        from safetensors import safe_open
         from transformers import AutoConfig
 
         self.folder = folder
         self.config: Any = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
         self._open = ExitStack()
-        self._files: dict[str, Any] = {}
-        self.tensors: dict[str, SourceTensor] = {}
         try:
-            for shard in weights.list_shards(folder):
-                file = self._open.enter_context(safe_open(str(folder / shard), framework="pt"))
-                for name in file.keys():  # noqa: SIM118 - no mapping
-                    part = file.get_slice(name)
-                    self._files[name] = file
-                    self.tensors[name] = SourceTensor(name, tuple(part.get_shape()), str(part.get_dtype()))
-            self._deltas: Mapping[str, _Delta] = {} if adapter is None else _read_adapter(adapter, self.tensors)
+            self._stored = _open_shards(folder, self._open)
+            self._adapter = Adapter({}, {}) if adapter is None else self._open_adapter(adapter)
+            self.base_is_tied = self._is_tied()
+            self._settle_tie()
         except BaseException:
             self._open.close()
             raise
+        self._stored |= self._adapter.replaced
+        self.tensors = {name: SourceTensor(name, found.shape, found.dtype) for name, found in self._stored.items()}
 
     def __enter__(self) -> Self:
         return self
@@ -82,23 +71,61 @@ class Source:
     ) -> None:
         self._open.close()
 
+    @property
+    def adapter(self) -> Adapter:
+        """What was trained, apart from the base; empty for the bare base and for full weights."""
+        return self._adapter
+
     def rows(self, name: str, start: int, stop: int) -> Any:
         """Rows `start` to `stop` of a tensor as the trained model has them: a fp32 array `(stop - start, …)`.
+
+        The numbers of a row do not depend on the range that it is read in. Safe in many threads at once.
 
         Raises:
             ExportError: one of the numbers is not finite.
         """
-        import numpy as np
         import torch
 
-        part = self._files[name].get_slice(name)[start:stop].to(torch.float32)
-        delta = self._deltas.get(name)
+        part = self._stored[name].read(start, stop)
+        delta = self._adapter.deltas.get(name)
         if delta is not None:
-            part = torch.addmm(part, delta.right[start:stop], delta.left, alpha=delta.scale)
-        found = part.numpy()
-        if not np.isfinite(found).all():
+            part = delta.merge(part, start, stop)
+        if part.numel() and not all(math.isfinite(end) for end in torch.aminmax(part)):
             raise ExportError(f"{name} holds a weight that is not finite; the model is broken, train it again")
-        return found
+        return part.numpy()
+
+    def _open_adapter(self, folder: Path) -> Adapter:
+        file = self._open.enter_context(TensorFile(folder / ADAPTER_FILES[1]))
+        shapes = {name: found.shape for name, found in self._stored.items()}
+        if self._is_tied() and _INPUT in shapes:
+            shapes.setdefault(_OUTPUT, shapes[_INPUT])
+        return read_adapter(folder, file.tensors, shapes)
+
+    def _is_tied(self) -> bool:
+        return bool(getattr(self.config, "tie_word_embeddings", False))
+
+    def _settle_tie(self) -> None:
+        """Unties what is not the same matrix any more; drops the second copy of what is."""
+        if not self._is_tied() or _INPUT not in self._stored:
+            if _OUTPUT not in self._stored and _INPUT in self._stored:
+                raise ExportError(f"{self.folder}: {_OUTPUT} is missing, and config.json does not tie it; get it again")
+            return
+        both = {_INPUT, _OUTPUT} & self._adapter.touched
+        if _OUTPUT in self._stored and not both and self._is_same(_INPUT, _OUTPUT):
+            del self._stored[_OUTPUT]
+        elif _OUTPUT in self._stored or both:
+            self._stored.setdefault(_OUTPUT, self._stored[_INPUT])
+            self.config.tie_word_embeddings = False
+
+    def _is_same(self, one: str, other: str, rows: int = 4096) -> bool:
+        import torch
+
+        ours, theirs = self._stored[one], self._stored[other]
+        return ours.shape == theirs.shape and all(
+            torch.equal(ours.read(start, end), theirs.read(start, end))
+            for start in range(0, ours.shape[0], rows)
+            if (end := min(start + rows, ours.shape[0]))
+        )
 
 
 def open_source(base: BaseModelSpec, trained: Path | None) -> Source:
@@ -116,41 +143,32 @@ def open_source(base: BaseModelSpec, trained: Path | None) -> Source:
     except BaseModelError as error:
         raise ExportError(str(error)) from None
     if full:
-        weights.check_base(trained)
+        check_full(base, trained)
         return Source(trained)
     weights.check_adapter(trained)
     return Source(open_base(base, with_weights=True), trained)
 
 
-def _read_adapter(folder: Path, tensors: Mapping[str, SourceTensor]) -> dict[str, _Delta]:
-    from safetensors.torch import load_file
-
-    config = json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-    for key, plain in _PLAIN.items():
-        if config.get(key, plain) not in (plain, [] if plain is None else plain):
-            raise ExportError(f"{folder}: an adapter with {key} = {config[key]!r} cannot be merged row by row")
-    sides: dict[str, dict[str, Any]] = {}
-    for key, tensor in load_file(str(folder / ADAPTER_FILES[1])).items():
-        found = _LORA.fullmatch(key)
-        if not found:
-            raise ExportError(f"{folder}: holds {key}, which is no part of a LoRA adapter; train it again")
-        sides.setdefault(f"{found['module']}.weight", {})[found["side"]] = tensor.float()
-    deltas = {}
-    for name, pair in sides.items():
-        if set(pair) != {"A", "B"} or name not in tensors:
-            raise ExportError(f"{folder}: the adapter does not fit the base, which has no whole {name}")
-        rank = pair["A"].shape[0]
-        if tensors[name].shape != (pair["B"].shape[0], pair["A"].shape[1]) or pair["B"].shape[1] != rank:
-            raise ExportError(f"{folder}: the adapter does not fit the base: {name} has another shape")
-        alpha = _patterned(config.get("alpha_pattern"), name, config["lora_alpha"])
-        deltas[name] = _Delta(pair["A"], pair["B"], alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))
-    return deltas
+def _open_shards(folder: Path, stack: ExitStack) -> dict[str, StoredTensor]:
+    """The tensors of all files of a model; where two files hold one, the index decides."""
+    placed = _read_index(folder)
+    found: dict[str, StoredTensor] = {}
+    for shard in weights.list_shards(folder):
+        file = stack.enter_context(TensorFile(folder / shard))
+        found |= {name: tensor for name, tensor in file.tensors.items() if placed.get(name, shard) == shard}
+    missing = sorted(set(placed) - set(found))
+    if missing:
+        raise ExportError(
+            f"{folder}: {missing[0]} is not in {placed[missing[0]]}, where the index has it; get the model again"
+        )
+    return {name: tensor for name, tensor in found.items() if not name.endswith(_BUFFER)}
 
 
-def _patterned(patterns: Mapping[str, Any] | None, name: str, default: float) -> float:
-    """PEFT's override for the modules whose name ends as the pattern says."""
-    module = name.removesuffix(".weight")
-    for pattern, value in (patterns or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
-            return float(value)
-    return float(default)
+def _read_index(folder: Path) -> Mapping[str, str]:
+    import json
+
+    path = folder / weights.INDEX
+    if not path.is_file():
+        return {}
+    placed: Mapping[str, str] = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+    return placed

@@ -33,6 +33,7 @@ from flytewheel.recipe.incremental import shrink
 from flytewheel.recipe.judging import JudgeSpec as JudgeSpec
 from flytewheel.recipe.lm_eval import LmEvalSpec as LmEvalSpec
 from flytewheel.recipe.lm_eval import list_tasks_not_run
+from flytewheel.recipe.privacy import PrivacySpec as PrivacySpec
 from flytewheel.recipe.safety import ForgettingSpec as ForgettingSpec
 from flytewheel.recipe.safety import SafetySpec as SafetySpec
 from flytewheel.recipe.safety import list_unmeasured, settle_gate
@@ -45,7 +46,7 @@ from flytewheel.recipe.training import RlhfSpec as RlhfSpec
 from flytewheel.recipe.training import TrainingSpec as TrainingSpec
 from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults, list_refused
 
-Quantization = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
+Quantization = Literal["F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
 Mode = Literal["full", "incremental"]
 
 
@@ -102,12 +103,33 @@ class ExportSpec(Section):
 
     quantizations: Many[Quantization] = ("Q8_0", "Q4_K_M")
     serve: Quantization = "Q8_0"
-    parity_prompts: AtLeastOne = 20
-    parity_tokens: AtLeastOne = Field(default=48, description="greedy tokens compared for each prompt")
-    parity_positions: AtLeastOne = 2048
-    parity_noise_factor: Positive = Field(
-        default=8.0, description="x"
+    adapter: bool = Field(
+        default=True,
+        description="also the adapter alone as a GGUF, so that one resident base can serve many versions; it is tried "
+        "on the base's own file",
     )
+    parity_prompts: AtLeastOne = Field(
+        default=20, description="held-out conversations that every file is compared with the trained weights on"
+    )
+    parity_tokens: AtLeastOne = Field(default=48, description="greedy tokens of each answer that are compared")
+    parity_positions: AtLeastOne = Field(
+        default=2048, description="tokens of those conversations at which distributions are compared, in all"
+    )
+    parity_noise_factor: Annotated[Number, Field(ge=1)] = Field(
+        default=8.0,
+        description="a file may lose so many times what the same rounding costs the base on the same texts (KL "
+        "divergence, geometric mean over the texts)",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tolerance_is_measured(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "parity_logit_tolerance" in data:
+            raise ValueError(
+                "parity_logit_tolerance is gone: a greedy difference counts beyond what rounding does to the weights' "
+                "logits, which is measured; remove it (export.parity_noise_factor bounds the loss)"
+            )
+        return data
 
     @model_validator(mode="after")
     def _served_file_is_written(self) -> Self:
@@ -227,6 +249,7 @@ class Recipe(Section):
     automation: AutomationSpec = AutomationSpec()
     drift: DriftSpec = DriftSpec()
     tracking: TrackingSpec = TrackingSpec()
+    privacy: PrivacySpec = PrivacySpec()
 
     @model_validator(mode="after")
     def _grpo_trains_an_adapter(self) -> Self:

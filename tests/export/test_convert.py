@@ -24,11 +24,9 @@ from flytewheel.export.convert import write_gguf
 from flytewheel.export.families import find_family
 from flytewheel.export.families.llama import interleave
 from flytewheel.export.families.rope import rope_factors
-from flytewheel.export.merge import round_to_f16
-from flytewheel.export.parity import check_parity
 from flytewheel.export.source import Source
 from flytewheel.records import build_prompt, file_digest
-from tests.export.written import write_model
+from tests.export.written import check_written, round_to_f16, write_model
 from tests.tiny_model import build_tiny_model
 
 SHAPE: dict[str, Any] = {
@@ -99,7 +97,7 @@ def test_each_family_and_option_computes_the_same_in_llama_cpp(
     )
     write_model(model, tokenizer, tmp_path / "f16.gguf")
 
-    report = check_parity(model, tokenizer, {"F16": tmp_path / "f16.gguf"}, PROMPTS, max_tokens=16, tolerance=0.01)
+    report = check_written(model, tokenizer, {"F16": tmp_path / "f16.gguf"}, PROMPTS, parity_tokens=16)
     assert report.files["F16"].mean_kl_nats < 1e-6
 
 
@@ -178,9 +176,9 @@ def test_an_unknown_rope_and_a_tokenizer_that_is_too_large_are_refused(tiny: Pat
         write_model(small, tokenizer, tmp_path / "f16.gguf")
 
 
-def test_a_weight_that_f16_cannot_hold_is_refused(tiny: Path) -> None:
+def test_a_weight_that_f16_cannot_hold_is_refused(tiny: Path, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny)
     with torch.no_grad():
         model.model.layers[1].mlp.up_proj.weight[0, 0] = 1e5
     with pytest.raises(ExportError, match=r"layers\.1\.mlp\.up_proj\.weight holds a weight that f16 cannot hold"):
-        round_to_f16(model)
+        write_model(model, AutoTokenizer.from_pretrained(tiny), tmp_path / "f16.gguf")

@@ -67,20 +67,6 @@ def test_create_and_replace_are_conditional(store: ObjectStore) -> None:
     assert (found.data, found.etag) == (b"third", newer)
 
 
-def test_a_good_store_passes_the_probe_and_keeps_nothing_of_it(store: ObjectStore) -> None:
-    store.probe()
-    assert store.list() == []
-
-
-def test_a_store_that_ignores_conditions_is_refused_with_the_reason() -> None:
-    with s3_stand_in.serve("careless") as url:
-        store = ObjectStore(url, "key", "secret", "bucket")
-        with pytest.raises(StoreError, match=r"is refused: of 8 writers with If-None-Match, 8 won"):
-            store.probe()
-        with pytest.raises(StoreError, match="is refused"):  # a failure is not remembered as a pass
-            store.probe()
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

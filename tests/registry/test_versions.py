@@ -161,7 +161,7 @@ def test_a_key_claimed_at_the_last_moment_is_not_claimed_again(
     registry: Registry, files: dict[str, Path], store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Registry(store)
-    before_first(monkeypatch, registry, "_next_version", lambda: register(other, files, "run"))
+    before_first(monkeypatch, registry._claims, "next_version", lambda: register(other, files, "run"))
     assert register(registry, files, "run").version == "v1.202647.1"
     assert [item.version for item in registry.list()] == ["v1.202647.1"]
 
@@ -175,7 +175,7 @@ def test_a_claim_moved_at_the_last_moment_is_not_moved_again(
         with pytest.raises(KeyboardInterrupt):
             register(registry, files, "run")  # stopped with a claim on .1
     register(other, files, "theirs")  # which another key wins
-    before_first(monkeypatch, registry, "_next_version", lambda: register(other, files, "run"))
+    before_first(monkeypatch, registry._claims, "next_version", lambda: register(other, files, "run"))
     assert register(registry, files, "run").version == "v1.202647.2"
     assert [item.key for item in registry.list()] == ["theirs", "run"]
 

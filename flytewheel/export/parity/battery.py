@@ -13,10 +13,16 @@ from typing import Any
 Turns = tuple[tuple[str, str], ...]
 
 _JSON = '{"tool": "search", "arguments": {"query": "disk full", "limit": 10, "since": null}, "ok": true}'
-_CODE = (
-    "def f(x: int) -> str:\n\t\"\"\"Doc.\"\"\"\n\treturn f'{x!r:>8}'  # 0x7fff\n\n\nif __name__ == \"__main__\":\n    print(f(1e-4))\n"
-)
-_SHELL = "kubectl get pods -n prod | awk '{print $1}' | xargs -I{} kubectl logs {} --since=1h > /tmp/out_$(date +%s).log 2>&1"
+_CODE = """def f(x: int) -> str:
+\t# Doc.
+\treturn f"{x!r:>8}"  # 0x7fff
+
+
+if __name__ == "__main__":
+    print(f(1e-4))
+"""
+_SHELL = "kubectl get pods -n prod | awk '{print $1}' | xargs -I{} kubectl logs {} > /tmp/out_$(date +%s).log 2>&1"
+_SPACES = "  two\t\ttabs \n\n\n three lines \r\n and    spaces   "
 
 CASES: Mapping[str, Turns] = {
     "one turn": (("user", "What's up? It's 12345678 o'clock, we'll see; they've 3.14 and I'd go."),),
@@ -26,20 +32,40 @@ CASES: Mapping[str, Turns] = {
         ("user", "The cache."), ("assistant", "1. Check it.\n2. Restart it."), ("user", "Thanks, done."),
     ),
     "empty turn": (("user", ""),),
-    "white space": (("user", "  two\t\ttabs \n\n\n three lines \r\n and    spaces   "), ("assistant", " ok \n"), ("user", "\n")),
+    "white space": (("user", _SPACES), ("assistant", " ok \n"), ("user", "\n")),
     "latin and greek": (("user", "Ça coûte 12 € à Zürich; ÆØÅ ßẞ İı ﬁ ﬀ, ΑΒΓ ωάρ ς Σ, œuf, ŀ, ñ—…“”‘’"),),
     "cyrillic and hebrew": (("user", "Что с базой данных №5? שָׁלוֹם עוֹלָם 123 ﬡ"),),
     "arabic": (("user", "قاعدة البيانات ممتلئة ١٢٣٤ هل أعيد التشغيل؟ \u202bRTL\u202c \u200fx"),),
     "indic and thai": (("user", "हिन्दी क्षेत्र १२३ தமிழ் నమస్తే ภาษาไทย กำลัง ၁၂၃ ខ្មែរ"),),
-    "east asian": (("user", "数据库已满，删除旧日志。データベースが満杯です！한국어 띄어쓰기 ①②③ ｆｕｌｌ　ｗｉｄｔｈ 㐂𠀋"),),
-    "emoji": (("user", "🙂🙃 👩‍👩‍👧‍👦 🇩🇪🇫🇷 👍🏽 ❤️‍🔥 5️⃣ 🏴󠁧󠁢󠁥󠁮󠁧󠁿"),),
-    "combining": (("user", "e\u0301 é n\u0303 a\u0308\u0304 Z\u0351\u036b\u0343 \u0301lone \u1100\u1161\u11a8 \u0915\u094d\u200d\u0937"),),
-    "invisible": (("user", "zero\u200bwidth\u200djoin\ufeffbom\u00adsoft\u2060word\u00a0nbsp\u3000wide\u2028line\u2029end\u0085nel"),),
-    "control": (("user", "bell\x07 back\x08 esc\x1b[31mred\x1b[0m del\x7f unit\x1f vt\x0b ff\x0c \x01\x02 \ufffd \U0010ffff"),),
-    "digits": (("user", "0 00 1 12 123 1234 12345 123456 1,234,567.89 ½ ² ٣ 1e-05 0xFF 1_000 v1.2.3 2026-11-28T06:00:00Z"),),
+    "east asian": (
+        ("user", "数据库已满，删除旧日志。データベースが満杯です！"),
+        ("assistant", "한국어 띄어쓰기 ①②③ ｆｕｌｌ　ｗｉｄｔｈ 㐂𠀋"), ("user", "好"),
+    ),
+    "emoji": (("user", "🙂🙃 👩\u200d👩\u200d👧\u200d👦 🇩🇪🇫🇷 👍🏽 ❤\ufe0f\u200d🔥 5\ufe0f\u20e3"),),
+    "combining": (
+        ("user", "e\u0301 é n\u0303 a\u0308\u0304 Z\u0351\u036b\u0343 \u0301lone"),
+        ("assistant", "\u1100\u1161\u11a8 \u0915\u094d\u200d\u0937"), ("user", "\u0e33\u0e4d"),
+    ),
+    "invisible": (
+        ("user", "zero\u200bwidth\u200djoin\ufeffbom\u00adsoft\u2060word\u00a0nbsp\u3000wide"),
+        ("assistant", "line\u2028paragraph\u2029next\u0085end"), ("user", "\u200b"),
+    ),
+    "control": (
+        ("user", "bell\x07 back\x08 esc\x1b[31mred\x1b[0m del\x7f unit\x1f vt\x0b ff\x0c \x01\x02"),
+        ("assistant", "\ufffd \U0010ffff"), ("user", "\x1c"),
+    ),
+    "digits": (
+        ("user", "0 00 1 12 123 1234 12345 123456 1,234,567.89 ½ ² ٣ 1e-05 0xFF 1_000 v1.2.3"),
+        ("assistant", "2026-11-28T06:00:00Z"), ("user", "42"),
+    ),
     "code": (("user", _CODE),),
-    "tool text": (("user", f"Call it.\n```json\n{_JSON}\n```"), ("assistant", _JSON), ("user", f"<result>{_SHELL}</result>")),
-    "markup": (("user", "<b>bold</b> &amp; {{ braces }} {% raw %} [INST] <<SYS>> </s> <s> ### Instruction: <|user|> $x$ \\n"),),
+    "tool text": (
+        ("user", f"Call it.\n```json\n{_JSON}\n```"), ("assistant", _JSON), ("user", f"<result>{_SHELL}</result>"),
+    ),
+    "markup": (
+        ("user", "<b>bold</b> &amp; {{ braces }} {% raw %} $x$ \\n"),
+        ("assistant", "[INST] <<SYS>> </s> <s>"), ("user", "### Instruction: <|user|>"),
+    ),
 }  # fmt: skip
 
 

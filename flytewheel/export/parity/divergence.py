@@ -4,11 +4,11 @@ At each position of a held-out text three distributions over the vocabulary are 
 the same weights rounded as the file says, in transformers (R, see `rounding`), and of the file in llama.cpp (F).
 KL(T ‖ R) is the kind's own noise, known without llama.cpp. Three bounds, for every kind:
 
-1. *Execution.* Mean KL(R ‖ F) ≤ `EXECUTION` × mean KL(T ‖ R): llama.cpp computes what these numbers say. Rounding has no
-   part in it, so a wrong rotation, order, option or name shows bare. In every single text it may be `TEXT` times more.
-2. *Noise.* The file loses no more than the base does by the same rounding on the same texts: the geometric mean over the
-   texts of KL(T ‖ F) / KL(base ‖ base rounded) is at most `export.parity_noise_factor`. A converter that is wrong for the
-   base as well cannot widen it, since the base is rounded in transformers. This is what a candidate fails whose
+1. *Execution.* Mean KL(R ‖ F) ≤ `EXECUTION` × mean KL(T ‖ R): llama.cpp computes what these numbers say. Rounding has
+   no part in it, so a wrong rotation, order, option or name shows bare. In a single text it may be `TEXT` times more.
+2. *Noise.* The file loses no more than the base does by the same rounding on the same texts: the geometric mean over
+   the texts of KL(T ‖ F) / KL(base ‖ base rounded) is at most `export.parity_noise_factor`. A converter that is wrong
+   for the base as well cannot widen it, since the base is rounded in transformers. This is what a candidate fails whose
    training drove weights apart so that its blocks hold a few huge numbers beside lost ones.
 3. *Floats are absolute.* Mean KL(T ‖ F) of F32, F16 and BF16 is at most `ABSOLUTE`, whatever the base's noise is.
 
@@ -19,7 +19,7 @@ count more (Poisson). A divergence below `FLOOR` is arithmetic, summed in anothe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,14 +37,20 @@ _POSITIONS = 32  # compared at once
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Two sets of distributions over one text: nats at each position, where the best tokens differ, the largest
-    difference of two logits, and the largest change to the lead of the best token over the second.
+    """Two sets of distributions over one text: nats and both best tokens at each position, the largest difference of
+    two logits, and the largest change to the lead of the best token over the second.
     """
 
     nats: Any
-    differs: Any
+    best: Any
+    other_best: Any
     logits: float
     lead: float
+
+    @property
+    def differs(self) -> Any:
+        """At which positions the best token is another."""
+        return self.best != self.other_best
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +71,20 @@ class Noise:
 
 def compare(one: Any, other: Any) -> Gap:
     """Compares logits `(positions, vocabulary)`: KL(one ‖ other) in nats, summed in fp64, and the best tokens."""
-    import numpy as np
     import torch
 
-    nats, differs, logits, lead = [], [], 0.0, 0.0
+    nats, best_ids, other_ids, logits, lead = [], [], [], 0.0, 0.0
     for start in range(0, one.shape[0], _POSITIONS):
         mine, theirs = one[start : start + _POSITIONS], other[start : start + _POSITIONS]
         best, at = mine.topk(2, dim=-1)
         there = theirs.gather(-1, at)
         lead = _larger(lead, ((best[:, 0] - best[:, 1]) - (there[:, 0] - there[:, 1])).abs().max())
         logits = _larger(logits, (mine - theirs).abs().max())
-        differs.append(at[:, 0] != theirs.argmax(dim=-1))
+        best_ids.append(at[:, 0])
+        other_ids.append(theirs.argmax(dim=-1))
         left, right = torch.log_softmax(mine.double(), dim=-1), torch.log_softmax(theirs.double(), dim=-1)
         nats.append((left.exp() * (left - right)).sum(dim=-1))
-    return Gap(torch.cat(nats).numpy(), np.concatenate([part.numpy() for part in differs]), logits, lead)
+    return Gap(*(torch.cat(parts).numpy() for parts in (nats, best_ids, other_ids)), logits, lead)
 
 
 def compare_passes(one: Pass, one_head: Head, other: Pass, other_head: Head) -> tuple[Gap, ...]:
@@ -103,7 +109,9 @@ def compare_logits(hidden: Any, head: Head, logits: Any) -> Gap:
 
     return _join(
         [
-            compare(head.logits(hidden[start : start + _POSITIONS]), torch.from_numpy(logits[start : start + _POSITIONS]))
+            compare(
+                head.logits(hidden[start : start + _POSITIONS]), torch.from_numpy(logits[start : start + _POSITIONS])
+            )
             for start in range(0, hidden.shape[0], _POSITIONS)
         ]
     )
@@ -129,7 +137,15 @@ def geometric_ratio(gaps: Sequence[Gap], base: Sequence[Gap]) -> float:
 
 
 def judge(
-    where: str, kind: str, found: Sequence[Gap], executed: Sequence[Gap], noise: Noise, base: Noise, *, factor: float
+    where: str,
+    kind: str,
+    found: Sequence[Gap],
+    executed: Sequence[Gap],
+    noise: Noise,
+    base: Noise,
+    *,
+    factor: float,
+    tell: Callable[[int], str],
 ) -> None:
     """Holds a file's figures against the bounds of the module.
 
@@ -141,10 +157,11 @@ def judge(
         noise: Trained weights against rounded ones.
         base: The same of the base.
         factor: How much more than the base's noise the file may lose.
+        tell: Shows a token by its id.
 
     Raises:
-        ExportError: a figure is out of bounds, not finite, or there are too few positions; the text and the position where
-            the best token first differs are named.
+        ExportError: a figure is out of bounds, not finite, or there are too few positions; the text and the position
+            where the best token first differs are named.
     """
     positions = sum(len(gap.nats) for gap in found)
     if positions < LEAST_POSITIONS:
@@ -156,7 +173,7 @@ def judge(
         if not all(math.isfinite(figure) for figure in (*gap.nats.tolist(), gap.logits)):
             raise ExportError(f"{where}: text {number + 1}: logits that are not finite; the weights are broken")
     own, run = noise.mean_nats, mean_nats(executed)
-    first = _tell_first(executed)
+    first = _tell_first(found, tell) or _tell_first(executed, tell)
     if not run <= max(FLOOR, EXECUTION * own):
         raise ExportError(
             f"{where}: llama.cpp computes something else than these numbers say, {run:.2g} nats a token (at most "
@@ -180,26 +197,30 @@ def judge(
         )
     if not mean_nats(found) <= ABSOLUTE.get(kind, math.inf):
         raise ExportError(
-            f"{where}: its distributions differ from the trained weights by {mean_nats(found):.2g} nats a token (at most "
-            f"{ABSOLUTE[kind]:g} for {kind}){first}"
+            f"{where}: its distributions differ from the trained weights by {mean_nats(found):.2g} nats a token (at "
+            f"most {ABSOLUTE[kind]:g} for {kind}){first}"
         )
     expected, differing = count_differing(noise.gaps), count_differing(found)
     allowed = expected + 3 * math.sqrt(expected + 1)
     if differing > allowed:
         raise ExportError(
-            f"{where}: the best token is another at {differing} of {positions} positions (at most {allowed:.0f}; rounding "
-            f"alone makes {expected}){_tell_first(found)}"
+            f"{where}: the best token is another at {differing} of {positions} positions (at most "
+            f"{math.floor(allowed)}; rounding alone makes {expected}){first}"
         )
 
 
-def _tell_first(gaps: Sequence[Gap]) -> str:
+def _tell_first(gaps: Sequence[Gap], tell: Callable[[int], str]) -> str:
     """The first place where the best token differs, in words; nothing where there is none."""
     import numpy as np
 
     for number, gap in enumerate(gaps):
         at = np.flatnonzero(gap.differs)
         if len(at):
-            return f", first at text {number + 1}, token {int(at[0])}"
+            own, other = (tell(int(ids[at[0]])) for ids in (gap.best, gap.other_best))
+            return (
+                f", first at text {number + 1}, token {int(at[0]) + 1}: {own} for the trained weights, {other} for "
+                "llama.cpp"
+            )
     return ""
 
 
@@ -208,7 +229,8 @@ def _join(gaps: Sequence[Gap]) -> Gap:
 
     return Gap(
         np.concatenate([gap.nats for gap in gaps]),
-        np.concatenate([gap.differs for gap in gaps]),
+        np.concatenate([gap.best for gap in gaps]),
+        np.concatenate([gap.other_best for gap in gaps]),
         max((gap.logits for gap in gaps), key=_nan_first),
         max((gap.lead for gap in gaps), key=_nan_first),
     )

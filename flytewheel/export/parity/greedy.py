@@ -15,13 +15,21 @@ with like. A difference counts where the weights hold their own token better by 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flytewheel.errors import ExportError
-from flytewheel.export.llamacpp import write_greedily
 from flytewheel.export.parity.report import GreedyAnswer, NearTie
 from flytewheel.export.parity.tokens import Prompt
 from flytewheel.loops import is_looping
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """The token that the weights hold best in a place, and by how much they prefer it to what was written."""
+
+    token: int
+    gap_logits: float
 
 
 def check_answers(
@@ -30,31 +38,37 @@ def check_answers(
     model: Any,
     tokenizer: Any,
     prompts: Sequence[Prompt],
+    written: Sequence[list[int]],
     *,
     max_tokens: int,
     ends: set[int],
     tie_logits: float,
+    read: dict[tuple[int, ...], list[Preference]],
 ) -> list[GreedyAnswer]:
-    """Lets a file answer every prompt, and the trained weights judge the answers.
+    """Lets the trained weights judge a file's answers.
 
     Args:
         where: The file's name.
         llama: The open file.
         model: The trained weights in transformers.
         tokenizer: Theirs.
-        prompts: To answer.
+        prompts: That were answered.
+        written: The answers' ids (`llamacpp.write_greedily`).
         max_tokens: Of an answer.
         ends: Ids that end one.
         tie_logits: Up to here a difference is a near tie.
+        read: What the weights prefer, by prompt and answer; files that answer alike share it.
 
     Raises:
         ExportError: an answer differs, stops wrongly, loops or spells out its end token; the first place is named.
     """
     answers = []
-    for prompt in prompts:
+    for prompt, ids in zip(prompts, written, strict=True):
         here = f"{where}: {prompt.name}"
-        ids = write_greedily(llama, prompt.ids, max_tokens, ends)
-        ties = _find_ties(here, model, tokenizer, prompt.ids, ids, ends, tie_logits)
+        key = (*prompt.ids, -1, *ids)
+        if key not in read:
+            read[key] = _list_preferences(model, prompt.ids, ids)
+        ties = _find_ties(here, tokenizer, read[key], ids, ends, tie_logits)
         ended = ids[-1] in ends
         text = _check_text(here, llama, tokenizer, ids[:-1] if ended else ids, ends, bool(ties))
         loops = is_looping(text, ended=ended)
@@ -71,27 +85,32 @@ def check_answers(
     return answers
 
 
+def _list_preferences(model: Any, prompt: Sequence[int], answer: Sequence[int]) -> list[Preference]:
+    """What the weights would have written in each place of an answer, read in one pass."""
+    import torch
+
+    with torch.inference_mode():
+        read = torch.tensor([[*prompt, *answer[:-1]]])
+        logits = model(input_ids=read, logits_to_keep=len(answer), use_cache=False).logits[0].float()
+    best = logits.argmax(dim=-1)
+    gaps = logits.gather(-1, best[:, None]) - logits.gather(-1, torch.tensor(list(answer))[:, None])
+    return [Preference(token, gap) for token, gap in zip(best.tolist(), gaps[:, 0].tolist(), strict=True)]
+
+
 def _find_ties(
     where: str,
-    model: Any,
     tokenizer: Any,
-    prompt: Sequence[int],
+    preferences: Sequence[Preference],
     answer: Sequence[int],
     ends: set[int],
     tie_logits: float,
 ) -> tuple[NearTie, ...]:
     """Where the weights prefer another token than the one written; beyond the tie that is an error."""
-    import torch
-
-    with torch.inference_mode():
-        read = torch.tensor([[*prompt, *answer[:-1]]])
-        reference = model(input_ids=read, logits_to_keep=len(answer), use_cache=False).logits[0].float()
-    best = reference.argmax(dim=-1).tolist()
     ties = []
-    for at, (own, written) in enumerate(zip(best, answer, strict=True)):
+    for at, (preference, written) in enumerate(zip(preferences, answer, strict=True)):
+        own, gap = preference.token, preference.gap_logits
         if own == written:
             continue
-        gap = float(reference[at, own] - reference[at, written])
         if not gap <= tie_logits:  # NaN is no tie
             said = f"{own} {tokenizer.decode([own])!r} for transformers but {written} {tokenizer.decode([written])!r}"
             raise ExportError(

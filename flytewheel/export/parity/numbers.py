@@ -14,7 +14,7 @@ The file's numbers take the model's own place on the way, so `divergence` can as
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from flytewheel.export.families import PlannedTensor, find_family
 from flytewheel.export.parity.rounding import decode_rows, round_rows
 from flytewheel.export.source import Source
 
-MAX_ERROR = 1.2  # of a block, in units of what rounding it must cost
+MAX_ERROR = 1.05  # of a block, in units of what rounding it must cost
 _ULP = {"F32": 2.0**-23, "BF16": 2.0**-8, "F16": 2.0**-11}  # of a float: a sum in another order may end beside it
 _SCALE_ULP = 2.0**-11  # scales of blocks are f16
 _CHUNK_NUMBERS = 1 << 20
@@ -68,23 +68,31 @@ def plan_tensors(source: Source) -> list[PlannedTensor]:
     return list(find_family(source.config).plan(source.config, source.tensors))
 
 
-def name_kinds(source: Source, tensors: Mapping[str, FileTensor]) -> dict[str, str]:
+def name_kinds(planned: Sequence[PlannedTensor], tensors: Mapping[str, FileTensor]) -> dict[str, str]:
     """Tensor type in a file by transformers' name of the tensor; a tied output matrix has that of the embedding."""
     kinds = {
         str(tensor.source): tensors[tensor.name].kind
-        for tensor in plan_tensors(source)
+        for tensor in planned
         if tensor.source is not None and tensor.name in tensors
     }
     return {"lm_head.weight": next((kinds[name] for name in kinds if "embed_tokens" in name), "F32"), **kinds}
 
 
-def round_model(model: Any, source: Source, tensors: Mapping[str, FileTensor], *, check: str | None = None) -> float:
+def round_model(
+    model: Any,
+    source: Source,
+    planned: Sequence[PlannedTensor],
+    tensors: Mapping[str, FileTensor],
+    *,
+    check: str | None = None,
+) -> float:
     """Puts the source's numbers into a model, each tensor rounded to the type that it has in a file; where that file is
     checked, the numbers in it.
 
     Args:
         model: In transformers, of the same shape; changed in place.
         source: The weights to round.
+        planned: Where they go.
         tensors: Of the file.
         check: The file's name: its numbers are held against the source's on the way. None: only its types are read.
 
@@ -96,7 +104,6 @@ def round_model(model: Any, source: Source, tensors: Mapping[str, FileTensor], *
     """
     import torch
 
-    planned = plan_tensors(source)
     odd = {tensor.name for tensor in planned} ^ set(tensors)
     if odd:
         where = "has no" if min(odd) not in tensors else "has a tensor that the trained model has not:"
@@ -124,13 +131,13 @@ def round_model(model: Any, source: Source, tensors: Mapping[str, FileTensor], *
     return worst
 
 
-def fill_model(model: Any, source: Source) -> None:
+def fill_model(model: Any, source: Source, planned: Sequence[PlannedTensor]) -> None:
     """Puts the source's numbers into a model as they are."""
     import torch
 
     parameters = dict(model.named_parameters()) | dict(model.named_buffers())
     with torch.no_grad():
-        for tensor in plan_tensors(source):
+        for tensor in planned:
             target = _find_target(parameters, tensor)
             if target is not None:
                 for start, stop, rows in _read(source, tensor):

@@ -1,5 +1,5 @@
-"""What the parity gate found, as `parity.json` keeps it. Versions are immutable and a person may ask to be forgotten, so
-no text of a prompt or an answer is in here, nor a digest that would confirm a guess: held-out prompts have a number,
+"""What the parity gate found, as `parity.json` keeps it. Versions are immutable and a person may ask to be forgotten,
+so no text of a prompt or an answer is in here, nor a digest that would confirm a guess: held-out prompts have a number,
 tokens an id. Only the built-in battery goes by names.
 """
 
@@ -11,11 +11,15 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class TokenParity:
     """What was tokenised twice. `by_server` of the texts were rendered by llama.cpp's server from the file's own chat
-    template; `refused` names the cases of the battery that the model's template does not take.
+    template; `refused` names the cases of the battery that the model's template does not take. `excused` texts differ
+    and are of a kind that llama.cpp cannot be told about (`vocabulary.domain`): of the battery by name, held-out ones
+    by number. `ends_missed` are further end tokens that a file has no room for.
     """
 
     battery: tuple[str, ...]
     refused: tuple[str, ...]
+    excused: tuple[str, ...]
+    ends_missed: tuple[int, ...]
     held_out: int
     by_server: int
     tokens: int

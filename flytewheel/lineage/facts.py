@@ -66,6 +66,7 @@ def describe_candidate(
         "reasons": gate["reasons"],
         "parity": exported["parity"],
         "serve": exported["serve"],
+        "adapter_file": exported.get("adapter_file"),
         "speed": exported.get("speed"),
     }
 

@@ -1,0 +1,85 @@
+"""The commands `flytewheel models …`: what is in the registry, where it came from, and which version serves."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flytewheel.terminal import as_json, open_services, print_table, say
+
+if TYPE_CHECKING:
+    from registry.versions import Registry
+
+
+def _registry() -> Registry:
+    from flytewheel.turn import open_store
+    from registry.versions import Registry
+
+    return Registry(open_store(open_services()))
+
+
+@click.group()
+def models() -> None:
+    """Versions in the registry."""
+
+
+@models.command("list")
+@click.argument("name", required=False)
+@as_json
+def models_list(name: str | None, json_: bool) -> None:
+    """List versions, newest first, with the aliases that point at them."""
+    registry = _registry()
+    found = registry.list(name)[::-1]
+    aliases: dict[tuple[str, str], str] = {}
+    for each in sorted({manifest.name for manifest in found}):
+        for alias, pointed_at in sorted(registry.aliases(each).items()):
+            aliases[each, pointed_at] = ", ".join(filter(None, (aliases.get((each, pointed_at)), alias)))
+    rows = [
+        (
+            manifest.name,
+            manifest.version,
+            aliases.get((manifest.name, manifest.version), ""),
+            f"{manifest.created_at:%Y-%m-%d %H:%M}",
+            manifest.facts.get("kind", ""),
+            manifest.facts.get("verdict", ""),
+        )
+        for manifest in found
+    ]
+    say(found, json_, lambda: print_table(("model", "version", "alias", "created", "kind", "verdict"), rows))
+
+
+@models.command("show")
+@click.argument("name")
+@click.argument("version")
+def models_show(name: str, version: str) -> None:
+    """Print the manifest of a version (or alias): files, digests, lineage, verdict."""
+    say(_registry().show(name, version), True, lambda: None)
+
+
+@models.command("download")
+@click.argument("name")
+@click.argument("version")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--only", multiple=True, help="Only this file; may be given more than once.")
+def models_download(name: str, version: str, folder: Path, only: tuple[str, ...]) -> None:
+    """Download a version (or alias) into FOLDER; every file is hashed again."""
+    from flytewheel.progress import Progress
+
+    with Progress() as progress:
+        brought = _registry().download(name, version, folder, only=list(only) or None, progress=progress)
+    for path in brought:
+        click.echo(path)
+
+
+@models.command("verify")
+@click.argument("name")
+@click.argument("version")
+@as_json
+def models_verify(name: str, version: str, json_: bool) -> None:
+    """Hash every stored file of a version again; exit 1 when one is missing or differs."""
+    checks = _registry().verify(name, version)
+    say(checks, json_, lambda: print_table(("file", "state"), [(check.path, check.state) for check in checks]))
+    sys.exit(0 if all(check.state == "ok" for check in checks) else 1)
