@@ -115,7 +115,9 @@ def test_tensors_are_those_of_llama_cpp_byte_for_byte(case: str, kind: str, tmp_
     assert odd == {}
 
     our_keys, their_keys = read_keys(tmp_path / "ours.gguf"), read_keys(theirs_at)
-    only_ours = [key for key in our_keys.keys() - their_keys if not key.endswith((*_ONLY_OURS, *_OURS_IN.get(case, ())))]
+    only_ours = [
+        key for key in our_keys.keys() - their_keys if not key.endswith((*_ONLY_OURS, *_OURS_IN.get(case, ())))
+    ]
     only_theirs = [
         key for key in their_keys.keys() - our_keys if not key.endswith((*_ONLY_THEIRS, *_THEIRS_IN.get(case, ())))
     ]
