@@ -10,7 +10,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from registry.manifest import Manifest
+from registry.pointers import read_manifest
 from registry.store import ObjectStore
+
+SIGNATURES = "signatures/"
 
 
 class Seal(Protocol):
@@ -35,14 +38,17 @@ class Seal(Protocol):
 
 def signature_key(manifest_digest: str) -> str:
     """The key of the signature of the manifest with this digest."""
-    return f"signatures/{manifest_digest}.json"
+    return f"{SIGNATURES}{manifest_digest}.json"
 
 
-def check_sealed(store: ObjectStore, seal: Seal, manifest: Manifest, manifest_digest: str) -> None:
-    """Reads the signature of a manifest and has it checked.
+def read_sealed(store: ObjectStore, seal: Seal | None, manifest_digest: str) -> Manifest:
+    """A manifest that must be there, and that the seal, if there is one, accepts.
 
     Raises:
-        RegistryError: the seal refuses it.
+        RegistryError: it is not there, was changed, or the seal refuses it.
     """
-    found = store.read(signature_key(manifest_digest))
-    seal.check(manifest, found.data if found else None)
+    manifest = read_manifest(store, manifest_digest)
+    if seal is not None:
+        found = store.read(signature_key(manifest_digest))
+        seal.check(manifest, found.data if found else None)
+    return manifest
