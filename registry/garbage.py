@@ -89,10 +89,7 @@ def let_go(store: ObjectStore, *, held_after: datetime) -> None:
     """
     for claim, modified in read_claims(store):
         if modified < held_after and claim.holds:
-            empty = replace(claim, holds=frozenset())
-            store.put_if_match(
-                claim.place, write_claim(claim.place, empty.version, empty.started, empty.holds), claim.etag
-            )
+            store.put_if_match(claim.place, write_claim(replace(claim, holds=frozenset())), claim.etag)
 
 
 def find_garbage(store: ObjectStore, marked: Marked, now: datetime) -> list[StoredKey]:

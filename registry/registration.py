@@ -8,6 +8,7 @@ those who try for one number one wins, all others go on to the next, after a wai
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,8 +27,8 @@ from registry.store import ObjectStore
 from registry.told import Meter, Progress
 
 _TRIES = 1000  # each lost race means that another writer finished; so many in a row mean that something is wrong
-_FIRST_WAIT_S = 0.02  # about what a commit takes on a store in the same room
-_LONGEST_WAIT_S = 1.0
+_LONGEST_WAIT_S = 30.0
+_DOUBLINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,19 @@ class Request:
 
 
 class Registrations:
-    """Registers into one store; `pause` waits for so many seconds."""
+    """Registers into one store; `pause` waits for so many seconds, `monotonic` tells how long a try took."""
 
-    def __init__(self, store: ObjectStore, seal: Seal | None, pause: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        seal: Seal | None,
+        pause: Callable[[float], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._seal = seal
         self._pause = pause
+        self._monotonic = monotonic
         self._claims = Claims(store)
 
     def register(self, asked: Request, progress: Progress | None) -> Manifest:
@@ -87,19 +95,23 @@ class Registrations:
         hashed = _hash(asked, progress)
         claim = self._take(asked, hashed)
         stored = self._keep(asked, hashed, progress)
+        fresh = False  # whether the claim was written after the blobs were kept, for a number that was free then
         for lost in range(_TRIES):
-            owner = self._owner(claim)
+            began = self._monotonic()
+            owner = None if fresh else self._owner(claim)
+            if owner is None and not fresh and self._claims.reread(claim) != claim:
+                # The hold ran out, or another writer with this key moved on: nothing kept may be relied on.
+                claim = self._take(asked, hashed)
+                stored = self._keep(asked, hashed, None)
+                continue
             if owner is None:
-                if self._claims.reread(claim) != claim or not _digests(hashed) <= claim.holds:
-                    # The hold ran out, or another writer with this key has moved it on: nothing kept may be relied on.
-                    claim = self._take(asked, hashed)
-                    stored = self._keep(asked, hashed, None)
-                    continue
-                owner = self._commit(asked.to_manifest(claim, stored), claim)
+                manifest = asked.to_manifest(claim, stored)
+                owner = self._commit(manifest, claim)
             if owner["key"] == claim.place:
                 return self._finish(asked.name, owner)
-            self._pause(wait_s(claim.place, lost))
-            claim = self._claims.move(claim)
+            self._pause(wait_s(claim.place, lost, self._monotonic() - began))
+            claim, fresh = self._claims.move(claim)
+            fresh = fresh and _digests(hashed) <= claim.holds
         raise RegistryError(f"{asked.name}: lost {_TRIES} races for a version in a row; try again when fewer register")
 
     def _take(self, asked: Request, hashed: Mapping[str, StoredFile]) -> Claim:
@@ -122,7 +134,10 @@ class Registrations:
         if self._seal is not None:
             self._store.put_bytes(signature_key(manifest.digest), self._seal.sign(manifest))
         place = pointer_key(claim.name, str(claim.version))
-        self._store.put_if_absent(place, write_slip(place, {"manifest": manifest.digest, "key": claim.place}))
+        ours = {"manifest": manifest.digest, "key": claim.place}
+        if self._store.put_if_absent(place, write_slip(place, ours)) is not None:
+            self._claims.note_head(claim.name, claim.version)
+            return ours
         owner = self._owner(claim)
         if owner is None:
             raise RegistryError(f"{claim.name} {claim.version} went away when it was written; keep other tools out")
@@ -147,10 +162,11 @@ def _digests(files: Mapping[str, StoredFile]) -> frozenset[str]:
     return frozenset(file.sha256 for file in files.values())
 
 
-def wait_s(place: str, lost: int) -> float:
-    """Seconds that a registration waits after its n-th lost race, so that n writers need about n tries, not n².
+def wait_s(place: str, lost: int, tried_s: float) -> float:
+    """Seconds that a registration waits after its n-th lost race, so that n writers need some n tries, not n².
 
-    Twice as long each time, up to a second; where in that span depends on the claim, so that no two of them agree.
+    Binary exponential backoff (Metcalfe and Boggs 1976): a share of a span that doubles with each loss. Its unit is
+    what the try itself took, so that it fits any store and load; the share depends on the claim, so that no two agree.
     """
     share = int.from_bytes(hashlib.sha256(f"{place}:{lost}".encode()).digest()[:4], "big") / 2**32
-    return min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0**lost) * share
+    return min(_LONGEST_WAIT_S, tried_s * 2.0 ** min(lost + 1, _DOUBLINGS)) * share

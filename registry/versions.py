@@ -1,6 +1,6 @@
 """Registers, finds, downloads and verifies versions, and moves their aliases.
 
-    keys/<name>/<sha256 of key>    which version a registration is after (`claims`)
+    keys/<name>/<sha256 of key>    which version a registration is after; heads/… a hint for it (`claims`)
     blobs/sha256/<digest>          the files, once each; retired/… names that were deleted (`blobs`)
     manifests/<digest>.json        what a version consists of (`manifest`)
     signatures/<digest>.json       who says so (`seal`)
@@ -27,6 +27,8 @@ from typing import Any
 
 from flytewheel.errors import RegistryError
 from registry.aliases import CHAMPION, PREVIOUS, Aliases, Move
+from registry.audit import Finding, audit_records, audit_versions
+from registry.bundles import write_bundle
 from registry.claims import list_versions
 from registry.downloads import FileCheck, bring_files, check_files
 from registry.journal import read_events
@@ -103,22 +105,30 @@ class Registry:
         """Names of all models that have a version."""
         return sorted({key.split("/")[1] for key in self._store.list("versions/") if key.count("/") == 2})
 
+    def find(self, name: str, version_or_alias: str) -> str:
+        """The version that is meant; one that is named as a version need not be there.
+
+        Raises:
+            RegistryError: there is no such alias.
+        """
+        check_name(name)
+        if parse_version(version_or_alias) is not None:
+            return version_or_alias
+        aliased = self.get_alias(name, version_or_alias)
+        if aliased is None:
+            raise RegistryError(f"{name}: no version or alias {version_or_alias!r}; {self.describe_known(name)}")
+        return aliased
+
     def show(self, name: str, version_or_alias: str) -> Manifest:
         """The manifest of a version.
 
         Raises:
             RegistryError: there is no such model, version or alias, its manifest was changed, or the seal refuses it.
         """
-        check_name(name)
-        version = version_or_alias
-        if parse_version(version) is None:
-            aliased = self.get_alias(name, version_or_alias)
-            if aliased is None:
-                raise RegistryError(f"{name}: no version or alias {version_or_alias!r}; {self._known(name)}")
-            version = aliased
+        version = self.find(name, version_or_alias)
         pointer = read_pointer(self._store, name, version)
         if pointer is None:
-            raise RegistryError(f"{name}: no version {version!r}; {self._known(name)}")
+            raise RegistryError(f"{name}: no version {version!r}; {self.describe_known(name)}")
         manifest = read_sealed(self._store, self._seal, pointer["manifest"])
         if (manifest.name, manifest.version) != (name, version):
             raise RegistryError(
@@ -151,6 +161,36 @@ class Registry:
     def verify(self, name: str, version_or_alias: str) -> builtins.list[FileCheck]:
         """Reads every file of a version in the store and hashes it."""
         return check_files(self._store, self.show(name, version_or_alias))
+
+    def audit(
+        self, name: str | None = None, version_or_alias: str | None = None, progress: Progress | None = None
+    ) -> builtins.list[Finding]:
+        """Reads everything through: one version, all of a model, or all there are; without a version records as well.
+
+        Raises:
+            RegistryError: there is no such model, version or alias.
+        """
+        if name is not None and version_or_alias is not None:
+            version = self.find(name, version_or_alias)
+            return audit_versions(self._store, self.show, name, [version], progress)
+        names = self.names()
+        if name is not None and name not in names:
+            check_name(name)
+            raise RegistryError(self.describe_known(name))
+        findings = []
+        for each in names if name is None else [name]:
+            versions = [str(version) for version in list_versions(self._store, each)]
+            findings += audit_versions(self._store, self.show, each, versions, progress)
+            findings += audit_records(self._store, each)
+        return findings
+
+    def export(
+        self, name: str, version_or_alias: str, to: Path, progress: Progress | None = None
+    ) -> builtins.list[Path]:
+        """Writes a version into a folder: its files, its manifest and its signature (`registry.bundles`)."""
+        manifest = self.show(name, version_or_alias)
+        pointer = read_pointer(self._store, name, manifest.version) or {"manifest": manifest.digest}
+        return write_bundle(self._store, manifest, pointer["manifest"], to, progress)
 
     def get_alias(self, name: str, alias: str) -> str | None:
         """The version that an alias stands for; None where it was never set."""
@@ -217,7 +257,8 @@ class Registry:
     ) -> Move | None:
         check_alias(alias)
         if parse_version(version) is None:
-            raise RegistryError(f"alias {alias!r} can only point to a version, not to {version!r}; {self._known(name)}")
+            known = self.describe_known(name)
+            raise RegistryError(f"alias {alias!r} can only point to a version, not to {version!r}; {known}")
         self.show(name, version)
         self._store.probe()
         return self._aliases.move(name, alias, version, expect, kind=kind, by=by, reason=reason)
@@ -227,7 +268,8 @@ class Registry:
         check_name(name)
         return read_events(self._store, name)
 
-    def _known(self, name: str) -> str:
+    def describe_known(self, name: str) -> str:
+        """What there is, for a person who named something that is not: the last versions, or the nearest models."""
         known = [str(version) for version in list_versions(self._store, name)]
         if known:
             return f"known are {', '.join(known[-5:])}"

@@ -184,25 +184,29 @@ def test_a_claim_moved_at_the_last_moment_is_not_moved_again(
 def test_a_kill_between_any_two_writes_leaves_no_version_or_a_whole_one(
     services: Any, store: ObjectStore, tmp_path: Path
 ) -> None:
-    for kill in range(7):  # files of its own for each: a blob that is there is not written
+    for kill in range(8):  # files of its own for each: a blob that is there is not written
         (tmp_path / str(kill)).mkdir()
         for name in ("model.gguf", "adapter.safetensors"):
             (tmp_path / str(kill) / name).write_text(f"{name} {kill}")
-    # The writes are: key, two blobs, manifest, version, log; a seventh kill never comes.
+    # The writes are: key, two blobs, manifest, version, head, log; an eighth kill never comes.
     where = (services.s3_url, services.s3_access_key, services.s3_secret_key, store.bucket)
     child = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("registration.py")), *where, str(tmp_path), "7"],
+        [sys.executable, str(Path(__file__).with_name("registration.py")), *where, str(tmp_path), "8"],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    assert child.stdout.split("\n")[:7] == [*(f"{kill} -9" for kill in range(6)), "6 0"]
+    assert child.stdout.split("\n")[:8] == [*(f"{kill} -9" for kill in range(7)), "7 0"]
 
     registry = Registry(store)
-    assert registry.names() == ["model-5", "model-6"]  # only the one killed after its commit, and the one not killed
-    for kill in range(7):
+    assert registry.names() == [
+        "model-5",
+        "model-6",
+        "model-7",
+    ]  # those killed after their commit, and the last
+    for kill in range(8):
         flat = {path.name: path for path in (tmp_path / str(kill)).iterdir()}
         again = registry.register(f"model-{kill}", flat, facts={}, key="run", now=NOW)
         assert again.version == "v1.202647.1"
