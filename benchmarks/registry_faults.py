@@ -49,12 +49,13 @@ class Place:
 class KeyedHash:
     """A seal whose signature is a hash over a secret and the manifest."""
 
-    def sign(self, manifest: Manifest) -> bytes:
+    def sign(self, manifest: Manifest, earlier: bytes | None = None) -> bytes:
         return hashlib.sha256(b"secret" + manifest.to_bytes()).hexdigest().encode()
 
-    def check(self, manifest: Manifest, signature: bytes | None) -> None:
-        if signature != self.sign(manifest):
+    def check(self, manifest: Manifest, signature: bytes | None) -> bytes:
+        if signature is None or signature != self.sign(manifest):
             raise RegistryError(f"{manifest.name} {manifest.version}: its signature is not ours")
+        return signature
 
 
 def open_registry(place: Place) -> Registry:
@@ -175,7 +176,7 @@ def kill_at_any_moment(place: Place, folder: Path, kills: int, seed: int) -> tup
             open_registry(place).register(NAME, files, facts={"key": key}, key=key, now=NOW)
 
         child = fork(publish)
-        time.sleep(chance.uniform(0, 0.06))
+        time.sleep(chance.uniform(0, 0.3))
         os.kill(child, signal.SIGKILL)
         caught += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         if kill % 2:

@@ -23,6 +23,7 @@ from flytewheel.recipe import Recipe
 from flytewheel.training.fit import digest_adapter
 from flytewheel.training.start import Start, keep_earlier, write_start
 from registry.manifest import Manifest
+from registry.taints import read_taint
 from registry.versions import Registry
 
 Fetch = Callable[[str], Path]
@@ -77,6 +78,7 @@ def choose_beginning(
         _object_to_champion(recipe, manifest, base_digest)
         or _object_to_window(recipe, champion, window)
         or _object_to_adapter(recipe, champion, _bring_adapter(registry, recipe.name, champion, folder))
+        or _object_to_taints(registry, recipe.name, champion)
         or _object_to_erasures(registry, recipe.name, champion, database_url, fetch)
     )
     if against is not None:
@@ -140,6 +142,15 @@ def _object_to_adapter(recipe: Recipe, champion: str, adapter: Path) -> str | No
     ):
         if theirs != ours:
             return f"the adapter of the champion {champion} has {what} {_tell(theirs)}, the recipe {_tell(ours)}"
+    return None
+
+
+def _object_to_taints(registry: Registry, name: str, champion: str) -> str | None:
+    for version, _ in _list_learnt(registry, name, champion):
+        tainted = read_taint(registry.store, name, version)
+        if tainted is not None:
+            when = f"{tainted.marks[-1].at:%Y-%m-%d}"
+            return f"rows that {version} learnt from were erased on {when}, and only the base has not seen them"
     return None
 
 

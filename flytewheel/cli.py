@@ -22,6 +22,8 @@ from flytewheel.errors import FlytewheelError
 from flytewheel.eval_commands import evaluate
 from flytewheel.feedback_commands import feedback
 from flytewheel.gate_commands import gate
+from flytewheel.keys_commands import keys
+from flytewheel.lineage_commands import lineage
 from flytewheel.models_commands import models
 from flytewheel.plan_commands import plan
 from flytewheel.review_commands import review
@@ -170,6 +172,8 @@ main.add_command(doctor)
 main.add_command(evaluate)
 main.add_command(feedback)
 main.add_command(gate)
+main.add_command(lineage)
+main.add_command(keys)
 main.add_command(models)
 main.add_command(plan)
 main.add_command(review)

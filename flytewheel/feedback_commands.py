@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flytewheel.erase_commands import erase, erasures
 from flytewheel.terminal import as_json, open_services, print_table, say
 
 if TYPE_CHECKING:
@@ -83,7 +84,12 @@ def _import_logs(files: tuple[Path, ...], source: str, json_: bool, *, foreign: 
     services = open_services()
     with Progress() as progress:
         report = FeedbackStore(services.database_url).import_files(
-            files[0], files[1], source=source, quarantine_dir=services.home / "quarantine", progress=progress
+            files[0],
+            files[1],
+            source=source,
+            quarantine_dir=services.home / "quarantine",
+            erasure_key=services.erasure_key,
+            progress=progress,
         )
     say(report, json_, lambda: _say_import(report.describe(), source))
 
@@ -110,6 +116,7 @@ def _import_foreign(
             quarantine_dir=services.home / "quarantine",
             user_field=user_field,
             epoch=epoch,
+            erasure_key=services.erasure_key,
             progress=progress,
         )
     value = {**to_jsonable(report.imported), "recognised": to_jsonable(report.recognised)}
@@ -286,3 +293,7 @@ def quarantine_release(ids: tuple[str, ...], reason: str | None, user: str | Non
         click.echo(f"{found.released:,} votes released{then}{known}")
 
     say(found, json_, text)
+
+
+feedback.add_command(erase)
+feedback.add_command(erasures)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flytewheel.promotion_commands import models_history, models_promote, models_rollback
+from flytewheel.proof_commands import models_bom, models_card, models_sign, verify_folder
 from flytewheel.terminal import as_json, open_registry, print_table, say
 from flytewheel.upkeep_commands import models_export, models_gc
 
@@ -144,13 +145,23 @@ def models_download(name: str, version: str, folder: Path, only: tuple[str, ...]
 @models.command("verify")
 @click.argument("name", required=False)
 @click.argument("version", required=False)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A downloaded version, checked against its own signature; no service is asked.",
+)
 @as_json
-def models_verify(name: str | None, version: str | None, json_: bool) -> None:
+def models_verify(name: str | None, version: str | None, folder: Path | None, json_: bool) -> None:
     """Read stored versions through and hash them again: one, all of model NAME, or all there are.
 
     Without VERSION, aliases, claims and journal are read as well. Exit 1 when anything is missing or was changed.
     """
     from flytewheel.progress import Progress
+
+    if folder is not None:
+        if name is not None:
+            raise click.UsageError("give --folder alone, or NAME and VERSION")
+        verify_folder(folder, json_)
 
     with Progress() as progress:
         findings = open_registry().audit(name, version, progress=progress)
@@ -196,5 +207,7 @@ def _walk(manifest: Manifest) -> list[dict[str, str]]:
     return [{"what": what, "which": str(which)} for what, which in steps.items() if which]
 
 
-for _command in (models_promote, models_rollback, models_history, models_gc, models_export):
+for _command in (models_promote, models_rollback, models_history):
+    models.add_command(_command)
+for _command in (models_gc, models_export, models_bom, models_card, models_sign):
     models.add_command(_command)

@@ -284,3 +284,60 @@ CREATE TABLE IF NOT EXISTS suite_rollbacks (
     report        jsonb       NOT NULL,           -- how many became cases, and why others did not
     at            timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+
+-- The index of `flytewheel lineage`: which rows of which data set come from whom and from what. Made from the data sets and the
+-- registry, and made again from them at any time (`flytewheel lineage index`).
+CREATE TABLE IF NOT EXISTS indexed_datasets (
+    dataset    text PRIMARY KEY,                  -- digest
+    rows       bigint      NOT NULL,
+    indexed_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE IF NOT EXISTS dataset_rows (
+    dataset      text   NOT NULL REFERENCES indexed_datasets (dataset) ON DELETE CASCADE,
+    kind         text   NOT NULL,
+    part         text   NOT NULL,
+    row_id       text   NOT NULL,
+    user_id      text   NOT NULL,
+    source       text   NOT NULL,                 -- answer, correction, replay …
+    interactions text[] NOT NULL,
+    events       text[] NOT NULL
+);
+CREATE INDEX IF NOT EXISTS dataset_rows_dataset ON dataset_rows (dataset);
+CREATE INDEX IF NOT EXISTS dataset_rows_user ON dataset_rows (user_id);
+CREATE INDEX IF NOT EXISTS dataset_rows_interactions ON dataset_rows USING gin (interactions);
+CREATE INDEX IF NOT EXISTS dataset_rows_events ON dataset_rows USING gin (events);
+CREATE TABLE IF NOT EXISTS indexed_versions (
+    name         text NOT NULL,
+    version      text NOT NULL,
+    dataset      text NOT NULL,                   -- digest as the manifest has it; empty: learnt from none
+    started_from text NOT NULL,                   -- version whose adapter it goes on from; empty: the base
+    run_id       text NOT NULL,
+    reward       boolean NOT NULL,                -- a reward model learnt from the preferences and steered the training
+    serve_days   double precision,                -- its recipe's privacy.erased_serve_days
+    PRIMARY KEY (name, version)
+);
+
+-- Who was erased, as a keyed hash: nobody without the key can tell whether a person is in it. No user id and no text.
+CREATE TABLE IF NOT EXISTS erasures (
+    erasure_id text PRIMARY KEY,
+    subject    text        NOT NULL,              -- HMAC-SHA-256 of the user id
+    key_check  text        NOT NULL,              -- of the key alone: another key is found out
+    by         text        NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    until      timestamptz NOT NULL,              -- what the person said up to then never comes back
+    ended_at   timestamptz,
+    steps      text[]      NOT NULL DEFAULT '{}', -- that are done
+    report     jsonb       NOT NULL DEFAULT '{}'  -- counts by place, data sets, versions
+);
+CREATE INDEX IF NOT EXISTS erasures_subject ON erasures (subject);
+CREATE TABLE IF NOT EXISTS erased_ids (           -- of interactions and events, the first 64 bits of their keyed hashes
+    keyed      bigint PRIMARY KEY,
+    erasure_id text   NOT NULL REFERENCES erasures (erasure_id) ON DELETE CASCADE
+);
+-- Models that are to be trained from the base again; a full turn that begins after `asked_at` and succeeds is the answer.
+CREATE TABLE IF NOT EXISTS retrains (
+    name       text        NOT NULL,
+    erasure_id text        NOT NULL REFERENCES erasures (erasure_id) ON DELETE CASCADE,
+    asked_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (name, erasure_id)
+);

@@ -15,6 +15,7 @@ from pathlib import Path
 from flytewheel.dataset import DatasetCard, list_files, parse_card
 from flytewheel.dataset.layout import CARD
 from flytewheel.errors import DatasetError
+from flytewheel.tombstones import TOMBSTONE, refuse_erased
 from registry.store import ObjectStore
 
 PREFIX = "datasets/"
@@ -84,7 +85,7 @@ def find_digest(name: str, home: Path, store: ObjectStore) -> str:
     """The one digest that is `name` or begins with it.
 
     Raises:
-        DatasetError: none does, or several do.
+        DatasetError: none does, or several do, or a person's rows were erased from it.
         StoreError: the store is away.
     """
     if not _NAME.fullmatch(name):
@@ -92,6 +93,10 @@ def find_digest(name: str, home: Path, store: ObjectStore) -> str:
     local = {path.parent.name for path in (home / PREFIX).glob(f"*/{CARD}")}
     keys = [key.removeprefix(PREFIX) for key in store.list(f"{PREFIX}{name}")]
     stored = {key.partition("/")[0] for key in keys if key.endswith(f"/{CARD}")}
+    gone = sorted(key.partition("/")[0] for key in keys if key.endswith(f"/{TOMBSTONE}"))
+    local -= set(gone)
+    if not stored and len(gone) == 1:
+        refuse_erased(store, gone[0])
     return _choose(name, sorted(stored | {digest for digest in local if digest.startswith(name)}))
 
 

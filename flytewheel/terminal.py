@@ -43,7 +43,6 @@ def open_services(*, with_router: bool = True) -> Services:
 
 def open_registry() -> Registry:
     """The registry of this command's services."""
-    from flytewheel.turn import open_store
-    from registry.versions import Registry
+    from flytewheel import signed_registry
 
-    return Registry(open_store(open_services(with_router=False)))
+    return signed_registry.open_registry(open_services(with_router=False))

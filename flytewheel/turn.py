@@ -12,8 +12,7 @@ from typing import Any
 
 from flytewheel import models, runs
 from flytewheel.beginning import choose_beginning
-from flytewheel.dataset import Dataset, DatasetCard, digest_content, list_files, name_files, parse_card
-from flytewheel.erasures import find_erased, leave_out
+from flytewheel.dataset import Dataset, DatasetCard
 from flytewheel.errors import DatabaseError, DatasetError, FeedbackError, StoreError
 from flytewheel.feedback.quarantine import hold_events
 from flytewheel.feedback.store import FeedbackStore
@@ -24,14 +23,17 @@ from flytewheel.progress import Progress
 from flytewheel.recipe import CurationSpec, EvaluationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message
 from flytewheel.review.close import close_due
+from flytewheel.signed_registry import open_registry
 from flytewheel.training import leftovers
 from flytewheel.training.arguments import check_adapter
 from flytewheel.training.uploads import remove_copies
+from flytewheel.turn_datasets import fetch_dataset as fetch_dataset
+from flytewheel.turn_datasets import fetch_replay as fetch_replay
+from flytewheel.turn_datasets import publish_dataset as publish_dataset
 from flytewheel.turn_suite import grow_suite, write_suite
 from flytewheel.turn_training import CHECKPOINTS, check_leftovers
 from flytewheel.turn_training import open_store as open_store
 from flytewheel.turn_window import describe_window, find_named_window, write_turn_window
-from registry.versions import Registry
 
 CODE = Path(__file__).resolve().parent.parent
 _TASK = re.compile(r"'tasks\.\w+\.(\w+)'")
@@ -88,10 +90,14 @@ def open_turn(
     if logs is not None:
         with Progress(stream=sys.stdout) as progress:
             report = FeedbackStore(services.database_url).import_files(
-                *logs, source=recipe.sources[0], quarantine_dir=services.home / "quarantine", progress=progress
+                *logs,
+                source=recipe.sources[0],
+                quarantine_dir=services.home / "quarantine",
+                erasure_key=services.erasure_key,
+                progress=progress,
             )
         print(report.describe(), flush=True)
-    registry = Registry(store)
+    registry = open_registry(services)
     champion = registry.get_alias(recipe.name, "champion") or ""
     begun = choose_beginning(
         recipe,
@@ -239,16 +245,6 @@ def locate_probes(evaluation: EvaluationSpec) -> EvaluationSpec:
     return evaluation.model_copy(update={"safety": safety, "forgetting": forgetting, "lm_eval": harness})
 
 
-def publish_dataset(services: Services, folder: Path, card: DatasetCard) -> None:
-    """Copies a frozen data set into the object store under its digest, the card last; what is there already is left."""
-    store = open_store(services)
-    prefix = f"datasets/{card.digest}"
-    if store.exists(f"{prefix}/card.json"):
-        return
-    for path in list_files(folder):
-        store.put_file(f"{prefix}/{path.relative_to(folder).as_posix()}", path)
-
-
 def hold_votes(services: Services, folder: Path, card: DatasetCard) -> int:
     """Notes the votes that curation put into quarantine where an operator can see and release them; says how many.
 
@@ -260,46 +256,6 @@ def hold_votes(services: Services, folder: Path, card: DatasetCard) -> int:
         return 0
     rows = ({**row, "rule": row["reason"].partition(":")[0]} for row in Dataset(folder).quarantined())
     return hold_events(services.database_url, (str(series), int(number)), rows)
-
-
-def fetch_dataset(services: Services, name: str) -> Path:
-    """Brings an earlier data set from the object store into this machine's home, and counts its rows' bytes again.
-
-    Raises:
-        DatasetError: it is not in the store, or its rows are not those that its card was written for.
-    """
-    folder = services.home / "datasets" / name
-    if (folder / "card.json").exists():
-        return folder
-    store = open_store(services)
-    prefix = f"datasets/{name}/"
-    if not store.exists(f"{prefix}card.json"):
-        raise DatasetError(f"data set {name} is not in {store}: it cannot be replayed; set curation.replay_share: 0")
-    card = parse_card(store.get_bytes(f"{prefix}card.json"), f"{store}/{prefix}card.json")
-    present = set(store.list(prefix))
-    for path in name_files(folder)[:-1]:
-        if (key := f"{prefix}{path.relative_to(folder).as_posix()}") in present:
-            store.get_file(key, path)
-    if digest_content(folder) != card.content_digest:
-        raise DatasetError(f"data set {name}: its rows in {store} are not those of its card; curate it again")
-    store.get_file(f"{prefix}card.json", folder / "card.json")
-    return folder
-
-
-def fetch_replay(services: Services, name: str, folder: Path) -> Path:
-    """Brings an earlier data set to be replayed, without the rows that were erased since: in `folder` where any were.
-
-    Raises:
-        DatasetError: see `fetch_dataset`.
-        DatabaseError: PostgreSQL is away.
-    """
-    whole = fetch_dataset(services, name)
-    erased = find_erased(services.database_url, whole)
-    if not erased:
-        return whole
-    leave_out(whole, folder, erased)
-    print(f"replay of data set {name[:12]}: rows of {erased} that were erased since are left out", flush=True)
-    return folder
 
 
 def describe_card(card: DatasetCard, *, replay: str) -> dict[str, Any]:

@@ -63,16 +63,30 @@ def models_export(name: str, version: str, folder: Path, json_: bool) -> None:
 
     The folder is ready for `ollama create -f Modelfile` and `llama-server -m`; calling it again goes on from a fault.
     """
+    from flytewheel.errors import RegistryError
     from flytewheel.progress import Progress
+    from registry.signing import PROVENANCE
 
+    registry = open_registry()
+    manifest, proof = registry.show(name, version), folder / PROVENANCE
+    if folder.exists() and any(folder.iterdir()) and not _is_same(proof, manifest.to_bytes()):
+        raise RegistryError(
+            f"{folder} holds something else than {name} {manifest.version}; give a folder that is new or empty"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    proof.write_bytes(manifest.to_bytes())  # first, so that a second try knows its folder again
     with Progress() as progress:
-        written = open_registry().export(name, version, folder, progress=progress)
+        written = registry.download(name, manifest.version, folder, progress=progress)
 
     def text() -> None:
         for path in written:
             click.echo(path)
 
     say(written, json_, text)
+
+
+def _is_same(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
 
 
 def _sum(rows: tuple[Garbage, ...]) -> str:

@@ -2,7 +2,8 @@
 
 Decides by content, never by name. A pickle runs its author's code while it is read, whatever the file is called
 (https://docs.python.org/3/library/pickle.html), so weights are safetensors or nothing. Headers are judged by the
-parser that will load them (safetensors' own: length, JSON, dtypes, offsets that fill the file and do not overlap).
+parser that will load them (safetensors' own: length, JSON, dtypes, offsets that fill the file and do not overlap); for
+GGUF, whose parser is native code, by a stricter one of our own (`gguf_header`).
 Pickles without a header are walked opcode by opcode, as one that breaks off after its call has run it all the same.
 
 Departs from transformers and PEFT, which read `pytorch_model.bin` and `adapter_model.bin` where there is nothing else,
@@ -22,10 +23,11 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from flytewheel.errors import BaseModelError
+from flytewheel.gguf_header import check_header
 
 INDEX = "model.safetensors.index.json"
 _LOOKED_AT = 1 << 20  # bytes; a call comes early in a pickle, and honest text stops being one at its first byte
@@ -103,21 +105,32 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     return config
 
 
-def check_file(path: Path, next_step: str = "get it from its source again") -> None:
+def check_file(
+    path: Path, next_step: str = "get it from its source again", *, called: PurePosixPath | None = None
+) -> None:
     """Looks at one file: it must be what its name says, and no pickle.
+
+    Args:
+        path: Where it lies.
+        next_step: What a person should do about a wrong one.
+        called: The name that it has or will have, where `path` is a temporary one.
 
     Raises:
         BaseModelError: which file, what it is, and `next_step`.
     """
-    if path.suffix == ".safetensors":
-        _check_safetensors(path, next_step)
+    name = called or path
+    if name.suffix == ".safetensors":
+        _check_safetensors(path, next_step, name)
         return
     found = identify(path)
-    wrong = found.startswith("a pickle") or (path.suffix in _COULD_BE_READ and found.startswith(_NEVER_RIGHT))
-    if path.suffix in (".json", ".gguf"):
-        wrong |= found != {".json": "JSON", ".gguf": "GGUF"}[path.suffix]
+    if name.suffix == ".gguf" and found == "GGUF":
+        check_header(path, next_step, name)
+        return
+    wrong = found.startswith("a pickle") or (name.suffix in _COULD_BE_READ and found.startswith(_NEVER_RIGHT))
+    if name.suffix in (".json", ".gguf"):
+        wrong |= found != {".json": "JSON", ".gguf": "GGUF"}[name.suffix]
     if wrong:
-        raise BaseModelError(f"{path}: is {found}; nothing of it was loaded, {next_step}")
+        raise BaseModelError(f"{name}: is {found}; nothing of it was loaded, {next_step}")
 
 
 def list_shards(folder: Path) -> list[str]:
@@ -238,7 +251,7 @@ def _convert(source: str, target: str) -> str:
     )
 
 
-def _check_safetensors(path: Path, next_step: str) -> None:
+def _check_safetensors(path: Path, next_step: str, name: PurePath) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -248,8 +261,8 @@ def _check_safetensors(path: Path, next_step: str) -> None:
         found = identify(path)
         cause = " ".join(str(error).split())[:120]
     if found in ("JSON", "text or data"):
-        raise BaseModelError(f"{path}: is not safetensors ({cause}); bring the file again, it is broken or cut short")
-    raise BaseModelError(f"{path}: is {found}, not safetensors; nothing of it was loaded, {next_step}")
+        raise BaseModelError(f"{name}: is not safetensors ({cause}); bring the file again, it is broken or cut short")
+    raise BaseModelError(f"{name}: is {found}, not safetensors; nothing of it was loaded, {next_step}")
 
 
 def _check_code(path: Path) -> None:

@@ -24,13 +24,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from flytewheel.errors import RegistryError
+from flytewheel.errors import FlytewheelError, RegistryError
 from registry.manifest import StoredFile
 from registry.store import CHUNK, ObjectStore
 
 BLOBS = "blobs/sha256/"
 RETIRED = "retired/"
 
+# Looks at a file on its way in or out, by its content and its name inside the version; raises where it must not pass.
+Inspect = Callable[[Path, str], None]
 BlobState = Literal["ok", "missing", "corrupt"]
 
 
@@ -55,6 +57,11 @@ def hash_file(path: Path, told: Callable[[int], None]) -> StoredFile:
     return StoredFile(sha256=digest.hexdigest(), size=size)
 
 
+def hash_bytes(data: bytes) -> StoredFile:
+    """Digest and size of a small file in memory."""
+    return StoredFile(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
 def keep_file(store: ObjectStore, path: Path, file: StoredFile, told: Callable[[int], None]) -> StoredFile:
     """Uploads a file unless its blob is there. A claim must hold its digest already.
 
@@ -70,8 +77,7 @@ def keep_file(store: ObjectStore, path: Path, file: StoredFile, told: Callable[[
     Raises:
         RegistryError: the file changed between hashing and sending; nothing was written then.
     """
-    editions = (file.model_copy(update={"edition": edition}) for edition in itertools.count())
-    kept = next(each for each in editions if not store.exists(RETIRED + blob_name(each)))
+    kept = _choose_edition(store, file)
     if store.size(blob_key(kept)) == kept.size:
         told(kept.size)
     elif store.put_file(blob_key(kept), path, sha256=kept.sha256, told=told) != kept.sha256:
@@ -79,15 +85,32 @@ def keep_file(store: ObjectStore, path: Path, file: StoredFile, told: Callable[[
     return kept
 
 
-def bring_file(store: ObjectStore, what: str, file: StoredFile, path: Path, told: Callable[[int], None]) -> Path:
+def keep_bytes(store: ObjectStore, data: bytes) -> StoredFile:
+    """Writes a small file unless its blob is there. A claim must hold its digest already."""
+    kept = _choose_edition(store, hash_bytes(data))
+    if store.size(blob_key(kept)) != kept.size:
+        store.put_bytes(blob_key(kept), data)
+    return kept
+
+
+def bring_file(
+    store: ObjectStore,
+    what: str,
+    file: StoredFile,
+    path: Path,
+    told: Callable[[int], None],
+    inspect: Inspect | None = None,
+) -> Path:
     """Brings a blob to `path`, which it gets only with the right digest; a right file that is there already is kept.
 
     What an earlier try left is read again and gone on from; it lies beside `path` under a name with the digest.
 
     Raises:
-        RegistryError: the blob is missing or corrupt; `path` is untouched then. `what` names it for a person.
+        RegistryError: the blob is missing or corrupt, or `inspect` refuses it; `path` is untouched then. `what` names
+            it for a person.
     """
     if path.is_file() and path.stat().st_size == file.size and hash_file(path, told).sha256 == file.sha256:
+        look_at(path, path.name, what, inspect)
         return path
     key = blob_key(file)
     if store.size(key) is None:
@@ -103,6 +126,11 @@ def bring_file(store: ObjectStore, what: str, file: StoredFile, path: Path, told
         if got != file.sha256:
             part.unlink()
             raise RegistryError(f"{what} is corrupt in the store: expected {file.sha256}, got {got}; restore {key}")
+        try:
+            look_at(part, path.name, what, inspect)
+        except RegistryError:
+            part.unlink()
+            raise
         part.replace(path)
     _clear_parts(path)
     return path
@@ -118,6 +146,26 @@ def check_blob(store: ObjectStore, file: StoredFile, told: Callable[[int], None]
         digest.update(chunk)
         told(len(chunk))
     return "ok" if digest.hexdigest() == file.sha256 else "corrupt"
+
+
+def look_at(file: Path, name: str, what: str, inspect: Inspect | None) -> None:
+    """Has a file inspected, if there is who does; `what` names it for a person.
+
+    Raises:
+        RegistryError: it is refused, and why.
+    """
+    if inspect is None:
+        return
+    try:
+        inspect(file, name)
+    except FlytewheelError as error:
+        raise RegistryError(f"{what}: {error}") from None
+
+
+def _choose_edition(store: ObjectStore, file: StoredFile) -> StoredFile:
+    """The first edition of a file whose name is not retired."""
+    editions = (file.model_copy(update={"edition": edition}) for edition in itertools.count())
+    return next(each for each in editions if not store.exists(RETIRED + blob_name(each)))
 
 
 def _fill(store: ObjectStore, key: str, size: int, stream: BinaryIO, told: Callable[[int], None]) -> str:

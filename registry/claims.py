@@ -80,6 +80,18 @@ class Claims:
         etag = self._store.put_if_match(claim.place, write_claim(moved), claim.etag)
         return (self.reread(claim), False) if etag is None else (replace(moved, etag=etag), True)
 
+    def hold(self, claim: Claim, more: frozenset[str]) -> tuple[Claim, bool]:
+        """Lets a claim hold further digests.
+
+        Returns:
+            What is there, and whether nobody had changed it.
+        """
+        if more <= claim.holds:
+            return claim, True
+        held = replace(claim, holds=claim.holds | more)
+        etag = self._store.put_if_match(claim.place, write_claim(held), claim.etag)
+        return (self.reread(claim), False) if etag is None else (replace(held, etag=etag), True)
+
     def reread(self, claim: Claim) -> Claim:
         """The record as it is now."""
         return read_claim(claim.name, claim.place, self._store.read(claim.place))

@@ -31,7 +31,7 @@ from registry.store import ObjectStore, StoredKey, Upload
 CONDEMNED = "gc/condemned"
 GRACE = timedelta(days=1)
 HOLD = timedelta(days=7)
-_OWN_ROOMS = (*OURS, "versions/", "aliases/", "keys/", "heads/", "log/", "gc/")
+_OWN_ROOMS = (*OURS, "versions/", "aliases/", "keys/", "heads/", "log/", "gc/", "taints/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flytewheel.errors import RegistryError
-from registry.blobs import BlobState, bring_file, check_blob
+from registry.blobs import BlobState, Inspect, bring_file, check_blob
 from registry.manifest import Manifest, check_path
 from registry.store import ObjectStore
 from registry.told import Meter, Progress
@@ -24,7 +24,12 @@ class FileCheck:
 
 
 def bring_files(
-    store: ObjectStore, manifest: Manifest, to: Path, only: Collection[str] | None, progress: Progress | None
+    store: ObjectStore,
+    manifest: Manifest,
+    to: Path,
+    only: Collection[str] | None,
+    progress: Progress | None,
+    inspect: Inspect | None = None,
 ) -> list[Path]:
     """Brings the files of a version into folder `to`; see `Registry.download`."""
     wanted = sorted(manifest.files if only is None else only)
@@ -35,7 +40,10 @@ def bring_files(
     for path in wanted:
         check_path(path)
     meter = Meter(f"download {manifest.name}, MiB", sum(manifest.files[path].size for path in wanted), progress)
-    return [bring_file(store, f"{what}: {path}", manifest.files[path], to / path, meter.add) for path in wanted]
+    return [
+        bring_file(store, f"{what}: {path}", manifest.files[path], to / path, meter.add, inspect=inspect)
+        for path in wanted
+    ]
 
 
 def check_files(store: ObjectStore, manifest: Manifest, progress: Progress | None = None) -> list[FileCheck]:

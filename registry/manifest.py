@@ -109,11 +109,14 @@ class Manifest(BaseModel):
         if got != digest:
             raise RegistryError(f"manifest {digest}: its content has digest {got}; it was changed, restore it")
         try:
-            return cls.model_validate_json(data)
+            manifest = cls.model_validate_json(data)
         except ValidationError as error:
             raise RegistryError(
                 f"manifest {digest}: not one that this flytewheel can read ({error.error_count()} faults)"
             ) from None
+        if manifest.digest != digest:  # signatures are about what it says, so its bytes must be the only way to say it
+            raise RegistryError(f"manifest {digest}: not as a registry writes it; restore it")
+        return manifest
 
 
 def parse_version(text: str) -> Version | None:

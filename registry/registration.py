@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.errors import RegistryError
-from registry.blobs import hash_file, keep_file
+from registry.blobs import Inspect, hash_bytes, hash_file, keep_bytes, keep_file, look_at
 from registry.claims import Claim, Claims
 from registry.journal import write_event
 from registry.manifest import Manifest, StoredFile, check_name, check_path, plain_facts
@@ -29,6 +29,10 @@ from registry.told import Meter, Progress
 _TRIES = 1000  # each lost race means that another writer finished; so many in a row mean that something is wrong
 _LONGEST_WAIT_S = 30.0
 _DOUBLINGS = 8
+
+
+# Writes further files of a version out of what is known of it by then: name, version, facts, digests of its files.
+Describe = Callable[[Manifest], Mapping[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Request:
     key: str
     now: datetime
     base_version: bool
+    describe: Describe | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -59,7 +64,7 @@ class Request:
         object.__setattr__(self, "facts", plain_facts(self.facts))
 
     def to_manifest(self, claim: Claim, stored: Mapping[str, StoredFile]) -> Manifest:
-        """The manifest of the version that `claim` tries for."""
+        """The manifest of the version that `claim` tries for, as far as its files are `stored`."""
         return Manifest(
             name=self.name,
             version=str(claim.version),
@@ -71,23 +76,30 @@ class Request:
 
 
 class Registrations:
-    """Registers into one store; `pause` waits for so many seconds, `monotonic` tells how long a try took."""
+    """Registers into one store.
+
+    `inspect` looks at every file, `pause` waits for so many seconds, `monotonic` tells how long a try took.
+    """
 
     def __init__(
         self,
         store: ObjectStore,
         seal: Seal | None,
+        inspect: Inspect | None,
         pause: Callable[[float], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._seal = seal
+        self._inspect = inspect
         self._pause = pause
         self._monotonic = monotonic
         self._claims = Claims(store)
 
     def register(self, asked: Request, progress: Progress | None) -> Manifest:
         """Makes a version of what was asked, or returns the one that its key has; see `Registry.register`."""
+        for path, file in asked.files.items():
+            look_at(file, path, f"{asked.name}: file {path!r} is refused", self._inspect)
         self._store.probe()
         found = self._claims.find(asked.name, asked.key)
         if found and (owner := self._owner(found)) and owner["key"] == found.place:
@@ -99,13 +111,21 @@ class Registrations:
         for lost in range(_TRIES):
             began = self._monotonic()
             owner = None if fresh else self._owner(claim)
-            if owner is None and not fresh and self._claims.reread(claim) != claim:
+            held = _digests(hashed) <= claim.holds
+            if owner is None and not fresh and not (held and self._claims.reread(claim) == claim):
                 # The hold ran out, or another writer with this key moved on: nothing kept may be relied on.
                 claim = self._take(asked, hashed)
                 stored = self._keep(asked, hashed, None)
                 continue
             if owner is None:
                 manifest = asked.to_manifest(claim, stored)
+                if asked.describe is not None:
+                    more = asked.describe(manifest)
+                    claim, held = self._hold(claim, more)
+                    if not held:
+                        fresh = False
+                        continue
+                    manifest = self._add(manifest, more)
                 owner = self._commit(manifest, claim)
             if owner["key"] == claim.place:
                 return self._finish(asked.name, owner)
@@ -123,6 +143,16 @@ class Registrations:
         """Uploads what is not there; a claim holds the digests."""
         meter = Meter(f"register {asked.name}, MiB", sum(file.size for file in hashed.values()), progress)
         return {path: keep_file(self._store, asked.files[path], file, meter.add) for path, file in hashed.items()}
+
+    def _hold(self, claim: Claim, more: Mapping[str, bytes]) -> tuple[Claim, bool]:
+        """Lets the claim hold what describes its version too; says whether it was as it was thought to be."""
+        digests = frozenset(hash_bytes(data).sha256 for data in more.values())
+        return self._claims.hold(claim, digests)
+
+    def _add(self, manifest: Manifest, more: Mapping[str, bytes]) -> Manifest:
+        """The manifest with further files, which are kept. The claim holds their digests."""
+        kept = {path: keep_bytes(self._store, data) for path, data in sorted(more.items())}
+        return manifest.model_copy(update={"files": manifest.files | kept})
 
     def _commit(self, manifest: Manifest, claim: Claim) -> dict[str, str]:
         """Writes manifest, signature and, last, the pointer to them, unless another key's is there.
@@ -148,7 +178,7 @@ class Registrations:
 
     def _finish(self, name: str, owner: Mapping[str, str]) -> Manifest:
         """The version that this key has, whose entry in the journal a kill may have taken."""
-        manifest = read_sealed(self._store, self._seal, owner["manifest"])
+        manifest, _ = read_sealed(self._store, self._seal, owner["manifest"])
         write_event(self._store, name, manifest.created_at, "register", {"version": manifest.version, **owner})
         return manifest
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -27,3 +27,11 @@ class Meter:
         if self._progress is not None and self._done >> 20 != self._told:
             self._told = self._done >> 20
             self._progress(self._what, self._told, self._size >> 20)
+
+
+def tell(what: str, sizes: Mapping[str, int], progress: Progress | None) -> Iterator[str]:
+    """The files of these sizes, in bytes, one by one; `progress` is told after each that something came of."""
+    meter = Meter(what, sum(sizes.values()), progress)
+    for name, size in sizes.items():
+        yield name
+        meter.add(size)

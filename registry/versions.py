@@ -28,14 +28,15 @@ from typing import Any
 from flytewheel.errors import RegistryError
 from registry.aliases import CHAMPION, PREVIOUS, Aliases, Move
 from registry.audit import Finding, audit_records, audit_versions
-from registry.bundles import write_bundle
+from registry.blobs import Inspect
 from registry.claims import list_versions
 from registry.downloads import FileCheck, bring_files, check_files
+from registry.folder import write_proof
 from registry.journal import read_events
 from registry.manifest import Manifest, check_alias, check_name, parse_version
 from registry.pointers import read_pointer
-from registry.registration import Registrations, Request
-from registry.seal import Seal, read_sealed
+from registry.registration import Describe, Registrations, Request
+from registry.seal import Seal, read_sealed, sign_again
 from registry.store import ObjectStore
 from registry.told import Progress
 
@@ -49,6 +50,7 @@ class Registry:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         seal: Seal | None = None,
+        inspect: Inspect | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """Opens the registry in `store`; nothing is sent yet.
@@ -57,12 +59,19 @@ class Registry:
             store: Where everything is kept.
             clock: Dates the moves of aliases.
             seal: Signs what is registered, and must accept every version that is read; None: neither.
+            inspect: Looks at every file that comes in or goes out, and refuses it by an error.
             pause: Waits for so many seconds after a lost race.
         """
         self._store = store
         self._seal = seal
-        self._registrations = Registrations(store, seal, pause)
+        self._inspect = inspect
+        self._registrations = Registrations(store, seal, inspect, pause)
         self._aliases = Aliases(store, clock)
+
+    @property
+    def store(self) -> ObjectStore:
+        """Where everything is kept."""
+        return self._store
 
     def register(
         self,
@@ -73,6 +82,7 @@ class Registry:
         key: str,
         now: datetime,
         base_version: bool = False,
+        describe: Describe | None = None,
         progress: Progress | None = None,
     ) -> Manifest:
         """Registers `files` as the next version of `name`, or returns the version that `key` already has.
@@ -84,14 +94,16 @@ class Registry:
             key: Names this registration; a second call with it changes nothing, whatever its files.
             now: Decides year and week; a repeated registration keeps those of its first try.
             base_version: Takes iteration 0 if it is free: the model that nothing was trained into yet.
-            progress: Told the MiB that are kept, after each file.
+            describe: Writes further files out of what is known of the version by then: name, version, facts, and the
+                digests of `files`. It must give the same bytes for the same manifest.
+            progress: Told the MiB that are hashed, and then those that are kept.
 
         Raises:
             RegistryError: a file is missing or changed while it was read, a name is not allowed, or the seal refuses
                 what was signed.
             StoreError: the store is away, or lets two conditional writes both win.
         """
-        asked = Request(name, files, facts=facts, key=key, now=now, base_version=base_version)
+        asked = Request(name, files, facts=facts, key=key, now=now, base_version=base_version, describe=describe)
         return self._registrations.register(asked, progress)
 
     def list(self, name: str | None = None) -> builtins.list[Manifest]:
@@ -125,16 +137,7 @@ class Registry:
         Raises:
             RegistryError: there is no such model, version or alias, its manifest was changed, or the seal refuses it.
         """
-        version = self.find(name, version_or_alias)
-        pointer = read_pointer(self._store, name, version)
-        if pointer is None:
-            raise RegistryError(f"{name}: no version {version!r}; {self.describe_known(name)}")
-        manifest = read_sealed(self._store, self._seal, pointer["manifest"])
-        if (manifest.name, manifest.version) != (name, version):
-            raise RegistryError(
-                f"{name} {version} points to the manifest of {manifest.name} {manifest.version}; restore the pointer"
-            )
-        return manifest
+        return self._read(name, version_or_alias)[0]
 
     def download(
         self,
@@ -151,12 +154,33 @@ class Registry:
             version_or_alias: Which version.
             to: Folder, made if missing.
             only: Paths inside the version; None: all of them.
-            progress: Told the MiB that are there, after each file.
+            progress: Told the MiB that are there.
+
+        With all files of a sealed registry come manifest and signature (`folder`), so that they prove themselves.
 
         Raises:
             RegistryError: a path is not in the version, or a file is missing from the store or corrupt in it.
         """
-        return bring_files(self._store, self.show(name, version_or_alias), to, only, progress)
+        manifest, signature = self._read(name, version_or_alias)
+        brought = bring_files(self._store, manifest, to, only, progress, self._inspect)
+        if only is None and signature is not None:
+            write_proof(to, manifest, signature)
+        return brought
+
+    def sign(self, name: str, version_or_alias: str) -> Manifest:
+        """Signs a version that is there already, after every file of it was read and found whole.
+
+        Raises:
+            RegistryError: a file is missing or corrupt, or the seal cannot sign.
+        """
+        if self._seal is None:
+            raise ValueError("a registry without a seal cannot sign")
+        manifest, _ = self._read(name, version_or_alias, sealed=False)
+        for check in check_files(self._store, manifest):
+            if check.state != "ok":
+                raise RegistryError(f"{name} {manifest.version}: {check.path} is {check.state}; restore it, then sign")
+        sign_again(self._store, self._seal, manifest)
+        return manifest
 
     def verify(self, name: str, version_or_alias: str) -> builtins.list[FileCheck]:
         """Reads every file of a version in the store and hashes it."""
@@ -183,14 +207,6 @@ class Registry:
             findings += audit_versions(self._store, self.show, each, versions, progress)
             findings += audit_records(self._store, each)
         return findings
-
-    def export(
-        self, name: str, version_or_alias: str, to: Path, progress: Progress | None = None
-    ) -> builtins.list[Path]:
-        """Writes a version into a folder: its files, its manifest and its signature (`registry.bundles`)."""
-        manifest = self.show(name, version_or_alias)
-        pointer = read_pointer(self._store, name, manifest.version) or {"manifest": manifest.digest}
-        return write_bundle(self._store, manifest, pointer["manifest"], to, progress)
 
     def get_alias(self, name: str, alias: str) -> str | None:
         """The version that an alias stands for; None where it was never set."""
@@ -267,6 +283,19 @@ class Registry:
         """What happened to a model's versions and aliases, oldest first."""
         check_name(name)
         return read_events(self._store, name)
+
+    def _read(self, name: str, version_or_alias: str, *, sealed: bool = True) -> tuple[Manifest, bytes | None]:
+        """A version's manifest, and its signature where there is a seal to ask."""
+        version = self.find(name, version_or_alias)
+        pointer = read_pointer(self._store, name, version)
+        if pointer is None:
+            raise RegistryError(f"{name}: no version {version!r}; {self.describe_known(name)}")
+        manifest, signature = read_sealed(self._store, self._seal if sealed else None, pointer["manifest"])
+        if (manifest.name, manifest.version) != (name, version):
+            raise RegistryError(
+                f"{name} {version} points to the manifest of {manifest.name} {manifest.version}; restore the pointer"
+            )
+        return manifest, signature
 
     def describe_known(self, name: str) -> str:
         """What there is, for a person who named something that is not: the last versions, or the nearest models."""

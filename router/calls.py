@@ -96,6 +96,8 @@ async def read_call(state: RouterState, scope: MutableMapping[str, Any], receive
     except PromptError as error:
         raise RefusedError(400, "invalid_request_error", str(error)) from None
     route = await state.find_route(body["model"].removeprefix(PREFIX)) if body["model"].startswith(PREFIX) else None
+    if route is None and (reason := state.withheld.get(body["model"].removeprefix(PREFIX))) is not None:
+        raise RefusedError(503, "server_error", f"model {body['model']!r} does not answer: {reason}", "model_withheld")
     if route is None:
         known = ", ".join(PREFIX + name for name in sorted(state.routes)) or "none yet"
         raise RefusedError(

@@ -14,21 +14,26 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 
 from flytewheel.database import last_line, migrate
-from flytewheel.errors import ExperimentError, FlytewheelError, RegistryError, SettingsError
+from flytewheel.errors import ExperimentError, FlytewheelError, SettingsError
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment, Opened
 from flytewheel.feedback.store import FeedbackStore
 from flytewheel.settings import PREFIX, Settings
-from registry.manifest import Manifest
+from flytewheel.signed_registry import seal_registry
+from flytewheel.signing_keys import ring_of_settings
 from registry.store import ObjectStore
+from registry.taints import refuse_blocked
 from registry.versions import Registry
-from router.backends import BackendPool, ServedModel
+from router.backends import BackendPool
+from router.backends.kinds import serve_by_settings
+from router.backends.served import fetch_model
+from router.blocked import Blocked
 from router.interactions import InteractionWriter
 from router.metrics import Metrics
 
@@ -70,6 +75,7 @@ class RouterState:
     routes: Mapping[str, Route] = field(default_factory=dict)
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: str | None = "starting"
+    withheld: Mapping[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def find_route(self, name: str) -> Route | None:
@@ -85,10 +91,12 @@ class RouterState:
         """Loads `version` and makes it the champion; returns the one before. An experiment that it ends is stopped.
 
         Raises:
-            RegistryError: no such version, or the champion is not `expect` (where given).
+            RegistryError: no such version, one that may not serve any more, or the champion is not `expect` (where
+                given).
             RouterError: the version cannot be served; the champion stays.
         """
         async with self._lock:
+            await asyncio.to_thread(refuse_blocked, self.registry.store, name, version, datetime.now(UTC))
             before = await asyncio.to_thread(self.registry.get_alias, name, CHAMPION)
             await self.pool.ensure(name, version)
             await asyncio.to_thread(
@@ -133,6 +141,8 @@ class RouterState:
                     f"control {control} is not the champion of {name} ({champion or 'none is set'});"
                     f" set it with PUT /models/{name}/champion"
                 )
+            for version in (control, treatment):
+                await asyncio.to_thread(refuse_blocked, self.registry.store, name, version, datetime.now(UTC))
             try:
                 await asyncio.gather(self.pool.ensure(name, control), self.pool.ensure(name, treatment))
                 opened = await asyncio.to_thread(
@@ -195,12 +205,21 @@ class RouterState:
             experiment.name: experiment
             for experiment in experiments.list_experiments(self.database_url, name=only, running=True)
         }
+        blocked = Blocked(self.registry, datetime.now(UTC))
+        for name, experiment in list(running.items()):
+            if (tainted := blocked.find(name, (experiment.treatment, experiment.control))) is not None:
+                stopped = running.pop(name).experiment_id
+                experiments.stop_experiment(self.database_url, stopped, reason=str(tainted), actor="router")
         names = self.registry.names() if only is None else [only]
         champions = {name: self.registry.get_alias(name, CHAMPION) for name in names}
+        served = {name: blocked.choose(name, champion) for name, champion in champions.items() if champion is not None}
+        kept = {} if only is None else {name: why for name, why in self.withheld.items() if name != only}
+        withheld = kept | {name: one.reason for name, one in served.items() if one.reason}
+        for name in withheld.keys() - self.withheld.keys():
+            logger.warning("%s", withheld[name])
+        self.withheld = withheld
         return {
-            name: Route(name, champion, running.get(name))
-            for name, champion in champions.items()
-            if champion is not None
+            name: Route(name, one.version, running.get(name)) for name, one in served.items() if one.version is not None
         }
 
     async def _warm(self, route: Route) -> Route | None:
@@ -216,38 +235,6 @@ class RouterState:
             elif isinstance(result, BaseException):
                 raise result
         return route
-
-
-def fetch_model(registry: Registry, models: Path, name: str, version: str) -> ServedModel:
-    """Brings the file that a version serves into `models`, held against its digest.
-
-    `facts["serve"]` names it; a version that does not say serves its first GGUF.
-
-    Raises:
-        RegistryError: no such version, no GGUF in it, or the bytes are not those that were registered.
-    """
-    manifest = registry.show(name, version)
-    serve = _choose_file(manifest)
-    file = registry.download(name, version, models / name / version, only=[serve])[0]
-    return ServedModel(name, version, manifest.files[serve].sha256, file, _choose_context(manifest))
-
-
-def _choose_file(manifest: Manifest) -> str:
-    named = manifest.facts.get("serve")
-    if isinstance(named, str) and named in manifest.files:
-        return named
-    found = sorted(path for path in manifest.files if path.endswith(".gguf"))
-    if not found:
-        raise RegistryError(f"{manifest.name} {manifest.version} holds no .gguf file; export and register it again")
-    return found[0]
-
-
-def _choose_context(manifest: Manifest) -> int:
-    """Tokens of one answer's context: what the recipe trained for, at least 1,024 and at most 8,192."""
-    recipe = manifest.facts.get("recipe")
-    base = recipe.get("base") if isinstance(recipe, dict) else None
-    length = base.get("max_length") if isinstance(base, dict) else None
-    return min(8192, max(1024, length)) if isinstance(length, int) else 1024
 
 
 def check_settings(settings: Settings) -> None:
@@ -270,15 +257,14 @@ async def open_state(settings: Settings) -> RouterState:
     assert settings.s3_secret_key is not None
     assert settings.admin_key is not None
     assert settings.assignment_key is not None
-    registry = Registry(
-        ObjectStore(
-            settings.s3_url,
-            settings.s3_access_key.get_secret_value(),
-            settings.s3_secret_key.get_secret_value(),
-            settings.s3_bucket,
-            settings.s3_region,
-        )
+    store = ObjectStore(
+        settings.s3_url,
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+        settings.s3_bucket,
+        settings.s3_region,
     )
+    registry = seal_registry(store, ring_of_settings(settings), sign=False)
     models = settings.home / "models"
     session = aiohttp.ClientSession(
         auto_decompress=False,
@@ -293,7 +279,10 @@ async def open_state(settings: Settings) -> RouterState:
         admin_key=settings.admin_key.get_secret_value().encode(),
         assignment_key=settings.assignment_key.get_secret_value().encode(),
         registry=registry,
-        pool=BackendPool(lambda name, version: fetch_model(registry, models, name, version), settings.home / "logs"),
+        pool=BackendPool(
+            lambda name, version: fetch_model(registry, models, name, version, kind=settings.backend),
+            serve_by_settings(settings, models),
+        ),
         writer=InteractionWriter(settings.database_url),
         session=session,
         feedback=FeedbackStore(settings.database_url),

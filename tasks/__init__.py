@@ -23,8 +23,8 @@ logging.getLogger("flytekit").addFilter(
 os.environ.setdefault("FLYTE_LOCAL_CACHE_ENABLED", "false")
 
 # Keys of the Kubernetes secret `flytewheel` on a cluster; on one machine the same variables, or the embedded services.
-SECRETS = [
-    Secret(
+_KEYS = {
+    name: Secret(
         group="flytewheel", key=name, env_var=f"FLYTEWHEEL_{name.upper()}", mount_requirement=Secret.MountType.ENV_VAR
     )
     for name in (
@@ -35,8 +35,13 @@ SECRETS = [
         "router_url",
         "admin_key",
         "assignment_key",
+        "trusted_keys",
+        "signing_key",
+        "erasure_key",
     )
-]
+}
+SIGNING_SECRETS = list(_KEYS.values())  # only the task that registers may sign
+SECRETS = [secret for name, secret in _KEYS.items() if name != "signing_key"]
 # The default deck also lists every installed package, 1.8 s a task.
 DECK: dict[str, Any] = {"enable_deck": True, "deck_fields": (DeckField.INPUT, DeckField.OUTPUT)}
 SMALL = Resources(cpu="1", mem="2Gi")

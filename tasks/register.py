@@ -14,7 +14,7 @@ from flytekit.types.directory import FlyteDirectory
 from flytewheel import decks, release
 from flytewheel.runs import run_station
 from images import core
-from tasks import DECK, SECRETS, SHORT, SMALL
+from tasks import DECK, SHORT, SIGNING_SECRETS, SMALL
 from tasks.services import connect
 
 
@@ -25,7 +25,7 @@ class Registered(NamedTuple):
     control: str
 
 
-@task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
+@task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SIGNING_SECRETS, **DECK)
 def register(run_id: str, champion: str, exported: FlyteDirectory) -> Registered:
     services = connect()
     with run_station(services.database_url, services.home, run_id, "register") as station:

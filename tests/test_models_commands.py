@@ -7,14 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.numpy import save
 
 from flytewheel.cli import main
 from flytewheel.experiment import experiments
+from flytewheel.settings import read_settings
+from flytewheel.signed_registry import seal_registry
+from flytewheel.signing_keys import ensure_home_key, ring_of_settings
 from registry.manifest import Manifest
 from registry.store import ObjectStore
-from registry.versions import Registry
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NAME = "oncall"
@@ -25,9 +29,7 @@ class Shop:
 
     def __init__(self, store: ObjectStore, folder: Path, monkeypatch: pytest.MonkeyPatch, services: Any) -> None:
         self.store = store
-        self.registry = Registry(store)
         self.folder = folder
-        self.versions = [self.add("run-1", epochs=1, loss=0.5).version, self.add("run-2", epochs=3, loss=0.25).version]
         for key, value in {
             "FLYTEWHEEL_HOME": str(folder / "home"),
             "FLYTEWHEEL_S3_URL": services.s3_url,
@@ -36,17 +38,21 @@ class Shop:
             "FLYTEWHEEL_S3_BUCKET": store.bucket,
         }.items():
             monkeypatch.setenv(key, value)
+        ring = ring_of_settings(read_settings())
+        ensure_home_key(ring)
+        self.registry = seal_registry(store, ring)
+        self.versions = [self.add("run-1", epochs=1, loss=0.5).version, self.add("run-2", epochs=3, loss=0.25).version]
 
     def add(self, key: str, *, epochs: int, loss: float) -> Manifest:
         own = self.folder / key
         (own / "adapter").mkdir(parents=True)
-        texts = {
-            "model.gguf": f"weights of {key}",
-            "Modelfile": "FROM ./model.gguf\n",
-            "adapter/adapter_model.safetensors": f"adapter of {key}",
+        contents = {
+            "model.bin": f"weights of {key}".encode(),
+            "Modelfile": b"FROM ./model.bin\n",
+            "adapter/adapter_model.safetensors": save({"lora": np.full(1, epochs, dtype=np.float32)}),
         }
-        for name, text in texts.items():
-            (own / name).write_text(text)
+        for name, content in contents.items():
+            (own / name).write_bytes(content)
         facts = {
             "kind": "candidate",
             "run_id": key,
@@ -61,7 +67,7 @@ class Shop:
             "metrics": {"loss": loss, "rouge_l": 0.9},
             "parity": {"top1": 1.0},
         }
-        return self.registry.register(NAME, {name: own / name for name in texts}, facts=facts, key=key, now=NOW)
+        return self.registry.register(NAME, {name: own / name for name in contents}, facts=facts, key=key, now=NOW)
 
     def call(self, *words: str | Path) -> Result:
         return CliRunner().invoke(main, ["models", *map(str, words)])
@@ -119,7 +125,7 @@ def test_two_versions_are_compared_file_by_file_and_fact_by_fact(shop: Shop) -> 
     assert {row["path"]: row["change"] for row in found["files"]} == {
         "Modelfile": "same",
         "adapter/adapter_model.safetensors": "changed",
-        "model.gguf": "changed",
+        "model.bin": "changed",
     }
     rows = {row["fact"]: (row["before"], row["after"], row["difference"]) for row in found["facts"]}
     assert rows == {
@@ -181,12 +187,12 @@ def test_a_download_that_was_cut_off_is_gone_on_with(shop: Shop, monkeypatch: py
     assert {Path(path).relative_to(to).as_posix() for path in brought} == {
         "Modelfile",
         "adapter/adapter_model.safetensors",
-        "model.gguf",
+        "model.bin",
     }
-    file = shop.registry.show(NAME, shop.versions[0]).files["model.gguf"]
-    (to / "model.gguf").unlink()
-    part = to / f".model.gguf.{file.sha256[:16]}.part"
-    (to / f".model.gguf.{'f' * 16}.part").write_bytes(b"of another version")
+    file = shop.registry.show(NAME, shop.versions[0]).files["model.bin"]
+    (to / "model.bin").unlink()
+    part = to / f".model.bin.{file.sha256[:16]}.part"
+    (to / f".model.bin.{'f' * 16}.part").write_bytes(b"of another version")
     starts: list[int] = []
     stream = ObjectStore.stream
 
@@ -198,11 +204,17 @@ def test_a_download_that_was_cut_off_is_gone_on_with(shop: Shop, monkeypatch: py
     for left, asked in ((b"weights", [7]), (b"Weights", [7, 0]), (b"weights of run-1 and more", [0])):
         part.write_bytes(left)
         starts.clear()
-        assert shop.text("download", NAME, shop.versions[0], to, "--only", "model.gguf")
-        assert (to / "model.gguf").read_bytes() == b"weights of run-1"
+        assert shop.text("download", NAME, shop.versions[0], to, "--only", "model.bin")
+        assert (to / "model.bin").read_bytes() == b"weights of run-1"
         assert starts == asked
-        assert sorted(path.name for path in to.iterdir()) == ["Modelfile", "adapter", "model.gguf"]
-        (to / "model.gguf").write_bytes(b"altered on this disk")
+        assert sorted(path.name for path in to.iterdir()) == [
+            "Modelfile",
+            "adapter",
+            "model.bin",
+            "model.sig",
+            "provenance.json",
+        ]
+        (to / "model.bin").write_bytes(b"altered on this disk")
 
 
 def test_verify_reads_one_or_all_and_says_what_is_wrong(shop: Shop) -> None:
@@ -210,7 +222,7 @@ def test_verify_reads_one_or_all_and_says_what_is_wrong(shop: Shop) -> None:
     shop.registry.promote(NAME, one)
     assert shop.json("verify", NAME, one) == [each for each in shop.json("verify") if each["version"] == one]
     assert "6 right, 0 at fault" in shop.text("verify")
-    file = shop.registry.show(NAME, two).files["model.gguf"]
+    file = shop.registry.show(NAME, two).files["model.bin"]
     shop.store.put_bytes(f"blobs/sha256/{file.sha256}", b"weights of run-3")
     shop.store.put_bytes(f"aliases/{NAME}/champion", b"{}")
     (entry,) = [key for key in shop.store.list(f"log/{NAME}/") if "alias" in key]
@@ -218,7 +230,7 @@ def test_verify_reads_one_or_all_and_says_what_is_wrong(shop: Shop) -> None:
     result = shop.call("verify", "--json")
     assert result.exit_code == 1
     faults = [(each["path"], each["state"]) for each in json.loads(result.stdout) if each["state"] != "ok"]
-    assert faults == [("model.gguf", "corrupt"), (f"aliases/{NAME}/champion", "faulty"), (entry, "faulty")]
+    assert faults == [("model.bin", "corrupt"), (f"aliases/{NAME}/champion", "faulty"), (entry, "faulty")]
     shop.store.delete(f"versions/{NAME}/{one}")
     text = shop.call("verify", NAME).stdout
     assert f"{one} is missing: later ones of its week are there" in text
@@ -243,19 +255,16 @@ def test_gc_says_first_and_does_it_on_demand(shop: Shop) -> None:
 def test_an_exported_folder_proves_what_it_is(shop: Shop) -> None:
     to = shop.folder / "bundle"
     version = shop.versions[0]
-    shop.store.put_bytes(f"signatures/{shop.registry.show(NAME, version).digest}.json", b"signed")
     written = shop.json("export", NAME, version, to)
     assert {Path(path).relative_to(to).as_posix() for path in written} == {
         "Modelfile",
         "adapter/adapter_model.safetensors",
-        "model.gguf",
-        "registry-manifest.json",
-        "registry-signature.json",
+        "model.bin",
     }
+    assert shop.text("verify", "--folder", to).endswith("whole, and signed\n")
     manifest = shop.registry.show(NAME, version)
-    assert Manifest.from_bytes((to / "registry-manifest.json").read_bytes(), digest=manifest.digest) == manifest
-    assert (to / "registry-signature.json").read_bytes() == b"signed"
-    (to / "model.gguf").unlink()
+    assert Manifest.from_bytes((to / "provenance.json").read_bytes(), digest=manifest.digest) == manifest
+    (to / "model.bin").unlink()
     assert shop.text("export", NAME, version, to)
-    assert (to / "model.gguf").read_bytes() == b"weights of run-1"
+    assert (to / "model.bin").read_bytes() == b"weights of run-1"
     assert "holds something else" in shop.refusal("export", NAME, shop.versions[1], to)

@@ -14,7 +14,7 @@ from flytewheel.profiles import Profile
 from flytewheel.recipe import Recipe
 from flytewheel.training.memory import TrainingMemory, estimate_memory
 
-_BITS = {"F16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_K_M": 5.7, "Q4_K_M": 4.85}
+_BITS = {"F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.5625, "Q5_K_M": 5.7, "Q4_K_M": 4.85}
 _COPIES = 4
 _CHECKPOINT_BYTES = 12
 _PUBLISHED_BYTES = 4

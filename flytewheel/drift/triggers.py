@@ -1,6 +1,7 @@
 """Decides whether a turn of the loop is due, and says why: enough new interactions, enough time, or other prompts
 than before. Between two full turns a small one is due after fewer interactions, where the recipe wants small turns and
-no canary runs: its candidate would have nowhere to go.
+no canary runs: its candidate would have nowhere to go. After an erasure a training from the base is due, whatever came
+in, until one has succeeded.
 
 Drift is the two-sample Kolmogorov–Smirnov statistic D of prompt lengths (characters), interactions before against
 after the last run's window; it counts only when D exceeds the recipe's threshold *and* chance does not explain it
@@ -22,6 +23,12 @@ from flytewheel.recipe import Mode, Recipe
 
 MAX_SAMPLE = 20_000
 _LAST = "SELECT \"window\" ->> 'high_xid', ended_at FROM runs WHERE name = %s AND status = 'succeeded'"
+
+_RETRAIN = """
+SELECT count(*), min(asked_at) FROM retrains a WHERE name = %s AND NOT EXISTS (
+    SELECT FROM runs r WHERE r.name = a.name AND r.status = 'succeeded' AND r.started_at > a.asked_at
+    AND coalesce(r.recipe ->> 'mode', 'full') = 'full')
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +70,12 @@ def check_triggers(database_url: str, recipe: Recipe, *, now: datetime) -> Trigg
         }
         new = _count_since(connection, sources, mark)
         small = _find_small_reason(connection, recipe, sources)
+        forgets = _find_erasure_reason(connection, recipe.name)
     hours = None if ended_at is None else (now - ended_at).total_seconds() / 3600
     statistic = ks_statistic(lengths[False], lengths[True])
     reasons = list(_find_reasons(recipe, new, hours, statistic, len(lengths[False]), len(lengths[True])))
+    if forgets is not None:
+        return TriggerReport(True, (forgets, *reasons), new, hours, statistic, "full")
     if not reasons and small is not None:
         return TriggerReport(True, (small,), new, hours, statistic, "incremental")
     return TriggerReport(bool(reasons), tuple(reasons), new, hours, statistic, recipe.mode)
@@ -84,6 +94,13 @@ def _find_small_reason(connection: Connection, recipe: Recipe, sources: Sequence
     if new < small.after_interactions:
         return None
     return f"small turn: {new:,} interactions since the last turn, due from {small.after_interactions:,}"
+
+
+def _find_erasure_reason(connection: Connection, name: str) -> str | None:
+    row = connection.execute(_RETRAIN, (name,)).fetchone()
+    if row is None or not row[0]:
+        return None
+    return f"erasure: versions are tainted since {row[1]:%Y-%m-%d}, only a training from the base forgets"
 
 
 def _count_since(connection: Connection, sources: Sequence[str], mark: str) -> int:

@@ -1,4 +1,4 @@
-"""The export as a whole: merge → F16 → quantise → Modelfile → parity → report.
+"""The export as a whole: every kind in one pass, adapter merged → Modelfile → parity → report.
 
 Everything is written into a hidden folder inside `out` and moved to its names only when parity has passed,
 `export.json` last. An export that fails or is killed leaves nothing that looks finished, and the next one sweeps up.
@@ -14,21 +14,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flytewheel.errors import ExportError
-from flytewheel.export.convert import write_gguf
+from flytewheel.export.convert import write_kinds
 from flytewheel.export.merge import merge_adapter
-from flytewheel.export.modelfile import write_modelfile
+from flytewheel.export.modelfile import adds_start_token, read_generation, write_modelfile
 from flytewheel.export.parity import ParityReport, check_parity
-from flytewheel.export.quantize import TensorTypes, quantize, read_tensor_types
 from flytewheel.export.report import NAME, ExportedFile, ExportReport, ParitySummary, write_json, write_report
-from flytewheel.models import load_tokenizer, trained_files, trained_kind
+from flytewheel.export.source import open_source
+from flytewheel.export.tensor_types import TensorTypes
+from flytewheel.models import load_tokenizer, open_base, trained_files, trained_kind
 from flytewheel.recipe import BaseModelSpec, ExportSpec
 from flytewheel.records import Message, digest, file_digest
 
-CODE_VERSION = "1"  # goes up where the same weights would give another file
+CODE_VERSION = "2"  # goes up where the same weights would give another file
 
 # Where what was trained lies in an export and in the registry, by its kind (`models.trained_kind`).
 FOLDERS: Mapping[str, str] = {"adapter": "adapter", "full": "weights"}
 _STAGING = ".export-in-progress"
+_COMPARED = "F16"  # parity judges the others beside it; where it was not asked for, it goes when parity is done
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -46,8 +48,8 @@ def export_model(
 ) -> ExportReport:
     """Exports what was trained as GGUF into `out`, with proof that the files behave as the weights.
 
-    Leaves `model-F16.gguf`, one `model-<kind>.gguf` for each quantisation, `Modelfile`, `adapter/` or `weights/` (what
-    was trained, if anything was), `parity.json` and `export.json` in `out`.
+    Leaves one `model-<kind>.gguf` for each quantisation and the one to serve, `Modelfile`, `adapter/` or `weights/`
+    (what was trained, if anything was), `parity.json` and `export.json` in `out`.
 
     Args:
         out: Folder, made if missing; an earlier export in it is replaced.
@@ -57,7 +59,7 @@ def export_model(
         prompts: Conversations that end with the user's turn; `export.parity_prompts` of them are drawn.
         seed: Decides which.
         progress: Told what is being done.
-        threads: Of llama.cpp.
+        threads: That merge and quantise, and of llama.cpp.
 
     Raises:
         BaseModelError: the base cannot be loaded.
@@ -69,28 +71,32 @@ def export_model(
     drawn = list(prompts)
     if len(drawn) > export.parity_prompts:
         drawn = random.Random(seed).sample(drawn, export.parity_prompts)
-    kinds = ("F16", *(kind for kind in export.quantizations if kind != "F16"))
+    kinds = tuple(dict.fromkeys((*export.quantizations, export.serve)))
     seconds: dict[str, float] = {}
     with _staged(out) as staging:
-        with _timed(seconds, "merge"):
-            told("merging", 0, None)
-            tokenizer = load_tokenizer(base)
+        tokenizer = load_tokenizer(base)
+        files = {kind: staging / f"model-{kind}.gguf" for kind in dict.fromkeys((_COMPARED, *kinds))}
+        with _timed(seconds, "write"), open_source(base, adapter) as source:
+            conversion = write_kinds(
+                source,
+                tokenizer,
+                files,
+                name=Path(base.model).name,
+                threads=threads,
+                reserve=_size_trained(adapter),
+                progress=progress,
+            )
+        with _timed(seconds, "reference"):
+            told("loading the trained weights", 0, None)
             model = merge_adapter(base, adapter)
-        files = {kind: staging / f"model-{kind}.gguf" for kind in kinds}
-        with _timed(seconds, "convert"):
-            told("writing F16", 0, None)
-            conversion = write_gguf(model, tokenizer, files["F16"], name=Path(base.model).name)
-            types = {"F16": read_tensor_types(files["F16"], "F16")}
-        with _timed(seconds, "quantize"):
-            for done, kind in enumerate(kinds[1:]):
-                told(f"quantising {kind}", done, len(kinds) - 1)
-                types[kind] = quantize(files["F16"], files[kind], kind, threads=threads)
         turns = write_modelfile(
             staging / "Modelfile",
             model_file=files[export.serve].name,
             tokenizer=tokenizer,
             context_tokens=int(model.config.max_position_embeddings),
             system=base.system_prompt,
+            generation=read_generation(open_base(base, with_weights=False)),
+            adds_start=adds_start_token(files[export.serve]),
         )
         with _timed(seconds, "parity"):
             parity = check_parity(
@@ -104,6 +110,8 @@ def export_model(
                 progress=progress,
             )
         write_json(staging / "parity.json", parity)
+        if _COMPARED not in kinds:
+            files[_COMPARED].unlink()
         if adapter is not None:
             _copy_trained(adapter, staging / FOLDERS[trained_kind(adapter)])
         report = ExportReport(
@@ -112,7 +120,7 @@ def export_model(
             architecture=conversion.architecture,
             pre_tokenizer=conversion.pre_tokenizer,
             serve=files[export.serve].name,
-            files={files[kind].name: _describe(kind, files[kind], types[kind]) for kind in kinds},
+            files={files[kind].name: _describe(kind, files[kind], conversion.types[kind]) for kind in kinds},
             template_in_modelfile=turns is not None,
             parity=summarise(parity),
             seconds={step: round(value, 3) for step, value in seconds.items()},
@@ -164,6 +172,13 @@ def _copy_trained(folder: Path, target: Path) -> None:
     target.mkdir()
     for name in trained_files(folder):
         shutil.copyfile(folder / name, target / name)
+
+
+def _size_trained(folder: Path | None) -> int:
+    """Bytes of the copy of what was trained; nothing of what is not whole, which is refused later."""
+    if folder is None or not (folder / "config.json").is_file():
+        return 0
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def _digest_adapter(folder: Path | None) -> str | None:

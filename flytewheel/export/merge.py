@@ -1,7 +1,7 @@
-"""Merges the adapter into the base weights, in fp32, and rounds them as the GGUF will hold them. Full weights take the
-base's place as they are.
+"""The reference for parity: the trained model in transformers, merged in fp32 and rounded as the GGUF holds it. Full
+weights take the base's place as they are.
 
-The rounding happens here, before the reference for parity is taken, so that parity compares two programs on the same
+The rounding happens here, before the reference is taken, so that parity compares two programs on the same
 numbers: what llama.cpp does with the f16 file against what transformers does with those f16 values in fp32 arithmetic.
 What the rounding itself costs is the same for every week and is not a fault of the file.
 """

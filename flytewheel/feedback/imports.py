@@ -5,7 +5,8 @@ NOTHING, so a kill in the middle stores nothing and the same files again store n
 body is a conflict: the first one stays (within a file: the earlier line), the other is quarantined. An event for an
 unknown interaction is quarantined too, and leaves the quarantine when its log is imported again after the interaction
 has come; so does a row whose time lies more than a day ahead of the database's clock, once that time has come. Rows
-that name each other in a circle are quarantined as such.
+that name each other in a circle are quarantined as such. Lines of somebody who was erased are counted and kept nowhere
+(`flytewheel.forgotten`).
 
 An event's stream (`source`) is its interaction's, not the import's: rows that are already stored in another stream
 stay there, and the report says so. Imports take turns by an advisory lock while they insert, not while they read.
@@ -21,7 +22,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -29,12 +29,17 @@ from psycopg.types.json import Jsonb
 
 from flytewheel.database import Connection, connect
 from flytewheel.errors import FeedbackError
+from flytewheel.feedback.import_report import ImportReport as ImportReport
+from flytewheel.feedback.import_report import LogCounts as LogCounts
 from flytewheel.feedback.links import find_circles, find_parent, read_stored
 from flytewheel.feedback.logs import Entry, Fault, Record, check_log, scan_log
+from flytewheel.forgotten import Forgotten, read_forgotten
 from flytewheel.records import FeedbackEvent, Interaction, canonical_json, digest, file_digest
 
 Progress = Callable[[str, int, int | None], None]
 Kind = Literal["interaction", "feedback"]
+
+ERASED = "erased person"  # the reason of lines that are refused and kept nowhere
 
 _LOCK = 0x66656564  # any constant, the same for every process
 _STEP = 1000
@@ -106,57 +111,6 @@ JOIN interactions i ON i.interaction_id = e.interaction_id WHERE i.user_id <> e.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class LogCounts:
-    """What became of a log's lines: `read` = `stored` + `duplicates` + the sum of `quarantined`.
-
-    `quarantined` counts by reason, conflicts among them; `conflicts` says that number once more.
-    """
-
-    read: int
-    stored: int
-    duplicates: int
-    conflicts: int
-    quarantined: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """What an import did.
-
-    `elsewhere` counts interactions of the log that are stored under another source, by source; `other_users` the events
-    whose user is not the interaction's; `quarantine` is the file with the lines that are not stored.
-    """
-
-    source: str
-    interactions: LogCounts
-    events: LogCounts
-    elsewhere: Mapping[str, int]
-    other_users: int
-    quarantine: Path | None
-
-    def describe(self) -> str:
-        """Says it in a few lines."""
-        lines = []
-        for name, counts in (("interactions", self.interactions), ("feedback events", self.events)):
-            reasons = ", ".join(f"{reason}: {count:,}" for reason, count in counts.quarantined.items())
-            lines.append(
-                f"{name}: {counts.read:,} read, {counts.stored:,} stored, {counts.duplicates:,} known already,"
-                f" {sum(counts.quarantined.values()):,} quarantined{f' ({reasons})' if reasons else ''}"
-            )
-        if self.elsewhere:
-            found = ", ".join(f"{source} ({count:,})" for source, count in self.elsewhere.items())
-            lines.append(
-                f"note: interactions stay in the stream that they came in first, not {self.source}: {found}; "
-                f"to learn from them: feedback.sources: [{', '.join(self.elsewhere)}]"
-            )
-        if self.other_users:
-            lines.append(f"note: {self.other_users:,} events are by another user than the interaction's")
-        if self.quarantine is not None:
-            lines.append(f"quarantine: {self.quarantine}")
-        return "\n".join(lines)
-
-
 def import_files(
     database_url: str,
     interactions: Path,
@@ -164,6 +118,7 @@ def import_files(
     *,
     source: str,
     quarantine_dir: Path,
+    erasure_key: str = "",
     progress: Progress | None = None,
 ) -> ImportReport:
     """Imports two logs in one transaction.
@@ -175,10 +130,12 @@ def import_files(
         source: stream that new interactions belong to.
         quarantine_dir: where lines that are not stored are written, one JSON object each; the file is named by the
             logs' content, so that importing them again replaces it.
+        erasure_key: what people who were erased are known by; needed where somebody was.
         progress: told (what, lines read, `None`) every 1,000 lines.
 
     Raises:
-        FeedbackError: a log cannot be read, or the source has no name; nothing is stored then.
+        FeedbackError: a log cannot be read, the source has no name, or the key is not the one that people were erased
+            with; nothing is stored then.
         DatabaseError: PostgreSQL is away; nothing is stored then either.
     """
     if not 0 < len(source) <= 200 or not source.isprintable():
@@ -196,7 +153,9 @@ def import_files(
         raise FeedbackError(f"{quarantine_dir}: no quarantine can be written there ({error.strerror})") from None
     try:
         with stream, connect(database_url) as connection:
-            counts, elsewhere, other_users = _Import(connection, source, stream, progress).run(logs)
+            counts, elsewhere, other_users = _Import(
+                connection, source, stream, read_forgotten(connection, erasure_key), progress
+            ).run(logs)
         held = part.stat().st_size > 0
         if held:
             part.replace(target)
@@ -212,8 +171,16 @@ def import_files(
 class _Import:
     """One import, within its transaction."""
 
-    def __init__(self, connection: Connection, source: str, quarantine: IO[bytes], progress: Progress | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        source: str,
+        quarantine: IO[bytes],
+        forgotten: Forgotten,
+        progress: Progress | None,
+    ) -> None:
         self._connection = connection
+        self._forgotten = forgotten
         self._source = source
         self._quarantine = quarantine
         self._progress = progress
@@ -283,6 +250,9 @@ class _Import:
     def _interactions(self, path: Path) -> Iterator[tuple[Any, ...]]:
         for number, found in self._scan("interaction", scan_log(path, Interaction)):
             record = found.record
+            if self._forgotten.refuses(record.user_id, record.timestamp, [("interaction", record.interaction_id)]):
+                self._reasons["interaction"][ERASED] += 1
+                continue
             self._note_parent("interaction", record.interaction_id, record.metadata)
             head = (number, record.interaction_id, record.user_id, record.timestamp, found.body)
             yield (*head, found.digest, found.line, None)
@@ -290,6 +260,10 @@ class _Import:
     def _events(self, path: Path) -> Iterator[tuple[Any, ...]]:
         for number, found in self._scan("feedback", scan_log(path, FeedbackEvent)):
             record = found.record
+            about = [("feedback", record.event_id), ("interaction", record.interaction_id)]
+            if self._forgotten.refuses(record.user_id, record.timestamp, about):
+                self._reasons["feedback"][ERASED] += 1
+                continue
             head = (number, record.event_id, record.user_id, record.timestamp, found.body, found.digest, found.line)
             self._note_parent("feedback", record.event_id, record.metadata)
             yield (*head, record.interaction_id, record.feedback_type.value, None)
@@ -306,6 +280,9 @@ class _Import:
             if self._progress is not None and count % _STEP == 0:
                 self._progress(f"read {kind}s" if kind == "interaction" else "read feedback", count, None)
             if isinstance(found, Fault):
+                if self._forgotten.refuses_text(found.line):
+                    self._reasons[kind][ERASED] += 1
+                    continue
                 self._hold(kind, number, found.reason, found.line, found.digest)
             else:
                 yield number, found

@@ -49,7 +49,14 @@ class FeedbackStore:
         self._url = database_url
 
     def import_files(
-        self, interactions: Path, feedback: Path, *, source: str, quarantine_dir: Path, progress: Progress | None = None
+        self,
+        interactions: Path,
+        feedback: Path,
+        *,
+        source: str,
+        quarantine_dir: Path,
+        erasure_key: str = "",
+        progress: Progress | None = None,
     ) -> ImportReport:
         """Imports two logs in one transaction; see `flytewheel.feedback.imports.import_files`.
 
@@ -58,7 +65,13 @@ class FeedbackStore:
             DatabaseError: PostgreSQL is away; nothing is stored then either.
         """
         return import_files(
-            self._url, interactions, feedback, source=source, quarantine_dir=quarantine_dir, progress=progress
+            self._url,
+            interactions,
+            feedback,
+            source=source,
+            quarantine_dir=quarantine_dir,
+            erasure_key=erasure_key,
+            progress=progress,
         )
 
     def export(self, out_dir: Path, *, sources: Sequence[str] = ()) -> dict[str, int]:

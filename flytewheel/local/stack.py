@@ -39,6 +39,7 @@ from flytewheel.local.state import (
     write_state,
 )
 from flytewheel.settings import Settings
+from flytewheel.signing_keys import ensure_home_key
 from registry.store import ObjectStore
 
 START_S = 60.0
@@ -107,6 +108,9 @@ def up(
     home = settings.home.absolute()
     with locked(home, deadline_s=LOCK_S), ExitStack() as undo:
         starter = _Starter(home, read_state(home) or new_state(), announce, undo, deadline_s)
+        made = ensure_home_key(assemble(settings, None).key_ring)
+        if made is not None:
+            announce(f"versions are signed with {made.public.short}, a development key, made on this machine")
         if "postgres" in needed:
             starter.postgres(durable=durable)
         migrate(assemble(settings, starter.state).database_url)
@@ -231,7 +235,9 @@ class _Starter:
         self._ensure("objects", start, ready)
 
     def router(self, services: Services, command: Callable[[int], Sequence[str | Path]]) -> None:
-        services = replace(services, router_url="")  # its port is not known yet
+        # Its port is not known yet; and who only reads gets no key to sign with.
+        trusted = services.key_ring.list_for_readers()
+        services = replace(services, router_url="", signing_key="", signing_key_password="", trusted_keys=trusted)
         environ = {key: value for key, value in os.environ.items() if not key.startswith("FLYTEWHEEL_")}
         environ.pop("DATABASE_URL", None)
         root = str(Path(flytewheel.__file__).resolve().parents[1])

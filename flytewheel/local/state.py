@@ -22,9 +22,11 @@ from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
 from flytewheel.errors import SettingsError, StackError
+from flytewheel.forgotten import read_key
 from flytewheel.local.postgres import DATABASE, server_url
 from flytewheel.local.processes import LOOPBACK, ProcessId
 from flytewheel.settings import Settings
+from flytewheel.signing_keys import KeyRing
 
 FILE = "stack.json"
 LOCK = "stack.lock"
@@ -46,6 +48,10 @@ class Services:
         router_url: without a path.
         admin_key: bearer key of the router's control API.
         assignment_key: secret of the sticky assignment; empty where a router that is not ours holds it.
+        signing_key: path or PEM of the key that signs versions; empty: the home's.
+        signing_key_password: of an encrypted one.
+        trusted_keys: paths or PEM of the keys that are believed; empty: the home's.
+        erasure_key: what people who were erased are known by; empty where nobody was erased from this machine yet.
     """
 
     home: Path
@@ -58,6 +64,15 @@ class Services:
     router_url: str
     admin_key: str = field(repr=False)
     assignment_key: str = field(repr=False)
+    signing_key: str = field(default="", repr=False)
+    signing_key_password: str = field(default="", repr=False)
+    trusted_keys: str = ""
+    erasure_key: str = field(repr=False, default="")
+
+    @property
+    def key_ring(self) -> KeyRing:
+        """The keys that sign versions here, and those that are believed."""
+        return KeyRing(self.home, self.signing_key, self.signing_key_password, self.trusted_keys)
 
     def environ(self) -> dict[str, str]:
         """The `FLYTEWHEEL_*` variables that give a child process these services."""
@@ -196,6 +211,10 @@ def assemble(settings: Settings, state: State | None) -> Services:
         router_url=(settings.router_url or (loopback_url(router) if router else "")).rstrip("/"),
         admin_key=_plain(settings.admin_key) or keys.admin_key,
         assignment_key=_plain(settings.assignment_key) or keys.assignment_key,
+        signing_key=_plain(settings.signing_key),
+        signing_key_password=_plain(settings.signing_key_password),
+        trusted_keys=settings.trusted_keys or "",
+        erasure_key=_plain(settings.erasure_key) or read_key(settings.home.absolute()),
     )
 
 

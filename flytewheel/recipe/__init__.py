@@ -33,6 +33,7 @@ from flytewheel.recipe.incremental import shrink
 from flytewheel.recipe.judging import JudgeSpec as JudgeSpec
 from flytewheel.recipe.lm_eval import LmEvalSpec as LmEvalSpec
 from flytewheel.recipe.lm_eval import list_tasks_not_run
+from flytewheel.recipe.privacy import PrivacySpec as PrivacySpec
 from flytewheel.recipe.safety import ForgettingSpec as ForgettingSpec
 from flytewheel.recipe.safety import SafetySpec as SafetySpec
 from flytewheel.recipe.safety import list_unmeasured, settle_gate
@@ -45,7 +46,7 @@ from flytewheel.recipe.training import RlhfSpec as RlhfSpec
 from flytewheel.recipe.training import TrainingSpec as TrainingSpec
 from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults, list_refused
 
-Quantization = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
+Quantization = Literal["F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
 Mode = Literal["full", "incremental"]
 
 
@@ -226,6 +227,7 @@ class Recipe(Section):
     automation: AutomationSpec = AutomationSpec()
     drift: DriftSpec = DriftSpec()
     tracking: TrackingSpec = TrackingSpec()
+    privacy: PrivacySpec = PrivacySpec()
 
     @model_validator(mode="after")
     def _grpo_trains_an_adapter(self) -> Self:

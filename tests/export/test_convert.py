@@ -20,10 +20,15 @@ from transformers import (
 )
 
 from flytewheel.errors import ExportError
-from flytewheel.export.convert import find_architecture, permute, rope_factors, write_gguf
+from flytewheel.export.convert import write_gguf
+from flytewheel.export.families import find_family
+from flytewheel.export.families.llama import interleave
+from flytewheel.export.families.rope import rope_factors
 from flytewheel.export.merge import round_to_f16
 from flytewheel.export.parity import check_parity
+from flytewheel.export.source import Source
 from flytewheel.records import build_prompt, file_digest
+from tests.export.written import write_model
 from tests.tiny_model import build_tiny_model
 
 SHAPE: dict[str, Any] = {
@@ -92,7 +97,7 @@ def test_each_family_and_option_computes_the_same_in_llama_cpp(
             )
         )
     )
-    write_gguf(model, tokenizer, tmp_path / "f16.gguf", name="tiny")
+    write_model(model, tokenizer, tmp_path / "f16.gguf")
 
     report = check_parity(model, tokenizer, {"F16": tmp_path / "f16.gguf"}, PROMPTS, max_tokens=16, tolerance=0.01)
     assert report.files["F16"].mean_kl_nats < 1e-6
@@ -100,14 +105,14 @@ def test_each_family_and_option_computes_the_same_in_llama_cpp(
 
 def test_the_same_weights_give_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny), AutoTokenizer.from_pretrained(tiny)
-        write_gguf(model, tokenizer, tmp_path / name, name="tiny")
+        with Source(tiny) as source:
+            write_gguf(source, AutoTokenizer.from_pretrained(tiny), tmp_path / name, name="tiny")
     assert file_digest(tmp_path / "one") == file_digest(tmp_path / "two")
 
 
 def test_metadata_says_what_a_server_needs(tiny: Path, tmp_path: Path) -> None:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny), AutoTokenizer.from_pretrained(tiny)
-    write_gguf(model, tokenizer, tmp_path / "f16.gguf", name="tiny")
+    write_model(model, tokenizer, tmp_path / "f16.gguf")
     fields = {name: field.contents() for name, field in GGUFReader(tmp_path / "f16.gguf").fields.items()}
     assert fields["general.architecture"] == "llama"
     assert fields["general.name"] == "tiny"
@@ -124,9 +129,7 @@ def test_metadata_says_what_a_server_needs(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_permutation_interleaves_the_halves_of_each_head() -> None:
-    rows = torch.arange(8)[:, None].float()  # two heads of four: halves (0 1 | 2 3) and (4 5 | 6 7)
-    assert permute(rows, 2)[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
-    assert permute(rows[:, 0], 2).tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+    assert interleave(8, 2).tolist() == [0, 2, 1, 3, 4, 6, 5, 7]  # two heads of four: (0 1 | 2 3) and (4 5 | 6 7)
 
 
 def test_rope_factors_of_llama_3_1() -> None:
@@ -158,19 +161,21 @@ def llama(**options: Any) -> LlamaConfig:
 )
 def test_what_cannot_be_written_faithfully_is_refused(config: Any, reason: str) -> None:
     with pytest.raises(ExportError, match=reason) as raised:
-        find_architecture(config)
+        find_family(config)
     assert "\n" not in str(raised.value)
 
 
 def test_an_unknown_rope_and_a_tokenizer_that_is_too_large_are_refused(tiny: Path, tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     model = AutoModelForCausalLM.from_pretrained(tiny)
-    model.config.rope_parameters = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}
+    model.config.rope_parameters = {
+        "rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0, "original_max_position_embeddings": 256,
+    }  # fmt: skip
     with pytest.raises(ExportError, match="rope type 'yarn'"):
-        write_gguf(model, tokenizer, tmp_path / "f16.gguf", name="tiny")
+        write_model(model, tokenizer, tmp_path / "f16.gguf")
     small = LlamaForCausalLM(llama(vocab_size=100, **{**SHAPE, "num_hidden_layers": 1}))
     with pytest.raises(ExportError, match="but the model only 100 embeddings"):
-        write_gguf(small, tokenizer, tmp_path / "f16.gguf", name="tiny")
+        write_model(small, tokenizer, tmp_path / "f16.gguf")
 
 
 def test_a_weight_that_f16_cannot_hold_is_refused(tiny: Path) -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from tests.tiny_model import build_tiny_model
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # by peft
 
 PROMPTS = [build_prompt(f"What do I do when service {number} is down?") for number in range(6)]
-SPEC = ExportSpec(quantizations=("Q8_0",), parity_prompts=3, parity_tokens=8)
+SPEC = ExportSpec(quantizations=("F16", "Q8_0"), parity_prompts=3, parity_tokens=8)
 
 
 @pytest.fixture(scope="module")
@@ -72,11 +76,11 @@ def test_base_and_adapter_become_different_files_with_proof(base: BaseModelSpec,
         assert report.parity.prompts == report.parity.greedy_equal == 3
         assert report.parity.mean_kl_nats["F16"] < 1e-6
         assert report.serve == "model-Q8_0.gguf"
-        assert set(report.seconds) == {"merge", "convert", "quantize", "parity"}
+        assert set(report.seconds) == {"write", "reference", "parity"}
         assert 'SYSTEM """Be brief."""' in (out / "Modelfile").read_text()
     assert (plain.adapter_digest is None, tuned.adapter_digest is None) == (True, False)
     assert len(json.loads((tmp_path / "tuned/parity.json").read_text())["prompts"]) == 3
-    assert {"merging", "writing F16", "quantising Q8_0", "parity: F16", "parity: Q8_0"} == set(seen)
+    assert {"loading the trained weights", "writing F16, Q8_0 (MiB)", "parity: F16", "parity: Q8_0"} == set(seen)
 
 
 def test_merging_adds_the_scaled_product_of_the_adapter(base: BaseModelSpec, adapter: Path) -> None:
@@ -150,6 +154,44 @@ def test_a_failed_export_leaves_nothing_that_looks_finished(
         read_report(out)
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from flytewheel.export.export import export_model
+from flytewheel.recipe import BaseModelSpec, ExportSpec
+from flytewheel.records import build_prompt
+
+def progress(what, done, total):
+    if what.startswith("writing") and done:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+export_model(
+    Path(sys.argv[1]), base=BaseModelSpec(model="pocket"), adapter=None, export=ExportSpec(parity_prompts=1),
+    prompts=[build_prompt("What now?")], seed=1, progress=progress,
+)
+"""
+
+
+def test_an_export_that_is_killed_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        capture_output=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {".export-in-progress"}
+    with pytest.raises(ExportError, match="no finished export"):
+        read_report(tmp_path)
+
+
+def test_f16_is_left_out_where_it_is_not_asked_for(base: BaseModelSpec, tmp_path: Path) -> None:
+    report = export(tmp_path, base, export=ExportSpec(quantizations=("Q8_0",), parity_prompts=1, parity_tokens=4))
+    assert names(tmp_path) == FILES - {"model-F16.gguf"}
+    assert list(report.files) == ["model-Q8_0.gguf"]
+    served = ExportSpec(quantizations=("Q8_0",), serve="F16", parity_prompts=1, parity_tokens=4)
+    assert export(tmp_path, base, export=served).serve == "model-F16.gguf"
+    assert names(tmp_path) == FILES
+
+
 def test_what_a_killed_export_left_is_swept_up(base: BaseModelSpec, tmp_path: Path) -> None:
     left = tmp_path / ".export-in-progress"
     left.mkdir()
@@ -165,7 +207,7 @@ def test_an_adapter_that_is_none_or_does_not_fit_is_one_line(
     with pytest.raises(ExportError, match=r"expected an adapter .* or full weights"):
         export(tmp_path / "out", base, tmp_path)
     wider = BaseModelSpec(model=str(build_tiny_model(tmp_path / "wider", hidden=128)))
-    with pytest.raises(ExportError, match=r"the adapter does not fit base\.model") as raised:
+    with pytest.raises(ExportError, match=r"the adapter does not fit the base") as raised:
         export(tmp_path / "out", wider, adapter)
     assert "\n" not in str(raised.value)
     with pytest.raises(BaseModelError, match=r"does not fit base\.model .*hidden_size is 64, the base has 128"):

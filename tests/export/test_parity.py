@@ -10,16 +10,15 @@ import numpy as np
 import pytest
 
 from flytewheel.errors import ExportError
-from flytewheel.export import convert, parity, vocabulary
-from flytewheel.export.convert import write_gguf
+from flytewheel.export import parity
+from flytewheel.export.families import llama, plan, rope
 from flytewheel.export.merge import merge_adapter
 from flytewheel.export.parity import check_parity
-from flytewheel.export.quantize import quantize, read_tensor_types
 from flytewheel.models import load_tokenizer
 from flytewheel.pocket.users import draw_questions
 from flytewheel.recipe import BaseModelSpec
 from flytewheel.records import Message, build_prompt
-from tests.tiny_model import build_tiny_model
+from tests.export.written import quantize, write_model
 
 POCKET = BaseModelSpec(model="pocket")
 
@@ -41,13 +40,13 @@ def prompts() -> list[tuple[Message, ...]]:
 
 
 def export_and_check(model: Any, tokenizer: Any, path: Path, prompts: Any, **options: Any) -> parity.ParityReport:
-    write_gguf(model, tokenizer, path, name="pocket")
+    write_model(model, tokenizer, path)
     return check_parity(model, tokenizer, {"F16": path}, prompts, **{"max_tokens": 24, "tolerance": 0.05, **options})
 
 
 def test_every_kind_says_what_the_weights_say(model: Any, tokenizer: Any, prompts: Any, tmp_path: Path) -> None:
     files = {kind: tmp_path / f"{kind}.gguf" for kind in ("F16", "Q8_0", "Q4_K_M")}
-    write_gguf(model, tokenizer, files["F16"], name="pocket")
+    write_model(model, tokenizer, files["F16"])
     for kind in ("Q8_0", "Q4_K_M"):
         assert quantize(files["F16"], files[kind], kind).fallbacks == {}
 
@@ -63,15 +62,15 @@ def test_every_kind_says_what_the_weights_say(model: Any, tokenizer: Any, prompt
 
 def swapped(find: Any) -> Any:
     one, other = "blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"
-    return lambda names, key: {one: other, other: one}.get(find(names, key), find(names, key))
+    return lambda *where: {one: other, other: one}.get(find(*where), find(*where))
 
 
 @pytest.mark.parametrize(
     ("module", "name", "fault"),
     [
-        (convert, "permute", lambda tensor, heads: tensor),
-        (convert, "rope_base", lambda config: 500_000.0),
-        (convert, "find_tensor_name", swapped(convert.find_tensor_name)),
+        (llama, "interleave", lambda rows, heads: None),
+        (rope, "rope_base", lambda config: 500_000.0),
+        (plan, "find_name", swapped(plan.find_name)),
     ],
     ids=["q-and-k-not-reordered", "wrong-rope-theta", "swapped-tensors"],
 )
@@ -98,7 +97,9 @@ def test_a_wrong_tensor_is_told_by_the_first_token_that_differs(
 def test_a_wrong_pre_tokenizer_is_told_by_the_first_token_that_differs(
     wrong: str, model: Any, tokenizer: Any, prompts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vocabulary, "find_pre_tokenizer", lambda _: wrong)
+    from gguf import GGUFWriter
+
+    monkeypatch.setattr(GGUFWriter, "add_tokenizer_pre", lambda self, _: self.add_string("tokenizer.ggml.pre", wrong))
     with pytest.raises(ExportError, match=r"prompt 1: token \d+ is \d+ '.*' for the tokenizer but \d+ '.*' for llama"):
         export_and_check(model, tokenizer, tmp_path / "f16.gguf", prompts)
 
@@ -121,9 +122,9 @@ def test_a_quantised_file_that_has_lost_too_much_is_refused(
     model: Any, tokenizer: Any, prompts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right, wrong = tmp_path / "right.gguf", tmp_path / "wrong.gguf"
-    write_gguf(model, tokenizer, right, name="pocket")
-    monkeypatch.setattr(convert, "permute", lambda tensor, heads: tensor)
-    write_gguf(model, tokenizer, wrong, name="pocket")
+    write_model(model, tokenizer, right)
+    monkeypatch.setattr(llama, "interleave", lambda rows, heads: None)
+    write_model(model, tokenizer, wrong)
     files = {"F16": right, "Q8_0": wrong}
     with pytest.raises(ExportError, match=r"wrong\.gguf: only .*% of the best tokens .* \(at least 90%\)"):
         check_parity(model, tokenizer, files, prompts, max_tokens=24, tolerance=0.05)
@@ -174,16 +175,3 @@ def test_divergence_by_hand() -> None:
     reference, got = np.log(np.array([[3.0, 1.0], [3.0, 1.0]])) + 5, np.array([[0.0, 0.0], [np.log(3.0), 0.0]])
     expected = 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
     assert parity._divergence(reference, got).tolist() == pytest.approx([expected, 0.0])
-
-
-def test_rows_that_no_k_quant_fits_are_listed(tmp_path: Path) -> None:
-    tiny = BaseModelSpec(model=str(build_tiny_model(tmp_path / "tiny")))  # rows of 64 and 128, a K-quant takes 256
-    write_gguf(merge_adapter(tiny, None), load_tokenizer(tiny), tmp_path / "f16.gguf", name="tiny")
-    types = quantize(tmp_path / "f16.gguf", tmp_path / "q4.gguf", "Q4_K_M")
-    assert len(types.fallbacks) == 2 * 7 + 1
-    assert not set(types.fallbacks.values()) & {"Q4_K", "Q5_K", "Q6_K"}
-    assert types.counts["F32"] == 5
-    assert quantize(tmp_path / "f16.gguf", tmp_path / "q8.gguf", "Q8_0").fallbacks == {}
-    assert read_tensor_types(tmp_path / "f16.gguf", "F16").counts == {"F16": 15, "F32": 5}
-    with pytest.raises(ExportError, match="could not quantise"):
-        quantize(tmp_path / "none.gguf", tmp_path / "q.gguf", "Q8_0")

@@ -231,6 +231,40 @@ def test_a_condemned_blob_that_is_wanted_again_survives_between_any_two_requests
     assert editions == {0, 1}  # both ways out were taken: the collector let it be, the publisher took another name
 
 
+def test_a_publisher_whose_hold_ran_out_begins_again_at_any_request_before_its_manifest(
+    store: ObjectStore, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if it had slept for eight days, in which a collector came by twice."""
+    store.probe()
+    del files["config.json"]
+    other, step = twin(store), 0
+
+    def come_by() -> None:
+        sweep(other, clock=later(8))
+        sweep(other, clock=later(8))
+
+    while True:
+        manifest_at: list[int] = []
+        with monkeypatch.context() as patch:
+            made = at_step(store, patch, step, come_by)
+            count = store.put_bytes
+
+            def note(key: str, *rest: Any, count: Any = count, made: Any = made, seen: Any = manifest_at) -> None:
+                count(key, *rest)
+                if key.startswith("manifests/"):
+                    seen.append(made[0])
+
+            patch.setattr(store, "put_bytes", note)
+            register(store, files, str(step))
+        if step >= manifest_at[0] - 1:
+            break
+        assert check_whole(other) == ["v1.202647.1"]
+        step += 1
+        for key in other.list():
+            other.delete(key)
+    assert step > 5
+
+
 def test_publishers_and_collectors_in_any_order(store: ObjectStore, tmp_path: Path) -> None:
     """Four publishers of the same few files and two collectors, all at once, with pauses where a seed says so."""
     store.probe()

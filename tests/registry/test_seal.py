@@ -20,12 +20,13 @@ class _KeyedHash:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
-    def sign(self, manifest: Manifest) -> bytes:
+    def sign(self, manifest: Manifest, earlier: bytes | None = None) -> bytes:
         return hashlib.sha256(self._secret + manifest.to_bytes()).hexdigest().encode()
 
-    def check(self, manifest: Manifest, signature: bytes | None) -> None:
-        if signature != self.sign(manifest):
+    def check(self, manifest: Manifest, signature: bytes | None) -> bytes:
+        if signature is None or signature != self.sign(manifest):
             raise RegistryError(f"{manifest.name} {manifest.version} is {'wrongly' if signature else 'not'} signed")
+        return signature
 
 
 @pytest.fixture

@@ -130,6 +130,7 @@ def import_foreign(
     quarantine_dir: Path,
     user_field: str | None = None,
     epoch: datetime = EPOCH,
+    erasure_key: str = "",
     progress: Progress | None = None,
 ) -> ForeignReport:
     """Imports foreign files as one log, in one transaction; arguments as `convert` and `FeedbackStore.import_files`.
@@ -145,7 +146,12 @@ def import_foreign(
             format, files, Path(folder), source=source, user_field=user_field, epoch=epoch, progress=progress
         )
         report = store.import_files(
-            interactions, events, source=source, quarantine_dir=quarantine_dir, progress=progress
+            interactions,
+            events,
+            source=source,
+            quarantine_dir=quarantine_dir,
+            erasure_key=erasure_key,
+            progress=progress,
         )
     return ForeignReport(report, found)
 
