@@ -133,10 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
             slot_tokens=options.slot_tokens,
             threads=options.threads,
         )
-    except BaseModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except RuntimeError as error:
+    except (BaseModelError, RuntimeError) as error:
         print(f"error: llama.cpp does not load {options.model.name}: {error}", file=sys.stderr)
         return 1
     print(json.dumps({"url": server.listening_address, "pid": os.getpid()}), flush=True)

@@ -41,9 +41,9 @@ def fetch_model(registry: Registry, models: Path, name: str, version: str, *, ki
     `facts["serve"]` names the GGUF; a version that does not say serves its first one.
 
     Raises:
-        RegistryError: no such version, no GGUF in it, the bytes are not those that were registered, their header lies,
-            or it may not serve any more since it learnt from somebody who was erased.
-        RouterError: this kind of backend cannot serve what the version holds.
+        RegistryError: no such version, no GGUF in it, the bytes are not those that were registered, or it may not serve
+            any more since it learnt from somebody who was erased.
+        RouterError: this kind of backend cannot serve what the version holds, or what it holds is no model.
     """
     manifest = registry.show(name, version)
     refuse_blocked(registry.store, name, manifest.version, datetime.now(UTC))
@@ -72,7 +72,7 @@ def _check_headers(folder: Path, paths: list[str], version: str) -> None:
             if path.endswith((".gguf", ".safetensors")):
                 check_file(folder / path, "export and register it again")
         except BaseModelError as error:
-            raise RegistryError(f"{version}: {error}") from None
+            raise RouterError(f"{version} does not start: {error}") from None
 
 
 def _choose_file(manifest: Manifest, kind: str) -> tuple[str, list[str]]:

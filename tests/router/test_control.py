@@ -92,7 +92,7 @@ def test_a_promoted_treatment_ends_its_experiment(router: LiveRouter) -> None:
 def test_nothing_is_opened_when_an_arm_cannot_be_loaded(router: LiveRouter, tmp_path: Path) -> None:
     control = router.serve("broken", "stable")
     junk = tmp_path / "junk.gguf"
-    junk.write_bytes(b"GGUF, but not really")
+    junk.write_bytes(b"GGUF\3" + bytes(19))  # sound as far as a header goes, and no model
     treatment = router.register("broken", "junk", file=junk)
     answer = router.launch("broken", control, treatment, share=0.5)
     assert answer.status_code == 502
