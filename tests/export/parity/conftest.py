@@ -52,7 +52,7 @@ def train_adapter(folder: Path, seed: int, **options: Any) -> Path:
         for name, weight in model.named_parameters():
             if "lora_B" in name or "lora_embedding_A" in name:
                 weight.normal_(std=0.05)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, save_embedding_layers=False)
     return folder
 
 
