@@ -154,6 +154,7 @@ def test_one_resident_base_answers_as_each_merged_version_does(trained: Trained)
     assert merged[0] != merged[1] != bare
 
 
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
 @pytest.mark.parametrize(
     ("options", "told"),
     [
