@@ -66,6 +66,10 @@ class LlamaServerError(FlytewheelError):
     """llama.cpp's server does not serve a file, or answers wrongly."""
 
 
+class ModelServerError(FlytewheelError):
+    """An Ollama or vLLM of the user's is away, refuses what it is asked, or serves something else."""
+
+
 class TrainingError(FlytewheelError):
     """A training came to an end without weights that can be used."""
 

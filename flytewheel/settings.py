@@ -17,6 +17,10 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_SIGNING_KEY_PASSWORD` | of an encrypted one | – |
 | `FLYTEWHEEL_TRUSTED_KEYS` | public keys that are believed: paths of files or folders, or PEM | this machine's |
 | `FLYTEWHEEL_ERASURE_KEY` | secret that erased people are known by, one for a database | `HOME/erasure.key` |
+| `FLYTEWHEEL_BACKEND` | what answers behind the router: `llama.cpp`, `ollama` or `vllm` | `llama.cpp` |
+| `FLYTEWHEEL_BACKEND_URL` | where that Ollama or vLLM is, `http(s)://[user:password@]host[:port]` | – |
+| `FLYTEWHEEL_BACKEND_KEY` | its key, sent as a Bearer token | – |
+| `FLYTEWHEEL_BACKEND_FOLDER` | where vLLM's machine sees `HOME/models` | the same path |
 | `FLYTEWHEEL_IMAGE_REGISTRY` | container registry of the tasks' images, read when these are built | `localhost:30000` |
 | `FLYTEWHEEL_RECIPE` | recipe of the scheduled launch plans, read at registration | `recipes/laptop.yaml` |
 | `FLYTEWHEEL_FRESH` | `1`: trainings begin anew; unfinished ones are set aside (`flytewheel run --fresh`) | – |
@@ -35,6 +39,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from flytewheel.errors import SettingsError
 
 PREFIX = "FLYTEWHEEL_"
+BACKENDS = ("llama.cpp", "ollama", "vllm")
 
 
 class Settings(BaseModel):
@@ -56,6 +61,10 @@ class Settings(BaseModel):
     signing_key_password: SecretStr | None = None
     trusted_keys: str | None = None
     erasure_key: SecretStr | None = None
+    backend: str = "llama.cpp"
+    backend_url: str | None = None
+    backend_key: SecretStr | None = None
+    backend_folder: str | None = None
     image_registry: str | None = None
     recipe: Path | None = None
     fresh: bool = False
@@ -79,14 +88,15 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(f"unknown setting {names}: known are {known}")
     if "database_url" not in given and environ.get("DATABASE_URL"):
         given["database_url"] = environ["DATABASE_URL"]
-    for key in ("database_url", "s3_url", "router_url"):
+    for key in ("database_url", "s3_url", "router_url", "backend_url"):
         if key in given:
             try:
                 parts = urlsplit(given[key])
             except ValueError:  # such as half a pair of brackets
                 parts = urlsplit("")
             if not parts.scheme or not (parts.hostname or parts.scheme.startswith("postgres")):
-                raise SettingsError(f"{PREFIX}{key.upper()}={given[key]!r}: expected scheme://host[:port]")
+                told = given[key].rpartition("@")[2] if key == "backend_url" else given[key]
+                raise SettingsError(f"{PREFIX}{key.upper()}={told!r}: expected scheme://host[:port]")
     if "s3_url" in given:
         parts = urlsplit(given["s3_url"])
         bucket = parts.path.strip("/")
@@ -97,6 +107,11 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         if key in given and "-----BEGIN" not in given[key]:  # paths, which children with other folders are to find
             paths = given[key].split(os.pathsep)
             given[key] = os.pathsep.join(str(Path(path).expanduser().absolute()) for path in paths)
+    backend = given.get("backend", BACKENDS[0])
+    if backend not in BACKENDS:
+        raise SettingsError(f"{PREFIX}BACKEND={backend!r}: expected one of {', '.join(BACKENDS)}")
+    if backend != BACKENDS[0] and "backend_url" not in given:
+        raise SettingsError(f"{PREFIX}BACKEND={backend} needs {PREFIX}BACKEND_URL, where that server is")
     for key in ("debug", "fresh"):
         if key in given:
             given[key] = "1" if given[key].lower() in {"1", "true", "yes"} else "0"

@@ -24,6 +24,7 @@ from flytewheel.errors import (
     ExperimentError,
     FeedbackError,
     FlytewheelError,
+    ModelServerError,
     RegistryError,
     ReviewError,
     RouterError,
@@ -46,6 +47,7 @@ _STATUS: tuple[tuple[type[FlytewheelError], int], ...] = (
     (DatabaseError, 503),
     (StoreError, 503),
     (RouterError, 502),
+    (ModelServerError, 502),
 )
 
 

@@ -24,7 +24,7 @@ import orjson
 from flytewheel.experiment.assign import choose_arm
 from flytewheel.records import Interaction
 from router.answers import Answer, read_plain, read_stream
-from router.backends import Backend
+from router.backends import Backend, ModelGoneError
 from router.calls import PREFIX, Call, Receive, RefusedError, Send, error_body, read_call, send_error
 from router.receipts import sign_receipt
 from router.state import RouterState
@@ -137,6 +137,11 @@ class ChatProxy:
         if backend is None:
             raise BackendError(f"version {version} is not loaded")
         call.digest = backend.model.digest
+        if call.endpoint not in backend.endpoints:
+            known = ", ".join(sorted(backend.endpoints))
+            raise RefusedError(
+                400, "invalid_request_error", f"{call.endpoint} is not served by this router's backend; use {known}"
+            )
         backend.acquire()
         try:
             return await self._try_leased(call, backend, patient)
@@ -154,6 +159,7 @@ class ChatProxy:
                 return await self._request(call, backend)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 if last:
+                    backend.doubt()
                     raise BackendError(f"version {version} broke off ({type(error).__name__})") from None
                 await backend.noticed_failure()
         raise AssertionError("unreachable")
@@ -163,7 +169,7 @@ class ChatProxy:
         upstream = await self._state.session.post(
             backend.url + call.endpoint,
             data=orjson.dumps(call.body),
-            headers={"content-type": "application/json"},
+            headers={"content-type": "application/json", **backend.headers},
         )
         try:
             if call.streamed and upstream.status == 200:
@@ -172,6 +178,8 @@ class ChatProxy:
                     raise aiohttp.ServerDisconnectedError("the stream ended before its first byte")
             else:
                 first = await upstream.read()
+            if upstream.status == 404:  # on a path that it serves: it knows no such model any more
+                raise ModelGoneError(f"version {backend.model.version} is unknown to its server: {_said(first)}")
             if upstream.status >= 500:
                 raise BackendError(f"version {backend.model.version} answered {upstream.status}: {_said(first)}")
         except BaseException:

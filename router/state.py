@@ -15,22 +15,24 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from flytewheel.database import last_line, migrate
-from flytewheel.errors import ExperimentError, FlytewheelError, RegistryError, SettingsError
+from flytewheel.errors import ExperimentError, FlytewheelError, SettingsError
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment, Opened
 from flytewheel.feedback.store import FeedbackStore
 from flytewheel.settings import PREFIX, Settings
-from registry.manifest import Manifest
+from flytewheel.signed_registry import seal_registry
+from flytewheel.signing_keys import ring_of_settings
 from registry.store import ObjectStore
 from registry.taints import refuse_blocked
 from registry.versions import Registry
-from router.backends import BackendPool, ServedModel
+from router.backends import BackendPool
+from router.backends.kinds import serve_by_settings
+from router.backends.served import fetch_model
 from router.blocked import Blocked
 from router.interactions import InteractionWriter
 from router.metrics import Metrics
@@ -235,40 +237,6 @@ class RouterState:
         return route
 
 
-def fetch_model(registry: Registry, models: Path, name: str, version: str) -> ServedModel:
-    """Brings the file that a version serves into `models`, held against its digest.
-
-    `facts["serve"]` names it; a version that does not say serves its first GGUF.
-
-    Raises:
-        RegistryError: no such version, no GGUF in it, the bytes are not those that were registered, or it may not serve
-            any more since it learnt from somebody who was erased.
-    """
-    manifest = registry.show(name, version)
-    refuse_blocked(registry.store, name, manifest.version, datetime.now(UTC))
-    serve = _choose_file(manifest)
-    file = registry.download(name, version, models / name / version, only=[serve])[0]
-    return ServedModel(name, version, manifest.files[serve].sha256, file, _choose_context(manifest))
-
-
-def _choose_file(manifest: Manifest) -> str:
-    named = manifest.facts.get("serve")
-    if isinstance(named, str) and named in manifest.files:
-        return named
-    found = sorted(path for path in manifest.files if path.endswith(".gguf"))
-    if not found:
-        raise RegistryError(f"{manifest.name} {manifest.version} holds no .gguf file; export and register it again")
-    return found[0]
-
-
-def _choose_context(manifest: Manifest) -> int:
-    """Tokens of one answer's context: what the recipe trained for, at least 1,024 and at most 8,192."""
-    recipe = manifest.facts.get("recipe")
-    base = recipe.get("base") if isinstance(recipe, dict) else None
-    length = base.get("max_length") if isinstance(base, dict) else None
-    return min(8192, max(1024, length)) if isinstance(length, int) else 1024
-
-
 def check_settings(settings: Settings) -> None:
     """Refuses settings that lack a service or a key.
 
@@ -289,15 +257,14 @@ async def open_state(settings: Settings) -> RouterState:
     assert settings.s3_secret_key is not None
     assert settings.admin_key is not None
     assert settings.assignment_key is not None
-    registry = Registry(
-        ObjectStore(
-            settings.s3_url,
-            settings.s3_access_key.get_secret_value(),
-            settings.s3_secret_key.get_secret_value(),
-            settings.s3_bucket,
-            settings.s3_region,
-        )
+    store = ObjectStore(
+        settings.s3_url,
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+        settings.s3_bucket,
+        settings.s3_region,
     )
+    registry = seal_registry(store, ring_of_settings(settings), sign=False)
     models = settings.home / "models"
     session = aiohttp.ClientSession(
         auto_decompress=False,
@@ -312,7 +279,10 @@ async def open_state(settings: Settings) -> RouterState:
         admin_key=settings.admin_key.get_secret_value().encode(),
         assignment_key=settings.assignment_key.get_secret_value().encode(),
         registry=registry,
-        pool=BackendPool(lambda name, version: fetch_model(registry, models, name, version), settings.home / "logs"),
+        pool=BackendPool(
+            lambda name, version: fetch_model(registry, models, name, version, kind=settings.backend),
+            serve_by_settings(settings, models),
+        ),
         writer=InteractionWriter(settings.database_url),
         session=session,
         feedback=FeedbackStore(settings.database_url),

@@ -16,12 +16,12 @@ from pathlib import Path
 from flytewheel.errors import ExportError
 from flytewheel.export.convert import write_kinds
 from flytewheel.export.lora import find_obstacle, write_lora
-from flytewheel.export.modelfile import write_modelfile
+from flytewheel.export.modelfile import adds_start_token, read_generation, write_modelfile
 from flytewheel.export.parity import AdapterFiles, ParityReport, check_parity
 from flytewheel.export.report import NAME, ExportedFile, ExportReport, ParitySummary, write_json, write_report
 from flytewheel.export.source import open_source
 from flytewheel.export.tensor_types import TensorTypes, read_tensor_types
-from flytewheel.models import load_tokenizer, trained_files, trained_kind
+from flytewheel.models import load_tokenizer, open_base, trained_files, trained_kind
 from flytewheel.recipe import BaseModelSpec, ExportSpec
 from flytewheel.records import Message, digest, file_digest
 
@@ -104,6 +104,8 @@ def export_model(
             tokenizer=tokenizer,
             context_tokens=context_tokens,
             system=base.system_prompt,
+            generation=read_generation(open_base(base, with_weights=False)),
+            adds_start=adds_start_token(files[export.serve]),
         )
         with _timed(seconds, "parity"):
             parity = check_parity(

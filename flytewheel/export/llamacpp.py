@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flytewheel.errors import ExportError
+from flytewheel.errors import BaseModelError, ExportError
+from flytewheel.gguf_header import check_header
 
 _FP32_CACHE = {"type_k": 0, "type_v": 0}  # GGML_TYPE_F32
 _callback: list[Any] = []  # ctypes callbacks must outlive their use
@@ -31,12 +32,16 @@ def open_llama(path: Path, **options: Any) -> Iterator[Any]:
     It is closed here because one that is left to the interpreter's exit crashes there.
 
     Raises:
-        ExportError: llama.cpp cannot load it.
+        ExportError: its header lies, or llama.cpp cannot load it.
     """
     import llama_cpp
     from jinja2 import TemplateError
 
     silence_log()
+    try:
+        check_header(path, "export it again")
+    except BaseModelError as error:
+        raise ExportError(f"{path.name}: llama.cpp cannot load it ({error})") from None
     try:
         llama = llama_cpp.Llama(str(path), n_gpu_layers=0, logits_all=True, verbose=False, **{**_FP32_CACHE, **options})
     except (ValueError, RuntimeError, TemplateError) as error:  # the last where the chat template is broken

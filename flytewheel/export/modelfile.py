@@ -1,58 +1,43 @@
-"""The Modelfile: what Ollama must be told to speak to the GGUF as the model was trained.
+"""The Modelfile: what Ollama must be told to speak to the GGUF as the model was trained and judged.
 
-Ollama does not run a chat template of Jinja: it recognises some by their text and otherwise passes the bare prompt
-on, which looks as if the model had become stupid. So the template is written out in Go. It is not translated but
-measured: short conversations with marked contents are rendered through the tokenizer, and what stands before and
-after each role's content is read off. That fits every template that writes turn after turn (ChatML, Llama 3 and their
-kin). The result is held against longer conversations; a template that does more (tools, dates, a trimmed history)
-does not reproduce them, and then no TEMPLATE line is written but a comment that says so: servers that read the
-template in the GGUF need none.
+Older Ollama does not run a chat template of Jinja: it recognises some by their text and otherwise passes the bare
+prompt on, which looks as if the model had become stupid; newer ones run the GGUF's where no TEMPLATE is given. So the
+template is written out in Go (`turns` measures it, `go_template` writes it), and where that cannot be done faithfully
+there is no TEMPLATE line but a comment with the reason.
+
+The start token: Ollama tokenises the rendered text and lets llama.cpp add one if the GGUF says so. The template here
+writes it exactly if the file does not have it added, so that there is one, as in training. Penalties that Ollama would
+add by itself (`repeat_penalty`) are switched off, or answers were drawn otherwise than those that were judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flytewheel.errors import ExportError
+from flytewheel.export.go_template import write_go_template
+from flytewheel.export.turns import Turns, UnfitError, measure_turns
+from flytewheel.modelfile import Modelfile, Value, can_tell
+
 MAX_CONTEXT = 8192  # tokens that are set aside by default; a longer context is the operator's choice
 
-_ROLES = ("system", "user", "assistant")
-_PROBES: tuple[tuple[str, ...], ...] = (
-    ("user",),
-    ("system", "user"),
-    ("user", "assistant", "user"),
-    ("system", "user", "assistant", "user", "assistant", "user"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Turns:
-    """A chat template that writes turn after turn: what stands before and after each role's content."""
-
-    opening: str
-    heads: dict[str, str]
-    tails: dict[str, str]
-    reply: str
-
-    def render(self, roles_and_contents: Sequence[tuple[str, str]]) -> str:
-        """Renders a conversation up to where the assistant's answer begins."""
-        body = "".join(f"{self.heads[role]}{content}{self.tails[role]}" for role, content in roles_and_contents)
-        return f"{self.opening}{body}{self.reply}"
-
-    def to_go(self) -> str:
-        """The same as a template of Go, over Ollama's `.Messages`."""
-        branches = "".join(
-            f'{{{{ {"if" if not index else "else if"} eq .Role "{role}" }}}}'
-            f"{self.heads[role]}{{{{ .Content }}}}{self.tails[role]}"
-            for index, role in enumerate(_ROLES)
-        )
-        return f"{self.opening}{{{{ range .Messages }}}}{branches}{{{{ end }}}}{{{{ end }}}}{self.reply}"
+# generation_config's names → Ollama's; each is passed on only if the model's own file gives it.
+_SAMPLING = {"temperature": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p"}
 
 
 def write_modelfile(
-    path: Path, *, model_file: str, tokenizer: Any, context_tokens: int, system: str | None = None
+    path: Path,
+    *,
+    model_file: str,
+    tokenizer: Any,
+    context_tokens: int,
+    system: str | None = None,
+    generation: Mapping[str, Any] | None = None,
+    adds_start: bool = False,
+    adapters: Sequence[str] = (),
 ) -> Turns | None:
     """Writes the Modelfile and returns the turns that its TEMPLATE renders; None where it has no such line.
 
@@ -62,74 +47,99 @@ def write_modelfile(
         tokenizer: Its chat template decides TEMPLATE and the stops.
         context_tokens: The longest context of the model.
         system: The system turn of conversations that bring none.
+        generation: The model's generation_config, as plain values.
+        adds_start: Whether the GGUF has its reader add the start token (`tokenizer.ggml.add_bos_token`).
+        adapters: LoRA adapters as GGUF beside the Modelfile.
     """
-    turns = measure_turns(tokenizer)
-    lines = [f"FROM ./{model_file}"]
-    if turns is None:
-        lines.append(
-            "# No TEMPLATE: the chat template in the GGUF does more than write turns, which Go cannot be told here."
+    generation = generation or {}
+    turns, comments = None, []
+    try:
+        turns = measure_turns(tokenizer)
+        if adds_start and tokenizer.bos_token:
+            turns = turns.without_start(tokenizer.bos_token)
+        comments += [f"TEMPLATE renders plain conversations, no tools; {caveat}." for caveat in turns.caveats]
+    except UnfitError as unfit:
+        turns = None
+        comments.append(
+            f"No TEMPLATE: the chat template {unfit}, which Go cannot be told here; a server that reads the template in"
+            " the GGUF is right without one."
         )
-    else:
-        lines.append(f'TEMPLATE """{turns.to_go()}"""')
-    if system and '"""' not in system:
-        lines.append(f'SYSTEM """{system}"""')
-    lines += [f'PARAMETER stop "{stop}"' for stop in find_stops(tokenizer, turns)]
-    lines.append(f"PARAMETER num_ctx {min(context_tokens, MAX_CONTEXT)}")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if system and not can_tell(system):
+        comments.append("No SYSTEM: the recipe's base.system_prompt holds what a Modelfile cannot say; send it along.")
+        system = None
+    modelfile = Modelfile(
+        model=model_file,
+        template=None if turns is None else write_go_template(turns),
+        system=system,
+        parameters=choose_parameters(tokenizer, turns, generation, context_tokens),
+        adapters=tuple(adapters),
+        comments=tuple(comments),
+    )
+    path.write_text(modelfile.to_text(), encoding="utf-8", newline="\n")
     return turns
 
 
-def measure_turns(tokenizer: Any) -> Turns | None:
-    """Reads off what the chat template writes around each role's content; None where it does more than that."""
-    from jinja2 import TemplateError
+def read_generation(folder: Path) -> dict[str, Any]:
+    """The base model's generation_config.json as plain values; empty where it has none.
 
-    marks = ("Uqxz1", "Aqxz2", "Vqxz3", "Sqxz4")
-    user, answer, second, system = marks
+    Raises:
+        ExportError: the file cannot be read.
+    """
     try:
-        one = _render(tokenizer, [("user", user)], reply=False)
-        three = _render(tokenizer, [("user", user), ("assistant", answer), ("user", second)], reply=False)
-        asked = _render(tokenizer, [("user", user)], reply=True)
-        answered = _render(tokenizer, [("user", user), ("assistant", answer)], reply=False)
-        headed = _render(tokenizer, [("system", system), ("user", user)], reply=False)
-        before, tail = one.split(user)
-        gap_answer, rest = three.split(user)[1].split(answer)
-        gap_second = rest.split(second)[0]
-        before_system, gap_system = headed.split(user)[0].split(system)
-        tail_answer = answered.split(answer)[1]
-        head = gap_second.removeprefix(tail_answer)
-        opening = before.removesuffix(head)
-        turns = Turns(
-            opening=opening,
-            heads={
-                "system": before_system.removeprefix(opening),
-                "user": head,
-                "assistant": gap_answer.removeprefix(tail),
-            },
-            tails={"system": gap_system.removesuffix(head), "user": tail, "assistant": tail_answer},
-            reply=asked.removeprefix(one),
-        )
-        same = all(_reproduces(tokenizer, turns, roles) for roles in _PROBES)
-    except (ValueError, IndexError, TemplateError):  # a mark is missing or doubled, or the template refuses a turn
-        return None
-    literal = turns.to_go().replace("{{ .Content }}", "")
-    return turns if same and '"""' not in literal and "{{" not in turns.render([("user", "")]) else None
+        found = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ExportError(f"generation_config.json of the base is not readable ({error}); bring it back") from None
+    if not isinstance(found, dict):
+        raise ExportError("generation_config.json of the base is no JSON object; bring it back")
+    return found
 
 
-def find_stops(tokenizer: Any, turns: Turns | None) -> list[str]:
-    """Texts that end an answer: the end token, and the special token that closes a turn."""
-    stops = [tokenizer.eos_token] if tokenizer.eos_token else []
-    if turns is not None:
-        closing = turns.tails["assistant"].strip()
-        if closing and closing in tokenizer.get_added_vocab():
-            stops.append(closing)
-    return sorted(set(stops))
+def adds_start_token(path: Path) -> bool:
+    """Whether the GGUF at `path` has its reader add the start token; unsaid, llama.cpp adds one to SentencePiece."""
+    from gguf import GGUFReader
+
+    reader = GGUFReader(path)
+    said = reader.get_field("tokenizer.ggml.add_bos_token")
+    if said is not None:
+        return bool(said.contents())
+    kind = reader.get_field("tokenizer.ggml.model")
+    return kind is not None and kind.contents() == "llama"
 
 
-def _reproduces(tokenizer: Any, turns: Turns, roles: Sequence[str]) -> bool:
-    talk = [(role, f"{role} says\n{index} things.") for index, role in enumerate(roles)]
-    return _render(tokenizer, talk, reply=True) == turns.render(talk)
+def choose_parameters(
+    tokenizer: Any, turns: Turns | None, generation: Mapping[str, Any], context_tokens: int
+) -> dict[str, Value]:
+    """Ollama's parameters: stops, context, and how the model's own generation_config draws."""
+    parameters: dict[str, Value] = {}
+    stops = find_stops(tokenizer, turns, generation)
+    if stops:
+        parameters["stop"] = tuple(stops)
+    parameters["num_ctx"] = min(context_tokens, MAX_CONTEXT)
+    for theirs, ours in _SAMPLING.items():
+        value = generation.get(theirs)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            parameters[ours] = value
+    penalty = generation.get("repetition_penalty")
+    parameters["repeat_penalty"] = penalty if isinstance(penalty, int | float) else 1.0
+    return parameters
 
 
-def _render(tokenizer: Any, talk: Sequence[tuple[str, str]], *, reply: bool) -> str:
-    messages = [{"role": role, "content": content} for role, content in talk]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=reply))
+def find_stops(tokenizer: Any, turns: Turns | None, generation: Mapping[str, Any]) -> list[str]:
+    """Texts that end an answer: the end token, generation_config's end tokens, the special token that closes a turn."""
+    special = tokenizer.get_added_vocab()
+    stops = {tokenizer.eos_token} if tokenizer.eos_token else set()
+    ends = generation.get("eos_token_id")
+    for index in ends if isinstance(ends, list | tuple) else [ends]:
+        if isinstance(index, int) and not isinstance(index, bool) and 0 <= index < len(tokenizer):
+            token = tokenizer.convert_ids_to_tokens(index)
+            if token in special:  # a word as end token would cut every answer that says it
+                stops.add(token)
+    for (before, _), step in turns.steps.items() if turns is not None else ():
+        if before == "assistant":
+            closing = step.text.lstrip()
+            stops |= {
+                token for token in special if token and closing.startswith(token) and token != tokenizer.bos_token
+            }
+    return sorted(stop for stop in stops if can_tell(stop))

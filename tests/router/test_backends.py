@@ -12,6 +12,7 @@ import pytest
 
 from flytewheel.errors import RegistryError, RouterError
 from router.backends import BackendPool, ServedModel
+from router.backends.kinds import serve_by_llama
 from tests.router.spelling_model import write_spelling_model
 
 
@@ -31,7 +32,7 @@ def test_closing_ends_a_backend_that_still_waits_for_its_answers(
     fetch: Callable[[str, str], ServedModel], tmp_path: Path
 ) -> None:
     async def run() -> int:
-        pool = BackendPool(fetch, tmp_path / "logs")
+        pool = BackendPool(fetch, serve_by_llama(tmp_path / "logs"))
         backend = await pool.ensure("demo", "v1")
         assert backend.pid is not None
         pid = backend.pid
@@ -52,7 +53,7 @@ def test_a_version_that_is_stopped_while_it_loads_can_be_loaded_again(
     """As when one arm of a launch is refused while the other one still loads."""
 
     async def run() -> None:
-        pool = BackendPool(fetch, tmp_path / "logs")
+        pool = BackendPool(fetch, serve_by_llama(tmp_path / "logs"))
         loading = asyncio.create_task(pool.ensure("demo", "v1"))
         async with asyncio.timeout(20):
             while not pool.all():
@@ -70,7 +71,7 @@ def test_what_the_system_refuses_is_said(fetch: Callable[[str, str], ServedModel
     (tmp_path / "logs").write_text("a file where the folder should be")
 
     async def run() -> None:
-        pool = BackendPool(fetch, tmp_path / "logs")
+        pool = BackendPool(fetch, serve_by_llama(tmp_path / "logs"))
         async with asyncio.timeout(20):
             with pytest.raises(RouterError, match=r"demo@v1 does not start: .*logs"):
                 await pool.ensure("demo", "v1")
@@ -83,7 +84,7 @@ def test_a_version_that_nobody_needs_is_no_failure_any_more(
     fetch: Callable[[str, str], ServedModel], tmp_path: Path
 ) -> None:
     async def run() -> None:
-        pool = BackendPool(fetch, tmp_path / "logs")
+        pool = BackendPool(fetch, serve_by_llama(tmp_path / "logs"))
         with pytest.raises(RegistryError):
             await pool.ensure("demo", "gone")
         await pool.keep_only({("demo", "gone")})
@@ -105,7 +106,7 @@ def test_concurrent_calls_share_one_loading(fetch: Callable[[str, str], ServedMo
         return fetch(name, version)
 
     async def run() -> None:
-        pool = BackendPool(slowly, tmp_path / "logs")
+        pool = BackendPool(slowly, serve_by_llama(tmp_path / "logs"))
         loads = [asyncio.create_task(pool.ensure("demo", "v1")) for _ in range(5)]
         await asyncio.sleep(0)
         loads[0].cancel()  # one caller that gives up does not take the others along

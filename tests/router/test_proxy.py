@@ -19,6 +19,7 @@ from flytewheel.feedback.store import FeedbackStore
 from registry.store import ObjectStore
 from registry.versions import Registry
 from router.backends import BackendPool, ServedModel
+from router.backends.kinds import serve_by_llama
 from router.interactions import InteractionWriter
 from router.metrics import Metrics
 from router.proxy import ChatProxy
@@ -216,7 +217,7 @@ def test_a_client_that_hangs_up_at_the_end_of_the_stream_had_its_answer(database
                 admin_key=b"",
                 assignment_key=KEY,
                 registry=Registry(ObjectStore("http://127.0.0.1:9", "", "", "none")),
-                pool=BackendPool(lambda name, version: ServedModel(name, version, "d", file), tmp_path),
+                pool=BackendPool(lambda name, version: ServedModel(name, version, "d", file), serve_by_llama(tmp_path)),
                 writer=InteractionWriter(database_url),
                 session=session,
                 feedback=FeedbackStore(database_url),

@@ -1,0 +1,50 @@
+"""A version served by an Ollama server: made there from the version's own files, under a name of ours.
+
+Models stay in Ollama when nobody needs them any more, only out of its memory: a rollback wants them again, and their
+gigabytes need not be sent twice. `ollama rm flytewheel/NAME:VERSION` frees the disk.
+
+Only chats are forwarded: Ollama puts a chat template around `/v1/completions`, where other servers take the prompt as
+it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from flytewheel.errors import RouterError
+from flytewheel.modelfile import Modelfile, read_modelfile
+from flytewheel.ollama import Ollama, create_model
+from router.backends.backend import CHAT
+from router.backends.remote import RemoteBackend
+from router.backends.served import MODELFILE, ServedModel
+
+
+class OllamaBackend(RemoteBackend[Ollama]):
+    """One version in an Ollama server."""
+
+    endpoints = frozenset({CHAT})
+
+    def __init__(self, model: ServedModel, open_server: Callable[[float], Ollama]) -> None:
+        super().__init__(model, open_server)
+        self.alias = f"flytewheel/{model.name}:{model.version}"
+
+    def _bring(self, server: Ollama) -> None:
+        model = self.model
+        if model.file is None:
+            raise RouterError(
+                f"{model.name} {model.version} has no file to give to Ollama; export and register it again"
+            )
+        beside = model.folder / MODELFILE
+        given = model.file.relative_to(model.folder).as_posix()
+        modelfile = read_modelfile(beside.read_text("utf-8")) if beside.is_file() else Modelfile(given)
+        create_model(
+            server, model.folder, self.alias, modelfile=replace(modelfile, model=given), known=dict(model.digests)
+        )
+        server.load(self.alias)
+
+    def _is_there(self, server: Ollama) -> bool:
+        return self.alias in server.list_models()
+
+    def _leave(self, server: Ollama) -> None:
+        server.unload(self.alias)

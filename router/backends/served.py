@@ -1,0 +1,108 @@
+"""Which files of a version a kind of backend serves it from, and how they come onto this machine's disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flytewheel.errors import BaseModelError, RegistryError, RouterError
+from flytewheel.weights import check_file
+from registry.manifest import Manifest
+from registry.taints import refuse_blocked
+from registry.versions import Registry
+
+MODELFILE = "Modelfile"
+ADAPTER = "adapter"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A version on this machine's disk.
+
+    `digest` is the SHA-256 of what is served (the GGUF, or an adapter's weights), `slot_tokens` the context of one
+    answer, `digests` those of all files that were brought, by their path in the version's `folder`. `file` is the GGUF
+    or the adapter's folder; None where a version is the bare base, which a server has already.
+    """
+
+    name: str
+    version: str
+    digest: str
+    file: Path | None
+    slot_tokens: int = 1024
+    folder: Path = Path()
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+def fetch_model(registry: Registry, models: Path, name: str, version: str, *, kind: str = "llama.cpp") -> ServedModel:
+    """Brings the files that a version is served from into `models`, held against their digests.
+
+    `facts["serve"]` names the GGUF; a version that does not say serves its first one.
+
+    Raises:
+        RegistryError: no such version, no GGUF in it, the bytes are not those that were registered, their header lies,
+            or it may not serve any more since it learnt from somebody who was erased.
+        RouterError: this kind of backend cannot serve what the version holds.
+    """
+    manifest = registry.show(name, version)
+    refuse_blocked(registry.store, name, manifest.version, datetime.now(UTC))
+    served, needed = _choose_adapter(manifest) if kind == "vllm" else _choose_file(manifest, kind)
+    folder = models / name / version
+    if needed:
+        registry.download(name, version, folder, only=needed)
+        _check_headers(folder, needed, f"{name} {version}")
+    digests = {path: manifest.files[path].sha256 for path in needed}
+    weights = next((path for path in needed if path.endswith((".gguf", ".safetensors"))), None)
+    return ServedModel(
+        name,
+        version,
+        manifest.digest if weights is None else digests[weights],
+        None if served is None else folder / served,
+        _choose_context(manifest),
+        folder,
+        digests,
+    )
+
+
+def _check_headers(folder: Path, paths: list[str], version: str) -> None:
+    """Weights that were registered so, digest and all, may still be none: no server is to find out."""
+    for path in paths:
+        try:
+            if path.endswith((".gguf", ".safetensors")):
+                check_file(folder / path, "export and register it again")
+        except BaseModelError as error:
+            raise RegistryError(f"{version}: {error}") from None
+
+
+def _choose_file(manifest: Manifest, kind: str) -> tuple[str, list[str]]:
+    """The GGUF, and for Ollama the Modelfile beside it, where there is one."""
+    beside = [MODELFILE] if kind == "ollama" and MODELFILE in manifest.files else []
+    named = manifest.facts.get("serve")
+    if isinstance(named, str) and named in manifest.files:
+        return named, [named, *beside]
+    found = sorted(path for path in manifest.files if path.endswith(".gguf"))
+    if not found:
+        raise RegistryError(f"{manifest.name} {manifest.version} holds no .gguf file; export and register it again")
+    return found[0], [found[0], *beside]
+
+
+def _choose_adapter(manifest: Manifest) -> tuple[str | None, list[str]]:
+    """The adapter's folder; None for the bare base, that nothing was trained into."""
+    files = [path for path in sorted(manifest.files) if path.startswith(f"{ADAPTER}/")]
+    if files:
+        return ADAPTER, files
+    if any(path.startswith("weights/") for path in manifest.files):
+        raise RouterError(
+            f"{manifest.name} {manifest.version} holds full weights, and vLLM is given adapters only; serve it with"
+            " FLYTEWHEEL_BACKEND=ollama or llama.cpp"
+        )
+    return None, []
+
+
+def _choose_context(manifest: Manifest) -> int:
+    """Tokens of one answer's context: what the recipe trained for, at least 1,024 and at most 8,192."""
+    recipe = manifest.facts.get("recipe")
+    base = recipe.get("base") if isinstance(recipe, dict) else None
+    length = base.get("max_length") if isinstance(base, dict) else None
+    return min(8192, max(1024, length)) if isinstance(length, int) else 1024
