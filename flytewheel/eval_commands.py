@@ -55,7 +55,7 @@ def evaluate(
     from flytewheel.contest.contestants import find_recipe, look_up
     from flytewheel.progress import Progress, quiet_libraries
     from flytewheel.settings import read_settings
-    from flytewheel.turn import open_store
+    from flytewheel.signed_registry import open_registry
     from flytewheel.turn_suite import list_muted
     from registry.versions import Registry
 
@@ -65,7 +65,7 @@ def evaluate(
 
     @cache
     def registry() -> Registry:
-        return Registry(open_store(services()))
+        return open_registry(services())
 
     sides = look_up(a, name, registry), look_up(b, name, registry)
     given = find_recipe(recipe, sides)

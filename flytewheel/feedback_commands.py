@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flytewheel.erase_commands import erase, erasures
 from flytewheel.terminal import as_json, open_services, print_table, say
 
 if TYPE_CHECKING:
@@ -292,3 +293,7 @@ def quarantine_release(ids: tuple[str, ...], reason: str | None, user: str | Non
         click.echo(f"{found.released:,} votes released{then}{known}")
 
     say(found, json_, text)
+
+
+feedback.add_command(erase)
+feedback.add_command(erasures)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flytewheel.proof_commands import models_bom, models_card, models_sign, verify_folder
 from flytewheel.terminal import as_json, open_services, print_table, say
 
 if TYPE_CHECKING:
@@ -15,10 +16,9 @@ if TYPE_CHECKING:
 
 
 def _registry() -> Registry:
-    from flytewheel.turn import open_store
-    from registry.versions import Registry
+    from flytewheel.signed_registry import open_registry
 
-    return Registry(open_store(open_services()))
+    return open_registry(open_services())
 
 
 @click.group()
@@ -75,11 +75,25 @@ def models_download(name: str, version: str, folder: Path, only: tuple[str, ...]
 
 
 @models.command("verify")
-@click.argument("name")
-@click.argument("version")
+@click.argument("name", required=False)
+@click.argument("version", required=False)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A downloaded version, checked against its own signature; no service is asked.",
+)
 @as_json
-def models_verify(name: str, version: str, json_: bool) -> None:
+def models_verify(name: str | None, version: str | None, folder: Path | None, json_: bool) -> None:
     """Hash every stored file of a version again; exit 1 when one is missing or differs."""
+    if folder is not None and name is None:
+        verify_folder(folder, json_)
+    if name is None or version is None or folder is not None:
+        raise click.UsageError("give NAME and VERSION, or --folder alone")
     checks = _registry().verify(name, version)
     say(checks, json_, lambda: print_table(("file", "state"), [(check.path, check.state) for check in checks]))
     sys.exit(0 if all(check.state == "ok" for check in checks) else 1)
+
+
+models.add_command(models_bom)
+models.add_command(models_card)
+models.add_command(models_sign)

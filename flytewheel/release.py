@@ -14,11 +14,13 @@ from flytewheel.errors import RegistryError
 from flytewheel.evaluation import speed
 from flytewheel.experiment import launch
 from flytewheel.export.export import FOLDERS, export_model
+from flytewheel.licenses import read_license
 from flytewheel.local.services import Services
+from flytewheel.provenance import describe_version
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, BaseModelSpec, ExportSpec
 from flytewheel.records import Decision, Message, to_jsonable
-from flytewheel.turn import CODE, open_store
-from registry.versions import Registry
+from flytewheel.signed_registry import open_registry
+from flytewheel.turn import CODE
 
 
 def fetch_adapter(services: Services, name: str, version: str, folder: Path, *, base: BaseModelSpec) -> Path | None:
@@ -30,7 +32,7 @@ def fetch_adapter(services: Services, name: str, version: str, folder: Path, *, 
     """
     if not version:
         return None
-    registry = Registry(open_store(services))
+    registry = open_registry(services)
     manifest = registry.show(name, version)
     kept = next(
         (name for name in FOLDERS.values() if any(path.startswith(f"{name}/") for path in manifest.files)), None
@@ -132,7 +134,7 @@ def compare_speed(
 
 def _fetch_served(services: Services, name: str, version: str, folder: Path) -> Path | None:
     """The file that a version is served from; `None` where its manifest names none."""
-    registry = Registry(open_store(services))
+    registry = open_registry(services)
     file = registry.show(name, version).facts.get("serve")
     if not file:
         return None
@@ -159,28 +161,31 @@ def register_versions(
         RegistryError, StoreError: nothing is visible unless the version was written as a whole.
     """
     overrides.check_released(services.database_url, run.run_id)
-    registry = Registry(open_store(services))
+    registry = open_registry(services)
     reports = runs.read_reports(services.database_url, run.run_id)
     base_digest = models.base_digest(run.recipe.base)
+    stated = read_license(models.open_base(run.recipe.base, with_weights=False))
+    known: dict[str, Any] = {"run_id": run.run_id, "code": CODE, "base_digest": base_digest, "base_license": stated}
     control = champion
     if not control:
         base = registry.register(
             run.name,
             list_files(exported / "base"),
-            facts=lineage.describe_base(run.recipe, reports, run_id=run.run_id, code=CODE, base_digest=base_digest),
+            facts=lineage.describe_base(run.recipe, reports, **known),
             key=f"base:{run.recipe.base.model}:{base_digest}",
             now=now,
             base_version=True,
+            describe=describe_version,
             progress=progress,
         )
         control = base.version
         if registry.get_alias(run.name, "champion") is None:
             registry.set_alias(run.name, "champion", control)
-    facts = lineage.describe_candidate(
-        run.recipe, reports, run_id=run.run_id, code=CODE, champion=champion, base_digest=base_digest
-    )
+    facts = lineage.describe_candidate(run.recipe, reports, champion=champion, **known)
     files = list_files(exported / "candidate")
-    manifest = registry.register(run.name, files, facts=facts, key=run.run_id, now=now, progress=progress)
+    manifest = registry.register(
+        run.name, files, facts=facts, key=run.run_id, now=now, describe=describe_version, progress=progress
+    )
     registry.set_alias(run.name, "challenger", manifest.version)
     return manifest.version, control
 

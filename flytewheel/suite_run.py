@@ -15,13 +15,13 @@ from flytewheel.progress import ProgressCallback
 from flytewheel.recipe import Recipe, load_recipe
 from flytewheel.records import RegressionCase
 from flytewheel.release import fetch_adapter
+from flytewheel.signed_registry import open_registry
 from flytewheel.suite.cases import read_cases
 from flytewheel.suite.checks import check_case
 from flytewheel.suite.mutes import read_mutes
 from flytewheel.suite.store import list_kept, note_outcomes
-from flytewheel.turn import locate_cases, open_store
+from flytewheel.turn import locate_cases
 from registry.manifest import parse_version
-from registry.versions import Registry
 
 ALIASES = ("champion", "challenger")
 _RUNS = 1_000
@@ -67,7 +67,7 @@ def run_suite(
         )
     version = ""
     if folder is None or not folder.is_dir():
-        version = Registry(open_store(services)).show(name, model).version
+        version = open_registry(services).show(name, model).version
     given = load_recipe(recipe) if recipe is not None else _find_recipe(services, name, version)
     cases = [
         resample(case, samples, temperature) if samples or temperature else case
@@ -110,7 +110,7 @@ def gather_cases(database_url: str, name: str, recipe: Recipe, ids: Sequence[str
 
 def _find_recipe(services: Services, name: str, version: str) -> Recipe:
     """The recipe of the run that made the version, else of the newest run of the model."""
-    run_id = Registry(open_store(services)).show(name, version).facts.get("run_id") if version else None
+    run_id = open_registry(services).show(name, version).facts.get("run_id") if version else None
     found = [run for run in runs.list_runs(services.database_url, limit=_RUNS) if run.name == name]
     run = next((run for run in found if run.run_id == run_id), found[0] if found else None)
     if run is None:

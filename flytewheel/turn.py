@@ -23,6 +23,7 @@ from flytewheel.progress import Progress
 from flytewheel.recipe import CurationSpec, EvaluationSpec, FeedbackSpec, Recipe
 from flytewheel.records import Message
 from flytewheel.review.close import close_due
+from flytewheel.signed_registry import open_registry
 from flytewheel.training import leftovers
 from flytewheel.training.arguments import check_adapter
 from flytewheel.training.uploads import remove_copies
@@ -33,7 +34,6 @@ from flytewheel.turn_suite import grow_suite, write_suite
 from flytewheel.turn_training import CHECKPOINTS, check_leftovers
 from flytewheel.turn_training import open_store as open_store
 from flytewheel.turn_window import describe_window, find_named_window, write_turn_window
-from registry.versions import Registry
 
 CODE = Path(__file__).resolve().parent.parent
 _TASK = re.compile(r"'tasks\.\w+\.(\w+)'")
@@ -97,7 +97,7 @@ def open_turn(
                 progress=progress,
             )
         print(report.describe(), flush=True)
-    registry = Registry(store)
+    registry = open_registry(services)
     champion = registry.get_alias(recipe.name, "champion") or ""
     begun = choose_beginning(
         recipe,

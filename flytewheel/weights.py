@@ -2,7 +2,8 @@
 
 Decides by content, never by name. A pickle runs its author's code while it is read, whatever the file is called
 (https://docs.python.org/3/library/pickle.html), so weights are safetensors or nothing. Headers are judged by the
-parser that will load them (safetensors' own: length, JSON, dtypes, offsets that fill the file and do not overlap).
+parser that will load them (safetensors' own: length, JSON, dtypes, offsets that fill the file and do not overlap); for
+GGUF, whose parser is native code, by a stricter one of our own (`gguf_header`).
 Pickles without a header are walked opcode by opcode, as one that breaks off after its call has run it all the same.
 
 Departs from transformers and PEFT, which read `pytorch_model.bin` and `adapter_model.bin` where there is nothing else,
@@ -26,6 +27,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from flytewheel.errors import BaseModelError
+from flytewheel.gguf_header import check_header
 
 INDEX = "model.safetensors.index.json"
 _LOOKED_AT = 1 << 20  # bytes; a call comes early in a pickle, and honest text stops being one at its first byte
@@ -121,6 +123,9 @@ def check_file(
         _check_safetensors(path, next_step, name)
         return
     found = identify(path)
+    if name.suffix == ".gguf" and found == "GGUF":
+        check_header(path, next_step, name)
+        return
     wrong = found.startswith("a pickle") or (name.suffix in _COULD_BE_READ and found.startswith(_NEVER_RIGHT))
     if name.suffix in (".json", ".gguf"):
         wrong |= found != {".json": "JSON", ".gguf": "GGUF"}[name.suffix]

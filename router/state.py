@@ -25,6 +25,8 @@ from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment, Opened
 from flytewheel.feedback.store import FeedbackStore
 from flytewheel.settings import PREFIX, Settings
+from flytewheel.signed_registry import seal_registry
+from flytewheel.signing_keys import ring_of_settings
 from registry.store import ObjectStore
 from registry.taints import refuse_blocked
 from registry.versions import Registry
@@ -255,15 +257,14 @@ async def open_state(settings: Settings) -> RouterState:
     assert settings.s3_secret_key is not None
     assert settings.admin_key is not None
     assert settings.assignment_key is not None
-    registry = Registry(
-        ObjectStore(
-            settings.s3_url,
-            settings.s3_access_key.get_secret_value(),
-            settings.s3_secret_key.get_secret_value(),
-            settings.s3_bucket,
-            settings.s3_region,
-        )
+    store = ObjectStore(
+        settings.s3_url,
+        settings.s3_access_key.get_secret_value(),
+        settings.s3_secret_key.get_secret_value(),
+        settings.s3_bucket,
+        settings.s3_region,
     )
+    registry = seal_registry(store, ring_of_settings(settings), sign=False)
     models = settings.home / "models"
     session = aiohttp.ClientSession(
         auto_decompress=False,

@@ -10,6 +10,7 @@ from flytekit.types.directory import FlyteDirectory
 from flytewheel import decks, release, turn
 from flytewheel.recipe import BaseModelSpec, ExportSpec
 from flytewheel.runs import run_station
+from flytewheel.software import list_packages
 from images import trainer
 from tasks import DECK, LARGE, SECRETS, SHORT
 from tasks.folders import new_folder
@@ -40,6 +41,7 @@ def export_gguf(
             seed=seed,
             progress=station.progress,
         )
+        station.report["packages"] = list_packages()
         station.report["speed"] = release.compare_speed(
             services,
             station.run,

@@ -21,6 +21,7 @@ from flytewheel.pii import redact_conversations
 from flytewheel.recipe import BaseModelSpec, BudgetSpec, RewardSpec, RlhfSpec, TrainingSpec
 from flytewheel.records import to_jsonable
 from flytewheel.runs import Station, run_station
+from flytewheel.software import list_packages
 from flytewheel.training import align as alignment
 from flytewheel.training import reward as reward_training
 from flytewheel.training import sft
@@ -155,7 +156,7 @@ def _at_work(run_id: str, name: str) -> Iterator[tuple[Station | None, Workplace
 def _tell(station: Station | None, name: str, report: TrainingReport) -> None:
     if station is None:
         return
-    station.report = to_jsonable(report)
+    station.report = {**to_jsonable(report), "packages": list_packages()}
     if report.truncation:
         print(f"  {report.truncation}", flush=True)
     Deck("training", station.show(decks.describe(name, station.report)))

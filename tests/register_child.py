@@ -16,10 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import model_signing.signing  # noqa: F401  (here, or each fork would load it anew)
+
 from flytewheel import release, runs
 from flytewheel.local.services import Services, find_services
 from flytewheel.settings import read_settings
 from registry.store import ObjectStore
+from registry.versions import Registry
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 WRITES = ("put_bytes", "put_file", "put_if_absent", "put_if_match")
@@ -42,14 +45,14 @@ def main(services: str, exported: str, *run_ids: str) -> None:
 
 def _arm_after_opening(kill: int) -> None:
     """Counts what is written after the store was probed."""
-    open_store = release.open_store
+    open_registry = release.open_registry
 
-    def opened(services: Services) -> ObjectStore:
-        store = open_store(services)
+    def opened(services: Services) -> Registry:
+        registry = open_registry(services)
         _arm(kill)
-        return store
+        return registry
 
-    release.open_store = opened  # type: ignore[assignment]
+    release.open_registry = opened  # type: ignore[assignment]
 
 
 def _arm(kill: int) -> None:

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
+from safetensors.numpy import save
 
 from flytewheel import runs, turn
 from flytewheel.dataset import Dataset, DatasetCard, digest_content, part_file, write_card, write_rows
@@ -19,6 +21,8 @@ from flytewheel.local.services import Services
 from flytewheel.models import base_digest
 from flytewheel.recipe import BaseModelSpec, Recipe
 from flytewheel.records import Message, SftRow, Unpaired
+from flytewheel.signed_registry import open_registry
+from flytewheel.signing_keys import ensure_home_key
 from flytewheel.summary import summarise
 from flytewheel.training.start import read_start
 from registry.store import ObjectStore
@@ -39,7 +43,7 @@ class Wheel:
 
     @property
     def registry(self) -> Registry:
-        return Registry(turn.open_store(self.services))
+        return open_registry(self.services)
 
     def recipe(self, mode: str = "incremental", **fields: Any) -> Recipe:
         sections: dict[str, Any] = {
@@ -106,11 +110,13 @@ class Wheel:
 
     def promote(self, run_id: str, dataset: str, *, config: Any = CONFIG, adapter: bool = True, **facts: Any) -> str:
         """Registers what a run made and makes it champion."""
-        files = {"model.gguf": self.folder / "model.gguf"}
-        files["model.gguf"].write_bytes(run_id.encode())
+        files = {"Modelfile": self.folder / "Modelfile"}
+        files["Modelfile"].write_text(run_id)
         if adapter:
             (self.folder / "adapter_config.json").write_text(json.dumps(config))
-            (self.folder / "adapter_model.safetensors").write_bytes(dataset.encode())
+            (self.folder / "adapter_model.safetensors").write_bytes(
+                save({"lora": np.zeros(1)}, metadata={"learnt": dataset})
+            )
             files |= {
                 f"adapter/{name}": self.folder / name for name in ("adapter_config.json", "adapter_model.safetensors")
             }
@@ -154,6 +160,7 @@ def wheel(
         admin_key="",
         assignment_key="",
     )
+    ensure_home_key(here.key_ring)
     return Wheel(here, folder)
 
 

@@ -26,9 +26,11 @@ from flytewheel.feedback.window import close_window
 from flytewheel.local import stack
 from flytewheel.recipe import Recipe
 from flytewheel.settings import Settings, read_settings
-from flytewheel.turn import open_store
+from flytewheel.signed_registry import open_registry
+from flytewheel.signing_keys import ensure_home_key
 from registry.versions import Registry
 from tests.conftest import TestServices
+from tests.router.spelling_model import write_spelling_model
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CLOSED = "127.0.0.1:9"  # the port of `discard`, where nobody listens
@@ -58,7 +60,9 @@ class Machine:
     @property
     def registry(self) -> Registry:
         settings = read_settings(self.environ)
-        return Registry(open_store(stack.up(settings, announce=lambda line: None, with_router=False)))
+        services = stack.up(settings, announce=lambda line: None, with_router=False)
+        ensure_home_key(services.key_ring)
+        return open_registry(services)
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +352,7 @@ def test_a_simulated_week_needs_no_service(tmp_path: Path) -> None:
 
 def test_models_are_listed_shown_downloaded_and_verified(machine: Machine, tmp_path: Path) -> None:
     assert machine.json("models", "list", "--json") == []
-    (tmp_path / "model.gguf").write_bytes(b"weights")
+    write_spelling_model(tmp_path / "model.gguf", "abc")
     (tmp_path / "Modelfile").write_text("FROM ./model.gguf\n")
     files = {name: tmp_path / name for name in ("model.gguf", "Modelfile")}
     facts = {"kind": "candidate", "verdict": "promote_to_canary"}
@@ -367,7 +371,7 @@ def test_models_are_listed_shown_downloaded_and_verified(machine: Machine, tmp_p
 
     got = machine.call("models", "download", "oncall", version, tmp_path / "got", "--only", "model.gguf")
     assert got.stdout.split() == [str(tmp_path / "got" / "model.gguf")]
-    assert (tmp_path / "got" / "model.gguf").read_bytes() == b"weights"
+    assert (tmp_path / "got" / "model.gguf").read_bytes() == (tmp_path / "model.gguf").read_bytes()
     checks = machine.json("models", "verify", "oncall", version, "--json")
     assert {check["path"]: check["state"] for check in checks} == {"Modelfile": "ok", "model.gguf": "ok"}
 

@@ -19,10 +19,10 @@ from flytewheel.local.services import Services
 from flytewheel.models import base_digest
 from flytewheel.recipe import BaseModelSpec, Recipe
 from flytewheel.records import Message, RegressionCase, write_jsonl
+from flytewheel.signed_registry import open_registry
+from flytewheel.signing_keys import ensure_home_key
 from flytewheel.suite.store import list_kept
-from flytewheel.turn import open_store
 from registry.store import ObjectStore
-from registry.versions import Registry
 from tests.tiny_model import build_tiny_model
 
 pytestmark = pytest.mark.filterwarnings(
@@ -34,11 +34,13 @@ Call = Callable[..., Result]
 
 @pytest.fixture
 def here(database_url: str, store: ObjectStore, services: Any, tmp_path: Path) -> Services:
-    return Services(
+    found = Services(
         home=tmp_path / "home", database_url=database_url, s3_url=services.s3_url,
         s3_access_key=services.s3_access_key, s3_secret_key=services.s3_secret_key, s3_region=None,
         s3_bucket=store.bucket, router_url="", admin_key="", assignment_key="",
     )  # fmt: skip
+    ensure_home_key(found.key_ring)
+    return found
 
 
 @pytest.fixture
@@ -257,7 +259,7 @@ def test_a_version_answers_with_the_recipe_of_its_run(
     write_jsonl(tmp_path / "own.jsonl", [case("own", check="forbidden", expected="never said by anybody")])
     tree["curation"] = {"regression_cases": str(tmp_path / "own.jsonl")}
     run = runs.open_run(here.database_url, Recipe.model_validate(tree), {}, now=NOW, execution="e")
-    registry = Registry(open_store(here))
+    registry = open_registry(here)
     files = {f"adapter/{path.name}": path for path in adapter.iterdir() if path.is_file()}
     facts = {"run_id": run.run_id, "base_digest": base_digest(run.recipe.base), "kind": "candidate"}
     version = registry.register("demo", files, facts=facts, key=run.run_id, now=NOW).version

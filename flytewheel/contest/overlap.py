@@ -13,8 +13,8 @@ from flytewheel.dataset import Dataset
 from flytewheel.errors import DatasetError, RegistryError
 from flytewheel.evaluation.overlap import check_overlap
 from flytewheel.local.services import Services
-from flytewheel.turn import fetch_dataset, open_store
-from registry.versions import Registry
+from flytewheel.signed_registry import open_registry
+from flytewheel.turn import fetch_dataset
 
 _LONGEST = 100  # turns that went on from one another
 
@@ -63,7 +63,7 @@ def list_trained_on(side: Contestant, services: Callable[[], Services]) -> tuple
         if not earlier or earlier == manifest.version:
             break
         try:
-            manifest = Registry(open_store(services())).show(manifest.name, earlier)
+            manifest = open_registry(services()).show(manifest.name, earlier)
         except RegistryError as error:
             return digests, str(error)
     return list(dict.fromkeys(digests)), ""

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flytewheel.errors import ExportError
+from flytewheel.errors import BaseModelError, ExportError
+from flytewheel.gguf_header import check_header
 
 _callback: list[Any] = []  # ctypes callbacks must outlive their use
 
@@ -29,11 +30,15 @@ def open_llama(path: Path, **options: Any) -> Iterator[Any]:
     It is closed here because one that is left to the interpreter's exit crashes there.
 
     Raises:
-        ExportError: llama.cpp cannot load it.
+        ExportError: its header lies, or llama.cpp cannot load it.
     """
     import llama_cpp
 
     silence_log()
+    try:
+        check_header(path, "export it again")
+    except BaseModelError as error:
+        raise ExportError(f"{path.name}: llama.cpp cannot load it ({error})") from None
     try:
         llama = llama_cpp.Llama(str(path), n_gpu_layers=0, logits_all=True, verbose=False, **options)
     except (ValueError, RuntimeError) as error:

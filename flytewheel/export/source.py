@@ -23,7 +23,14 @@ from flytewheel.export.stored import StoredTensor, TensorFile
 from flytewheel.models import ADAPTER_FILES, open_base, trained_files, trained_kind
 from flytewheel.recipe import BaseModelSpec
 
-_INPUT, _OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
+_INPUTS, _OUTPUT = ("model.embed_tokens.weight", "model.language_model.embed_tokens.weight"), "lm_head.weight"
+_SEEING = ("model.vision_tower.", "model.multi_modal_projector.")
+_OLD_NAMES = {  # of models that see, up to transformers 4; the first that fits
+    "language_model.model.": "model.language_model.",
+    "language_model.lm_head.": "lm_head.",
+    "vision_tower.": "model.vision_tower.",
+    "multi_modal_projector.": "model.multi_modal_projector.",
+}
 _BUFFER = ".rotary_emb.inv_freq"  # older checkpoints hold it, and transformers computes it
 
 
@@ -47,10 +54,8 @@ class Source:
             ExportError: a tensor is missing, or the adapter does not fit the model, or does what cannot be merged row
                 by row.
         """
-        from transformers import AutoConfig
-
         self.folder = folder
-        self.config: Any = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        self.config: Any = _read_config(folder)
         self._open = ExitStack()
         try:
             self._stored = _open_shards(folder, self._open)
@@ -91,24 +96,32 @@ class Source:
     def _open_adapter(self, folder: Path) -> Adapter:
         file = self._open.enter_context(TensorFile(folder / ADAPTER_FILES[1]))
         shapes = {name: found.shape for name, found in self._stored.items()}
-        if self._is_tied() and _INPUT in shapes:
-            shapes.setdefault(_OUTPUT, shapes[_INPUT])
-        return read_adapter(folder, file.tensors, shapes)
+        if self._is_tied() and self._input in shapes:
+            shapes.setdefault(_OUTPUT, shapes[self._input])
+        adapter = read_adapter(folder, file.tensors, shapes)
+        for name in adapter.touched:
+            if name.startswith(_SEEING):
+                raise ExportError(f"{folder}: trained {name}, but only the language model is exported; train without")
+        return adapter
+
+    @property
+    def _input(self) -> str:
+        return next((name for name in _INPUTS if name in self._stored), _INPUTS[0])
 
     def _is_tied(self) -> bool:
         return bool(getattr(self.config, "tie_word_embeddings", False))
 
     def _settle_tie(self) -> None:
         """Unties what is not the same matrix any more; drops the second copy of what is."""
-        if not self._is_tied() or _INPUT not in self._stored:
-            if _OUTPUT not in self._stored and _INPUT in self._stored:
+        if not self._is_tied() or self._input not in self._stored:
+            if _OUTPUT not in self._stored and self._input in self._stored:
                 raise ExportError(f"{self.folder}: {_OUTPUT} is missing, and config.json does not tie it; get it again")
             return
-        both = {_INPUT, _OUTPUT} & self._adapter.touched
-        if _OUTPUT in self._stored and not both and self._is_same(_INPUT, _OUTPUT):
+        both = {self._input, _OUTPUT} & self._adapter.touched
+        if _OUTPUT in self._stored and not both and self._is_same(self._input, _OUTPUT):
             del self._stored[_OUTPUT]
         elif _OUTPUT in self._stored or both:
-            self._stored.setdefault(_OUTPUT, self._stored[_INPUT])
+            self._stored.setdefault(_OUTPUT, self._stored[self._input])
             self.config.tie_word_embeddings = False
 
     def _is_same(self, one: str, other: str, rows: int = 4096) -> bool:
@@ -143,6 +156,27 @@ def open_source(base: BaseModelSpec, trained: Path | None) -> Source:
     return Source(open_base(base, with_weights=True), trained)
 
 
+def _read_config(folder: Path) -> Any:
+    """The configuration of the language model, which may be a part of a larger one."""
+    from transformers import AutoConfig
+
+    whole = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    text: Any = whole.get_text_config()
+    if text is not whole:
+        for shared in ("architectures", "tie_word_embeddings", "quantization_config"):
+            if getattr(whole, shared, None) is not None:
+                setattr(text, shared, getattr(whole, shared))
+    return text
+
+
+def _rename(name: str) -> str:
+    """The name that transformers 5 has for a tensor."""
+    for old, new in _OLD_NAMES.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name
+
+
 def _open_shards(folder: Path, stack: ExitStack) -> dict[str, StoredTensor]:
     """The tensors of all files of a model; where two files hold one, the index decides."""
     placed = _read_index(folder)
@@ -155,7 +189,7 @@ def _open_shards(folder: Path, stack: ExitStack) -> dict[str, StoredTensor]:
         raise ExportError(
             f"{folder}: {missing[0]} is not in {placed[missing[0]]}, where the index has it; get the model again"
         )
-    return {name: tensor for name, tensor in found.items() if not name.endswith(_BUFFER)}
+    return {_rename(name): tensor for name, tensor in found.items() if not name.endswith(_BUFFER)}
 
 
 def _read_index(folder: Path) -> Mapping[str, str]:

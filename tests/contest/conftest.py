@@ -18,7 +18,9 @@ from flytewheel.local.services import Services
 from flytewheel.models import base_digest
 from flytewheel.recipe import BaseModelSpec, Recipe
 from flytewheel.records import SftRow, to_jsonable
-from flytewheel.turn import open_store, publish_dataset
+from flytewheel.signed_registry import open_registry
+from flytewheel.signing_keys import ensure_home_key
+from flytewheel.turn import publish_dataset
 from registry.store import ObjectStore
 from registry.versions import Registry
 from tests.evaluation.conftest import (  # noqa: F401 - fixtures
@@ -45,7 +47,7 @@ class Place:
 
     @property
     def registry(self) -> Registry:
-        return Registry(open_store(self.services))
+        return open_registry(self.services)
 
     def call(self, *arguments: str | Path, away: bool = False) -> Result:
         """`flytewheel eval …`; `away`: with services that nobody could reach."""
@@ -89,6 +91,7 @@ def place(
         s3_access_key=services.s3_access_key, s3_secret_key=services.s3_secret_key, s3_region=None,
         s3_bucket=store.bucket, router_url="", admin_key="", assignment_key="",
     )  # fmt: skip
+    ensure_home_key(here.key_ring)
     recipe = Recipe.model_validate(
         {
             "name": "oncall", "base": base, "seed": 7,

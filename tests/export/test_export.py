@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +152,44 @@ def test_a_failed_export_leaves_nothing_that_looks_finished(
     assert names(out) == {"unrelated.txt"}
     with pytest.raises(ExportError, match="no finished export"):
         read_report(out)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from flytewheel.export.export import export_model
+from flytewheel.recipe import BaseModelSpec, ExportSpec
+from flytewheel.records import build_prompt
+
+def progress(what, done, total):
+    if what.startswith("writing") and done:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+export_model(
+    Path(sys.argv[1]), base=BaseModelSpec(model="pocket"), adapter=None, export=ExportSpec(parity_prompts=1),
+    prompts=[build_prompt("What now?")], seed=1, progress=progress,
+)
+"""
+
+
+def test_an_export_that_is_killed_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        capture_output=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {".export-in-progress"}
+    with pytest.raises(ExportError, match="no finished export"):
+        read_report(tmp_path)
+
+
+def test_f16_is_left_out_where_it_is_not_asked_for(base: BaseModelSpec, tmp_path: Path) -> None:
+    report = export(tmp_path, base, export=ExportSpec(quantizations=("Q8_0",), parity_prompts=1, parity_tokens=4))
+    assert names(tmp_path) == FILES - {"model-F16.gguf"}
+    assert list(report.files) == ["model-Q8_0.gguf"]
+    served = ExportSpec(quantizations=("Q8_0",), serve="F16", parity_prompts=1, parity_tokens=4)
+    assert export(tmp_path, base, export=served).serve == "model-F16.gguf"
+    assert names(tmp_path) == FILES
 
 
 def test_what_a_killed_export_left_is_swept_up(base: BaseModelSpec, tmp_path: Path) -> None:

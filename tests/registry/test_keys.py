@@ -73,6 +73,7 @@ CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
         (private(ed25519.Ed25519PrivateKey.generate()), None, "Ed25519PrivateKey"),
         (private(P256).replace(b"\nM", b"\nN", 1), None, "is no private key"),
     ],
+    ids=range(15),  # not the keys themselves: they are drawn anew in each process
 )
 def test_what_is_no_key_to_sign_with_is_said(data: bytes, password: str | None, says: str) -> None:
     with pytest.raises(SigningError) as caught:
@@ -93,6 +94,7 @@ def test_what_is_no_key_to_sign_with_is_said(data: bytes, password: str | None, 
         (public(P256) + public(RSA), "expected ECDSA on P-256"),
         (public(P256).replace(b"\nM", b"\nN", 1), "is no public key"),
     ],
+    ids=range(7),
 )
 def test_what_is_no_key_to_believe_is_said(data: bytes, says: str) -> None:
     with pytest.raises(SigningError, match=r"^KEYS: ") as caught:

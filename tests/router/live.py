@@ -19,6 +19,7 @@ import psycopg
 from registry.store import ObjectStore
 from registry.versions import Registry
 from tests.router.spelling_model import write_spelling_model
+from tests.sealed import sealed_registry
 
 ADMIN_KEY = "admin-key-of-the-tests"
 ASSIGNMENT_KEY = "assignment-key-of-the-tests"
@@ -64,7 +65,7 @@ class LiveRouter:
 
     @property
     def registry(self) -> Registry:
-        return Registry(self.store)
+        return sealed_registry(self.store, self.home)
 
     def start(self, *, ready: bool = True) -> LiveRouter:
         plain = {key: value for key, value in os.environ.items() if not key.startswith("FLYTEWHEEL_")}

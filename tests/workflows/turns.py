@@ -23,7 +23,7 @@ from flytewheel.local.pyflyte import find_pyflyte
 from flytewheel.local.services import Services, find_services
 from flytewheel.recipe import GateSpec
 from flytewheel.settings import Settings
-from flytewheel.turn import open_store
+from flytewheel.signed_registry import open_registry
 from registry.versions import Registry
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -60,7 +60,7 @@ class Place:
         return self.services.database_url
 
     def registry(self) -> Registry:
-        return Registry(open_store(self.services))
+        return open_registry(self.services)
 
     def environ(self, through: str | None = None) -> dict[str, str]:
         """The embedded stack of this home; with `through` all services are configured, the store behind that URL."""

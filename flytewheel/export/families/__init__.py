@@ -7,16 +7,20 @@ from __future__ import annotations
 from typing import Any
 
 from flytewheel.errors import ExportError
-from flytewheel.export.families import llama, qwen
+from flytewheel.export.families import gemma, llama, qwen
 from flytewheel.export.families.plan import Family, PlannedTensor
 
 __all__ = ["Family", "PlannedTensor", "find_family"]
 
 FAMILIES: dict[str, Family] = {
+    "Gemma2ForCausalLM": gemma.GEMMA2,
+    "Gemma3ForCausalLM": gemma.GEMMA3,
+    "Gemma3ForConditionalGeneration": gemma.GEMMA3,
     "LlamaForCausalLM": llama.LLAMA,
     "MistralForCausalLM": llama.MISTRAL,
     "Qwen2ForCausalLM": qwen.QWEN2,
     "Qwen3ForCausalLM": qwen.QWEN3,
+    "SmolLM3ForCausalLM": llama.SMOLLM3,
 }
 
 

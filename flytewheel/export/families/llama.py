@@ -1,5 +1,8 @@
-"""Llama and Mistral: rows of q and k reordered, because llama.cpp rotates neighbouring pairs where transformers
-rotates halves.
+"""Llama, Mistral and SmolLM (which is Llama up to its second generation): rows of q and k reordered, because llama.cpp
+rotates neighbouring pairs where transformers rotates halves.
+
+SmolLM 3 has layers that are not rotated, every fourth; llama.cpp knows them by number, so another pattern is refused.
+Their q and k are reordered like all others: what is summed over a head does not care.
 """
 
 from __future__ import annotations
@@ -8,9 +11,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from flytewheel.export.families.decoder import (
+    find_window,
+    list_shapes,
+    refuse_biases,
+    refuse_common,
+    write_decoder_options,
+)
 from flytewheel.export.families.plan import Family, PlannedTensor, place_plainly
-from flytewheel.export.families.rope import head_dim, rope_factors, rope_options, write_rope
+from flytewheel.export.families.rope import ROPE_KINDS, rope_factors, rope_options
 from flytewheel.export.source import SourceTensor
+
+_ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+_MLP = ("gate_proj", "up_proj", "down_proj")
+_STEP = 4  # of layers that are not rotated, in llama.cpp
 
 
 def interleave(rows: int, heads: int) -> Any:
@@ -20,34 +34,12 @@ def interleave(rows: int, heads: int) -> Any:
     return np.arange(rows).reshape(heads, 2, rows // heads // 2).swapaxes(1, 2).reshape(rows)
 
 
-def write_decoder_options(writer: Any, config: Any) -> None:
-    """The keys that every family with gated feed-forward layers and grouped attention has."""
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_key_length(head_dim(config))
-    writer.add_value_length(head_dim(config))
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    write_rope(writer, config)
-
-
-def refuse_common(config: Any) -> dict[str, bool]:
-    """What no family that is built like Llama can have."""
-    return {
-        f"activation {config.hidden_act!r}": config.hidden_act != "silu",
-        "a partial rotation": (rope_options(config).get("partial_rotary_factor") or 1.0) != 1.0,
-        "biases in its feed-forward layers": bool(getattr(config, "mlp_bias", False)),
-    }
-
-
-def _plan(config: Any, tensors: Mapping[str, SourceTensor]) -> list[PlannedTensor]:
+def _plan(architecture: str, config: Any, tensors: Mapping[str, SourceTensor]) -> list[PlannedTensor]:
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    biases = (*(_ATTENTION if getattr(config, "attention_bias", False) else ()),
+              *(_MLP if getattr(config, "mlp_bias", False) else ()))  # fmt: skip
     planned = []
-    for tensor in place_plainly("llama", config, tensors, layers=config.num_hidden_layers):
+    for tensor in place_plainly(architecture, config, tensors, list_shapes(config, biases=biases)):
         layer = str(tensor.source).split(".")[-2]
         order = interleave(tensor.shape[0], heads[layer]) if layer in heads else None
         planned.append(replace(tensor, order=order))
@@ -57,9 +49,34 @@ def _plan(config: Any, tensors: Mapping[str, SourceTensor]) -> list[PlannedTenso
     return planned
 
 
-def _refuse_mistral(config: Any) -> dict[str, bool]:
-    return {"a sliding window": bool(getattr(config, "sliding_window", None)), **refuse_common(config)}
+def _plan_llama(config: Any, tensors: Mapping[str, SourceTensor]) -> list[PlannedTensor]:
+    return _plan("llama", config, tensors)
 
 
-LLAMA = Family("llama", refuse_common, write_decoder_options, _plan)
-MISTRAL = Family("llama", _refuse_mistral, write_decoder_options, _plan)
+def _refuse_llama(config: Any) -> dict[str, bool]:
+    return refuse_common(config, rope=ROPE_KINDS | {"llama3"})
+
+
+def _write_windowed(writer: Any, config: Any) -> None:
+    write_decoder_options(writer, config, window=find_window(config))
+
+
+def _plan_smollm3(config: Any, tensors: Mapping[str, SourceTensor]) -> list[PlannedTensor]:
+    return _plan("smollm3", config, tensors)
+
+
+def _refuse_smollm3(config: Any) -> dict[str, bool]:
+    layers = config.num_hidden_layers
+    expected = [int((index + 1) % _STEP != 0) for index in range(layers)]
+    return {
+        "layers without rotation other than each fourth (no_rope_layers)": (
+            list(config.no_rope_layers)[:layers] != expected
+        ),
+        **refuse_biases(config),
+        **refuse_common(config),
+    }
+
+
+LLAMA = Family("llama", _refuse_llama, write_decoder_options, _plan_llama)
+MISTRAL = Family("llama", _refuse_llama, _write_windowed, _plan_llama)
+SMOLLM3 = Family("smollm3", _refuse_smollm3, _write_windowed, _plan_smollm3)

@@ -22,6 +22,8 @@ from flytewheel.export.vocabulary.probe import Vocabulary, opened, written
 from flytewheel.export.vocabulary.special import Specials
 
 _SHOWN_IDS = 16
+_SHORT = 240  # texts on which every candidate is compared; only one that passes them sees the others
+_COUNTED = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,10 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How many texts a candidate fails on, and the first of them."""
+    """How many texts a candidate fails on, and the first of them; `far` where it fails on short ones already."""
 
     layout: Layout
+    far: bool
     count: int
     text: str
     expected: list[int]
@@ -72,26 +75,26 @@ def find_match(tokenizer: Any, size: int, specials: Specials, folder: Path | Non
     """
     raw = read_raw(tokenizer)
     words = battery.list_words(raw, tokenizer)
-    fixed = battery.list_texts() + battery.list_texts_with_tokens([token["content"] for token in raw["added_tokens"]])
+    added = [token["content"] for token in raw["added_tokens"]]
+    fixed = sorted(battery.list_texts() + battery.list_texts_with_tokens(added), key=len)
     chats = [text for text in list_chats(tokenizer) if is_composed(text)]
     closest: Difference | None = None
     for domain in list_domains(raw, tokenizer):
-        texts = _encode(tokenizer, domain.select(fixed) + chats)
-        rest = _encode(tokenizer, domain.select(words))
+        selected = domain.select(fixed)
+        short = _encode(tokenizer, selected[:_SHORT])
+        long = _encode(tokenizer, [*selected[_SHORT:], *chats, *domain.select(words)])
         for group, candidates in list_layouts(raw, size, folder):
             with written(group, specials) as path:
                 for candidate in candidates:
                     with opened(path, candidate) as vocabulary:
                         if vocabulary is None:
                             continue
-                        most = closest.count if closest is not None else len(texts)
-                        found = _compare(candidate, vocabulary, texts, most) or _compare(
-                            candidate, vocabulary, rest, most
-                        )
+                        found = _compare(candidate, vocabulary, short, closest, far=True)
+                        found = found or _compare(candidate, vocabulary, long, closest, far=False)
                         if found is None:
                             missed = tuple(end for end in specials.ends if not vocabulary.ends_with(end))
                             return Match(candidate, domain.limits, missed)
-                    if closest is None or found.count < closest.count:
+                    if closest is None or (found.far, found.count) < (closest.far, closest.count):
                         closest = found
     raise ExportError(_refuse(closest))
 
@@ -101,9 +104,14 @@ def _refuse(closest: Difference | None) -> str:
         return "llama.cpp opens none of the ways to write this tokenizer; take a base of a family that it knows"
     return (
         f"no way of llama.cpp's to split text gives this tokenizer's ids: the closest, {closest.layout.pre!r} "
-        f"({closest.layout.model}), differs on {closest.count} texts; {closest}; take a base whose tokenizer llama.cpp "
-        "knows"
+        f"({closest.layout.model}), fails on {_count(closest)}; {closest}; take a base whose tokenizer llama.cpp knows"
     )
+
+
+def _count(closest: Difference) -> str:
+    if closest.far:
+        return f"{closest.count} of {_SHORT} short texts"
+    return f"{closest.count}{' and more' if closest.count == _COUNTED else ''} long texts or words of its own"
 
 
 def _encode(tokenizer: Any, texts: Sequence[str]) -> list[tuple[str, list[int]]]:
@@ -114,15 +122,25 @@ def _encode(tokenizer: Any, texts: Sequence[str]) -> list[tuple[str, list[int]]]
 
 
 def _compare(
-    layout: Layout, vocabulary: Vocabulary, texts: Sequence[tuple[str, list[int]]], most: int
+    layout: Layout, vocabulary: Vocabulary, texts: list[tuple[str, list[int]]], closest: Difference | None, *, far: bool
 ) -> Difference | None:
-    """The differences; no more than `most` are looked for, as another candidate came closer then."""
-    count, first = 0, None
+    """How many texts differ, up to as many as make the candidate no closer than `closest`, and the shortest of them.
+
+    Texts that differ go to the front: what one candidate fails on, the next ones often do, too, and some of llama.cpp's
+    patterns take a millisecond a text.
+    """
+    most = _COUNTED if not far else len(texts)
+    if closest is not None and (closest.far == far or far):
+        most = closest.count if closest.far == far else 1
+    failed = []
     for text, expected in texts:
         got = vocabulary.tokenize(text)
         if got != expected:
-            count += 1
-            first = first or (text, expected, got)
-            if count > most:
+            failed.append((text, expected, got))
+            if len(failed) >= most:
                 break
-    return Difference(layout, count, *first) if first is not None else None
+    if not failed:
+        return None
+    seen = {text for text, _, _ in failed}
+    texts.sort(key=lambda row: row[0] not in seen)
+    return Difference(layout, far, len(failed), *min(failed, key=lambda row: (len(row[0]), row[0])))

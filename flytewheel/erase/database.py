@@ -1,0 +1,205 @@
+"""PostgreSQL without a person, in one transaction: all of it or nothing, whatever is killed.
+
+Rows that are the person's go; what only quotes them (reports of stations, bodies of experiments, errors) is mended. The
+accounts stay true: lines that an import stored become lines of an erased person, and windows that held before hold
+again, over the rows that are left. So the audit does not cry wolf for ever after, and the last window can be learned
+from again, which is what a retrain without the person does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from flytewheel.database import Connection
+from flytewheel.erase.needles import ERASED, GONE, Needles
+from flytewheel.erase.person import Person
+from flytewheel.erase.shelves import drop_examples
+from flytewheel.feedback.imports import ERASED as REFUSED
+from flytewheel.feedback.slices import count_rows, digest_rows
+from flytewheel.feedback.window import Window, list_windows
+from flytewheel.forgotten import name_row
+
+_IMPORTS_LOCK = 0x66656564  # of flytewheel.feedback.imports: no import may insert while we delete
+_DELETE = {
+    "review_labels": "reviewer = ANY(%(names)s)",
+    "review_deals": "reviewer = ANY(%(names)s)",
+    "review_duels": "user_id = ANY(%(names)s)",
+    "held_votes": "event_id = ANY(%(heard)s)",
+    "feedback_events": "event_id = ANY(%(heard)s) OR interaction_id = ANY(%(said)s)",
+    "interactions": "interaction_id = ANY(%(said)s)",
+    "dataset_rows": "user_id = ANY(%(names)s) OR interactions && %(said)s OR events && %(heard)s",
+}
+_CASES = """
+SELECT name, case_id FROM suite_cases WHERE interaction_id = ANY(%(said)s) OR event_id = ANY(%(heard)s)
+    OR body ->> 'user' = ANY(%(names)s)
+"""
+# What may quote a person: table, its key, and the column. JSON is mended, a text is cleaned.
+_QUOTES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("run_stations", ("run_id", "station"), "report"),
+    ("runs", ("run_id",), "error"),
+    ("experiments", ("experiment_id",), "body"),
+    ("experiments", ("experiment_id",), "reason"),
+    ("rollout_log", ("entry",), "detail"),
+    ("outbox", ("entry",), "body"),
+    ("reviews", ("review_id",), "stored"),
+    ("suite_rollbacks", ("experiment_id",), "report"),
+    ("suite_mutes", ("entry",), "reason"),
+)
+_NOTE = """
+UPDATE imports SET stored = stored - %(count)s,
+    quarantined = quarantined || jsonb_build_object(%(reason)s::text,
+        coalesce((quarantined ->> %(reason)s)::bigint, 0) + %(count)s)
+WHERE xid = %(xid)s::xid8 AND kind = %(kind)s AND stored >= %(count)s
+"""
+_RECOUNT = """
+UPDATE windows SET interactions = %(interactions)s, events = %(events)s, releases = %(releases)s,
+    revisited = %(revisited)s, earlier_events = %(earlier_events)s, digest = %(digest)s
+WHERE series = %(series)s AND number = %(number)s
+"""
+
+
+def count_person(connection: Connection, needles: Needles) -> Counter[str]:
+    """Rows that would go or be mended, by table."""
+    values = _values(needles.person)
+    counts: Counter[str] = Counter()
+    for table, where in _DELETE.items():
+        row = connection.execute(f"SELECT count(*) FROM {table} WHERE {where}", values).fetchone()
+        counts[table] = int(row[0]) if row else 0
+    counts["suite_cases"] = len(connection.execute(_CASES, values).fetchall())
+    counts["quarantine"] = sum(1 for _ in _list_quarantined(connection, needles))
+    for table, key, column in _QUOTES:
+        counts[f"{table}.{column}"] = sum(1 for _ in _list_mended(connection, needles, table, key, column, {}, ()))
+    return +counts
+
+
+def delete_person(
+    connection: Connection,
+    needles: Needles,
+    *,
+    erasure: str,
+    key: str,
+    successors: Mapping[str, str],
+    cleaned: Sequence[str],
+) -> Counter[str]:
+    """Takes the person out of every table; the caller's transaction commits it.
+
+    Args:
+        connection: of a transaction.
+        needles: the person.
+        erasure: id of the erasure, which keeps the keyed hashes of what goes.
+        key: of these hashes.
+        successors: data sets that were written anew: old digest to new.
+        cleaned: data sets whose examples were taken out; reports quote them too.
+
+    Returns:
+        Rows that went or were mended, by table.
+    """
+    person, values = needles.person, _values(needles.person)
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_IMPORTS_LOCK,))
+    holding = [window for window in list_windows(connection) if _holds(connection, window)]
+    _remember(connection, person, erasure, key)
+    _note_imports(connection, values)
+    counts: Counter[str] = Counter()
+    for table, row_key, column in _QUOTES:
+        mended = list(_list_mended(connection, needles, table, row_key, column, successors, cleaned))
+        where = " AND ".join(f"{name} = %s" for name in row_key)
+        for names, value in mended:
+            stored = Jsonb(value) if not isinstance(value, str) else value
+            connection.execute(f"UPDATE {table} SET {column} = %s WHERE {where}", (stored, *names))
+        counts[f"{table}.{column}"] = len(mended)
+    for digest in list(_list_quarantined(connection, needles)):
+        counts["quarantine"] += connection.execute("DELETE FROM quarantine WHERE digest = %s", (digest,)).rowcount
+    for name, case in connection.execute(_CASES, values).fetchall():
+        for table in ("suite_outcomes", "suite_mutes", "suite_cases"):
+            done = connection.execute(f"DELETE FROM {table} WHERE name = %s AND case_id = %s", (name, case))
+            counts[table] += done.rowcount
+    for table, where in _DELETE.items():
+        counts[table] += connection.execute(f"DELETE FROM {table} WHERE {where}", values).rowcount
+    for window in holding:
+        place = _place(window)
+        found = count_rows(connection, place)
+        if found != window.counts or digest_rows(connection, place) != window.digest:
+            told = {name: getattr(found, name) for name in found.__slots__}
+            given = {"series": window.series, "number": window.number, "digest": digest_rows(connection, place)}
+            counts["windows"] += connection.execute(_RECOUNT, {**told, **given}).rowcount
+    return +counts
+
+
+def _values(person: Person) -> dict[str, list[str]]:
+    return {"names": sorted(person.names), "said": sorted(person.interactions), "heard": sorted(person.events)}
+
+
+def _place(window: Window) -> dict[str, Any]:
+    return {**window.to_json(), "sources": list(window.sources)}
+
+
+def _holds(connection: Connection, window: Window) -> bool:
+    place = _place(window)
+    return count_rows(connection, place) == window.counts and digest_rows(connection, place) == window.digest
+
+
+def _remember(connection: Connection, person: Person, erasure: str, key: str) -> None:
+    names = {name_row(key, "interaction", name) for name in person.interactions}
+    names |= {name_row(key, "feedback", name) for name in person.events}
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO erased_ids (keyed, erasure_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            [(name, erasure) for name in sorted(names)],
+        )
+
+
+def _note_imports(connection: Connection, values: Mapping[str, Any]) -> None:
+    for kind, table in (("interaction", "interactions"), ("feedback", "feedback_events")):
+        rows = connection.execute(
+            f"SELECT xid::text, count(*) FROM {table} WHERE {_DELETE[table]} GROUP BY xid", values
+        ).fetchall()
+        for xid, count in rows:
+            connection.execute(_NOTE, {"xid": xid, "kind": kind, "count": count, "reason": REFUSED})
+
+
+def _list_quarantined(connection: Connection, needles: Needles) -> Iterator[str]:
+    from flytewheel.erase.contents import finds
+
+    with connection.cursor(name="quarantined") as cursor:
+        for digest, line in cursor.execute("SELECT digest, line FROM quarantine"):
+            if finds(needles, line.encode("utf-8", "surrogatepass")):
+                yield digest
+
+
+def _list_mended(
+    connection: Connection,
+    needles: Needles,
+    table: str,
+    key: tuple[str, ...],
+    column: str,
+    successors: Mapping[str, str],
+    cleaned: Sequence[str],
+) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Rows whose column quotes the person, by their key, with what the column becomes."""
+    with connection.cursor(name=f"quotes_{table}_{column}") as cursor:
+        query = f"SELECT {', '.join(key)}, {column} FROM {table} WHERE {column} IS NOT NULL"
+        for *names, value in cursor.execute(query.encode()):
+            clean = needles.scrub(value)
+            if isinstance(value, dict) and value.get("digest") in cleaned and "steps" in value:
+                clean = drop_examples(clean if isinstance(clean, dict) else value, needles)
+            clean = _rename({} if clean is GONE and not isinstance(value, str) else clean, successors)
+            clean = ERASED if clean is GONE else clean
+            if clean != value:
+                yield tuple(names), clean
+
+
+def _rename(value: Any, successors: Mapping[str, str]) -> Any:
+    """The value with the digests of erased data sets replaced."""
+    if not successors:
+        return value
+    if isinstance(value, str):
+        return successors.get(value, value)
+    if isinstance(value, dict):
+        return {key: _rename(item, successors) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rename(item, successors) for item in value]
+    return value
