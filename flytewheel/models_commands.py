@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flytewheel.proof_commands import models_bom, models_card, models_sign, verify_folder
+from flytewheel.send_commands import models_send
 from flytewheel.terminal import as_json, open_services, print_table, say
 
 if TYPE_CHECKING:
@@ -97,3 +98,4 @@ def models_verify(name: str | None, version: str | None, folder: Path | None, js
 models.add_command(models_bom)
 models.add_command(models_card)
 models.add_command(models_sign)
+models.add_command(models_send)

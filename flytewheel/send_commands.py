@@ -28,7 +28,8 @@ def models_send(
     from flytewheel.progress import Progress
     from flytewheel.sending import Sent, send_to_ollama, send_to_vllm
     from flytewheel.settings import read_settings
-    from flytewheel.terminal import open_registry
+    from flytewheel.signed_registry import open_registry
+    from flytewheel.terminal import open_services
     from flytewheel.vllm import Vllm
 
     settings = read_settings()
@@ -39,12 +40,13 @@ def models_send(
         raise click.UsageError("--file: vLLM is given the version's adapter; leave it out")
     key = settings.backend_key.get_secret_value() if settings.backend_key else None
     models = settings.home / "models"
+    registry = open_registry(open_services(with_router=False))
     sent: Sent
     with Progress() as progress:
         if kind == "ollama":
             with Ollama(where, key=key) as server:
                 sent = send_to_ollama(
-                    open_registry(),
+                    registry,
                     name,
                     version,
                     server,
@@ -56,7 +58,7 @@ def models_send(
         else:
             with Vllm(where, key=key) as vllm:
                 sent = send_to_vllm(
-                    open_registry(),
+                    registry,
                     name,
                     version,
                     vllm,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from flytewheel.errors import RouterError
+from flytewheel.errors import ModelServerError
 from router.backends.served import fetch_model
 from tests.router.live import NOW, LiveRouter, wait_until
+from tests.router.spelling_model import write_spelling_model
 from tests.servers.loopback import running
-from tests.servers.vllm import BASE, VllmStandIn
+from tests.servers.vllm import BASE, VllmStandIn, write_adapter
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +43,11 @@ def router(make_router: Callable[[], LiveRouter], server: VllmStandIn, theirs: P
 
 def register(router: LiveRouter, name: str, word: str, *, kept: str = "adapter") -> str:
     folder = router.home / f"{name}-{word}"
-    folder.mkdir()
-    texts = {"adapter_config.json": json.dumps({"r": 8}), "adapter_model.safetensors": word, "word.txt": word}
     if kept == "nothing":
-        texts = {"model-F16.gguf": word}
-    for path, text in texts.items():
-        (folder / path).write_text(text)
-    prefix = "" if kept == "nothing" else f"{kept}/"
-    files = {f"{prefix}{path}": folder / path for path in texts}
+        folder.mkdir()
+        files = {"model-F16.gguf": write_spelling_model(folder / "model-F16.gguf", word)}
+    else:
+        files = {f"{kept}/{path.name}": path for path in write_adapter(folder, word).iterdir()}
     return router.registry.register(name, files, facts={}, key=f"{name}-{word}", now=NOW).version
 
 
@@ -121,7 +118,7 @@ def test_full_weights_are_refused_with_the_next_step(router: LiveRouter, tmp_pat
     answer = put(router, "whole", version)
     assert answer.status_code == 502
     assert "holds full weights, and vLLM is given adapters only" in answer.json()["error"]["message"]
-    with pytest.raises(RouterError, match="FLYTEWHEEL_BACKEND=ollama"):
+    with pytest.raises(ModelServerError, match="serve it by Ollama or llama"):
         fetch_model(router.registry, tmp_path, "whole", version, kind="vllm")
 
 
