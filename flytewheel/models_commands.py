@@ -13,6 +13,7 @@ import click
 
 from flytewheel.promotion_commands import models_history, models_promote, models_rollback
 from flytewheel.proof_commands import models_bom, models_card, models_sign, verify_folder
+from flytewheel.send_commands import models_send
 from flytewheel.terminal import as_json, open_registry, print_table, say
 from flytewheel.upkeep_commands import models_export, models_gc
 
@@ -230,5 +231,5 @@ def _walk(manifest: Manifest) -> list[dict[str, str]]:
 
 for _command in (models_promote, models_rollback, models_history):
     models.add_command(_command)
-for _command in (models_gc, models_export, models_bom, models_card, models_sign):
+for _command in (models_gc, models_export, models_send, models_bom, models_card, models_sign):
     models.add_command(_command)
