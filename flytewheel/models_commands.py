@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,8 @@ from flytewheel.proof_commands import models_bom, models_card, models_sign, veri
 from flytewheel.terminal import as_json, open_services, print_table, say
 
 if TYPE_CHECKING:
+    from registry.manifest import Manifest
+    from registry.taints import Tainted
     from registry.versions import Registry
 
 
@@ -31,8 +34,11 @@ def models() -> None:
 @as_json
 def models_list(name: str | None, json_: bool) -> None:
     """List versions, newest first, with the aliases that point at them."""
+    from registry.taints import list_taints
+
     registry = _registry()
     found = registry.list(name)[::-1]
+    taints = list_taints(registry.store, name)
     aliases: dict[tuple[str, str], str] = {}
     for each in sorted({manifest.name for manifest in found}):
         for alias, pointed_at in sorted(registry.aliases(each).items()):
@@ -45,10 +51,26 @@ def models_list(name: str | None, json_: bool) -> None:
             f"{manifest.created_at:%Y-%m-%d %H:%M}",
             manifest.facts.get("kind", ""),
             manifest.facts.get("verdict", ""),
+            _tell_taint(taints.get((manifest.name, manifest.version))),
         )
         for manifest in found
     ]
-    say(found, json_, lambda: print_table(("model", "version", "alias", "created", "kind", "verdict"), rows))
+    heads = ("model", "version", "alias", "created", "kind", "verdict", "tainted")
+    say([_with_taint(each, taints) for each in found], json_, lambda: print_table(heads, rows))
+
+
+def _with_taint(manifest: Manifest, taints: Mapping[tuple[str, str], Tainted]) -> dict[str, Any]:
+    """The manifest, and beside its own keys what stands beside the version."""
+    from flytewheel.records import to_jsonable
+
+    return {**to_jsonable(manifest), "taint": taints.get((manifest.name, manifest.version))}
+
+
+def _tell_taint(tainted: Tainted | None) -> str:
+    if tainted is None:
+        return ""
+    reasons = ", ".join(dict.fromkeys(mark.reason for mark in tainted.marks))
+    return f"{reasons} until {tainted.deadline:%Y-%m-%d %H:%M}" if tainted.deadline else reasons
 
 
 @models.command("show")
@@ -56,7 +78,12 @@ def models_list(name: str | None, json_: bool) -> None:
 @click.argument("version")
 def models_show(name: str, version: str) -> None:
     """Print the manifest of a version (or alias): files, digests, lineage, verdict."""
-    say(_registry().show(name, version), True, lambda: None)
+    from registry.taints import read_taint
+
+    registry = _registry()
+    manifest = registry.show(name, version)
+    tainted = read_taint(registry.store, name, manifest.version)
+    say(_with_taint(manifest, {} if tainted is None else {(name, manifest.version): tainted}), True, lambda: None)
 
 
 @models.command("download")
