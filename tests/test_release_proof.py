@@ -126,6 +126,23 @@ def test_a_version_from_before_there_were_keys_is_not_served_until_it_is_signed(
     registry.show("oncall", made.version)  # the new one has signed it too
 
 
+def test_all_versions_from_before_there_were_keys_are_signed_at_once(
+    here: Services, exported: Path, store: ObjectStore
+) -> None:
+    files = release.list_files(exported / "base")
+    old = [Registry(store).register("oncall", files, facts={}, key=f"{n}", now=NOW).version for n in range(3)]
+    open_registry(here).sign("oncall", old[1])
+    environ = {key: value for key, value in here.environ().items() if key != "FLYTEWHEEL_ROUTER_URL"}
+    assert call(here.home, "sign", "oncall", **environ).exit_code == 2
+    told = json.loads(call(here.home, "sign", "oncall", "--unsigned", "--json", **environ).stdout)
+    assert [one["version"] for one in told] == [old[0], old[2]]
+    assert [manifest.version for manifest in open_registry(here).list("oncall")] == old
+    again = call(here.home, "sign", "oncall", "--unsigned", **environ)
+    assert again.stdout == "every version of oncall has a signature\n"
+    one = call(here.home, "sign", "oncall", old[0], **environ)
+    assert one.stdout == f"oncall {old[0]} is signed with {here.key_ring.read_signing_key().public.short}\n"
+
+
 def test_only_whole_versions_are_signed(here: Services, exported: Path, store: ObjectStore) -> None:
     made = Registry(store).register("oncall", release.list_files(exported / "base"), facts={}, key="old", now=NOW)
     store.put_bytes(f"blobs/sha256/{made.files['model-Q8_0.gguf'].sha256}", b"other")
