@@ -25,7 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flytewheel.errors import LlamaServerError
+from flytewheel.errors import BaseModelError, LlamaServerError
+from flytewheel.gguf_header import check_header
 from flytewheel.settings import PREFIX
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,6 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     # An interrupt from the keyboard reaches the whole group; the parent decides when its servers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
+        check_header(options.model, "export the version again")  # llama.cpp's parser is native code
         server = serve(
             options.model,
             alias=options.alias,
@@ -131,6 +133,9 @@ def main(arguments: list[str] | None = None) -> int:
             slot_tokens=options.slot_tokens,
             threads=options.threads,
         )
+    except BaseModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except RuntimeError as error:
         print(f"error: llama.cpp does not load {options.model.name}: {error}", file=sys.stderr)
         return 1

@@ -66,13 +66,15 @@ class Progress:
             self._bar = None
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
-        """Says that `done` of `total` (None: unknown) of `what` are done."""
+        """Says that `done` of `total` (None: unknown) of `what` are done; how fast, where `what` ends with `(MiB)`."""
+        now = self._clock()
         if self._bar is not None:
             if what not in self._tasks:
                 self._tasks[what] = self._bar.add_task(what, total=total, words=self._words.get(what, ""))
-            self._bar.update(self._tasks[what], completed=done, total=total)
+            rate = self._tell_rate(what, done, now)
+            fields: dict[str, Any] = {"words": rate} if rate else {}
+            self._bar.update(self._tasks[what], completed=done, total=total, **fields)
             return
-        now = self._clock()
         known = self._last.get(what)
         finished = total is not None and done >= total
         if known is not None and (known[1:] == (done, total) or (now - known[0] < self._every_s and not finished)):
@@ -80,9 +82,14 @@ class Progress:
         self._last[what] = (now, done, total)
         begun, from_ = self._first.setdefault(what, (now, done))
         parts = [f"{what} {done}/{total}" if total is not None else f"{what} {done}", self._words.get(what, "")]
+        parts.append(self._tell_rate(what, done, now))
         if total is not None and from_ < done < total and now > begun:
             parts.append(f"{describe_seconds((now - begun) / (done - from_) * (total - done))} left")
         print(", ".join(filter(None, parts)), file=self._stream, flush=True)
+
+    def _tell_rate(self, what: str, done: int, now: float) -> str:
+        begun, from_ = self._first.setdefault(what, (now, done))
+        return f"{(done - from_) / (now - begun):.0f} MiB/s" if what.endswith("(MiB)") and now > begun else ""
 
     def describe(self, what: str, words: str) -> None:
         """Says `words` about `what` beside how far it is, from now on: a training's loss and speed, say."""

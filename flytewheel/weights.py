@@ -2,7 +2,8 @@
 
 Decides by content, never by name. A pickle runs its author's code while it is read, whatever the file is called
 (https://docs.python.org/3/library/pickle.html), so weights are safetensors or nothing. Headers are judged by the
-parser that will load them (safetensors' own: length, JSON, dtypes, offsets that fill the file and do not overlap).
+parser that will load them (safetensors' own: length, JSON, dtypes, offsets that fill the file and do not overlap); for
+GGUF, whose parser is native code, by a stricter one of our own (`gguf_header`).
 Pickles without a header are walked opcode by opcode, as one that breaks off after its call has run it all the same.
 
 Departs from transformers and PEFT, which read `pytorch_model.bin` and `adapter_model.bin` where there is nothing else,
@@ -22,10 +23,12 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 from flytewheel.errors import BaseModelError
+from flytewheel.gguf_header import check_header
 
 INDEX = "model.safetensors.index.json"
 _LOOKED_AT = 1 << 20  # bytes; a call comes early in a pickle, and honest text stops being one at its first byte
@@ -121,6 +124,9 @@ def check_file(
         _check_safetensors(path, next_step, name)
         return
     found = identify(path)
+    if name.suffix == ".gguf" and found == "GGUF":
+        check_header(path, next_step, name)
+        return
     wrong = found.startswith("a pickle") or (name.suffix in _COULD_BE_READ and found.startswith(_NEVER_RIGHT))
     if name.suffix in (".json", ".gguf"):
         wrong |= found != {".json": "JSON", ".gguf": "GGUF"}[name.suffix]
@@ -264,7 +270,7 @@ def _check_code(path: Path) -> None:
     config = _read_object(path)
     import transformers
 
-    known = set(dir(transformers))
+    known = _list_known()
     kind, version = config.get("model_type"), transformers.__version__
     if path.name == "config.json":
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -276,6 +282,14 @@ def _check_code(path: Path) -> None:
             raise BaseModelError(f"{path}: wants {name!r}, which transformers {version} does not have; {_NEVER_RUN}")
     for kernel in _list_kernels(config):
         raise BaseModelError(f"{path}: wants the kernel {kernel!r}; {_NEVER_RUN}, and leave the kernel out")
+
+
+@cache
+def _list_known() -> frozenset[str]:
+    """Names of transformers; listing them takes 0.1 s, and one run looks at the same folder many times."""
+    import transformers
+
+    return frozenset(dir(transformers))
 
 
 def _list_classes(config: dict[str, Any]) -> Iterator[str]:

@@ -38,8 +38,9 @@ CORE = (
     ),
     *("click", "wandb", "sacrebleu", "RapidFuzz", "transformers", "tokenizers", "filelock", "psutil"),
     *("polars", "pyarrow", "rensa", "phonenumbers", "py3langid"),
+    *("model-signing", "pyOpenSSL", "cryptography", "safetensors"),
 )
-TRAINER = ("torch", "peft", "trl", "datasets", "accelerate", "safetensors", "gguf")
+TRAINER = ("torch", "peft", "trl", "datasets", "accelerate", "gguf")
 
 
 def _pins(names: tuple[str, ...]) -> list[str]:

@@ -193,7 +193,7 @@ def _known(manifest: Manifest) -> Any:
     ]
     known = signed.Manifest(_title(manifest), items, signed.SerializationType.from_args(kind))
 
-    class Known(hashing.Config):
+    class Known(hashing.Config):  # type: ignore[misc]  # it comes without types
         def hash(self, model_path: Any, *, files_to_hash: Any = None) -> signed.Manifest:
             return known
 

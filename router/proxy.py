@@ -159,6 +159,7 @@ class ChatProxy:
                 return await self._request(call, backend)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 if last:
+                    backend.doubt()
                     raise BackendError(f"version {version} broke off ({type(error).__name__})") from None
                 await backend.noticed_failure()
         raise AssertionError("unreachable")

@@ -18,8 +18,11 @@ os.environ.update(
         "FLYTE_LOCAL_CACHE_ENABLED": "false",
     }
 )
+# Name what extended tests read or speak to; they are no settings.
+_KEPT = ("FLYTEWHEEL_LLAMA_CPP", "FLYTEWHEEL_OLLAMA_URL", "FLYTEWHEEL_VLLM_URL")
 for _name in [name for name in os.environ if name.startswith("FLYTEWHEEL_") or name == "DATABASE_URL"]:
-    del os.environ[_name]
+    if _name not in _KEPT:
+        del os.environ[_name]
 
 import shutil  # noqa: E402
 import tempfile  # noqa: E402
@@ -40,6 +43,14 @@ ACCESS_KEY = "flytewheel-test"
 SECRET_KEY = "flytewheel-test-secret"
 PASSWORD = "flytewheel-test"
 TEMPLATE = "migrated"
+
+
+def find_real_server(name: str) -> str:
+    """The address of a real server that a person gave in the environment variable `name`; skips without one."""
+    url = os.environ.get(name)
+    if not url:
+        pytest.skip(f"${name} is not set: give the address of a real server there to run this against it")
+    return url
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -27,6 +27,20 @@ def test_a_log_gets_plain_lines_now_and_then() -> None:
     assert stream.getvalue().splitlines() == lines
 
 
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["log", "terminal"])
+def test_what_is_counted_in_mib_says_how_fast(stream: io.StringIO) -> None:
+    """From 10 to 50 MiB in 20 s: 2 MiB a second, so the other 30 take 15 s."""
+    now = [5.0]
+    with Progress(stream=stream, clock=lambda: now[0]) as progress:
+        progress("writing Q8_0 (MiB)", 10, 80)
+        now[0] = 25.0
+        progress("writing Q8_0 (MiB)", 50, 80)
+    told = stream.getvalue()
+    assert "2 MiB/s" in told
+    if not stream.isatty():
+        assert told.splitlines() == ["writing Q8_0 (MiB) 10/80", "writing Q8_0 (MiB) 50/80, 2 MiB/s, 15 s left"]
+
+
 def test_a_line_tells_what_was_said_of_it_and_the_time_left_of_what_is_gone_on_with() -> None:
     """Gone on with at 60 of 100; 10 steps in 20 s, so 30 more take 60 s."""
     now = [0.0]

@@ -9,13 +9,10 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from safetensors.numpy import save
 
 from flytewheel import release, runs
 from flytewheel.errors import RegistryError, RouterError
@@ -24,19 +21,11 @@ from flytewheel.models import base_digest
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, BaseModelSpec, Recipe
 from flytewheel.records import Message
 from flytewheel.signed_registry import open_registry
-from flytewheel.signing_keys import ensure_home_key
 from registry.store import ObjectStore
+from tests.releases import LORA, REPORTS, judge_run, place_services, register, write_export
 from tests.router.spelling_model import write_spelling_model
 
-NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 POCKET = BaseModelSpec(model="pocket")
-WORDS = {"base": "base", "candidate": "candy"}
-LORA = save({"lora": np.zeros(1, dtype=np.float32)})
-REPORTS: dict[str, dict[str, Any]] = {
-    "curate": {"digest": "d"},
-    "gate": {"decision": "promote_to_canary", "reasons": ["for: better"], "metrics": {"perplexity": 1.1}},
-    "export_gguf": {"parity": {"Q8_0": "held"}, "base_parity": {"Q8_0": "held"}, "serve": "model-Q8_0.gguf"},
-}
 
 
 @pytest.fixture
@@ -44,57 +33,26 @@ def here(
     database_url: str, store: ObjectStore, services: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Services:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    found = Services(
-        home=tmp_path / "home",
-        database_url=database_url,
-        s3_url=services.s3_url,
-        s3_access_key=services.s3_access_key,
-        s3_secret_key=services.s3_secret_key,
-        s3_region=None,
-        s3_bucket=store.bucket,
-        router_url="http://127.0.0.1:9",
-        admin_key="k",
-        assignment_key="k",
-    )
-    ensure_home_key(found.key_ring)
-    return found
+    return place_services(database_url, store.bucket, services, tmp_path / "home")
 
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    for side in ("base", "candidate"):
-        (tmp_path / "exported" / side).mkdir(parents=True)
-        write_spelling_model(tmp_path / "exported" / side / "model-Q8_0.gguf", WORDS[side])
-    adapter = tmp_path / "exported" / "candidate" / "adapter"
-    adapter.mkdir()
-    (adapter / "adapter_config.json").write_text("{}")
-    (adapter / "adapter_model.safetensors").write_bytes(LORA)
-    return tmp_path / "exported"
-
-
-def judged_run(here: Services, name: str = "oncall", seed: int = 7) -> runs.Run:
-    recipe = Recipe.model_validate({"name": name, "seed": seed, "base": {"model": "pocket"}})
-    run = runs.open_run(here.database_url, recipe, {}, now=NOW, execution="e")
-    for station, report in REPORTS.items():
-        with runs.run_station(here.database_url, here.home, run.run_id, station) as open_station:
-            open_station.report = report
-    return run
-
-
-def register(here: Services, run: runs.Run, exported: Path, champion: str = "") -> tuple[str, str]:
-    return release.register_versions(here, run, exported, champion=champion, now=NOW)
+    return write_export(tmp_path / "exported")
 
 
 def test_the_first_turn_registers_the_base_as_champion_and_the_candidate(here: Services, exported: Path) -> None:
-    run = judged_run(here)
+    run = judge_run(here)
     assert register(here, run, exported) == ("v1.202647.1", "v1.202647.0")
     assert register(here, run, exported) == ("v1.202647.1", "v1.202647.0")  # again: nothing new
     registry = open_registry(here)
     base, candidate = registry.list("oncall")
     assert registry.aliases("oncall") == {"champion": base.version, "challenger": candidate.version}
     assert sorted(candidate.files) == [
+        "README.md",
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
+        "bom.cdx.json",
         "model-Q8_0.gguf",
     ]
     assert (base.facts["kind"], candidate.facts["kind"]) == ("base", "candidate")
@@ -104,8 +62,8 @@ def test_the_first_turn_registers_the_base_as_champion_and_the_candidate(here: S
 
 
 def test_later_turns_register_the_candidate_only(here: Services, exported: Path) -> None:
-    register(here, judged_run(here), exported)
-    second = register(here, judged_run(here, seed=8), exported, champion="v1.202647.0")
+    register(here, judge_run(here), exported)
+    second = register(here, judge_run(here, seed=8), exported, champion="v1.202647.0")
     assert second == ("v1.202647.2", "v1.202647.0")
     registry = open_registry(here)
     assert registry.aliases("oncall") == {"champion": "v1.202647.0", "challenger": "v1.202647.2"}
@@ -113,7 +71,7 @@ def test_later_turns_register_the_candidate_only(here: Services, exported: Path)
 
 
 def test_a_kill_before_any_write_leaves_whole_versions_or_none(here: Services, exported: Path) -> None:
-    judged = [judged_run(here, name=f"model-{number}") for number in range(24)]
+    judged = [judge_run(here, name=f"model-{number}") for number in range(24)]
     environ = {**os.environ, "PYTHONPATH": str(release.CODE)}
     script = Path(__file__).with_name("register_child.py")
     command = [sys.executable, str(script), json.dumps(here.environ()), str(exported), *(run.run_id for run in judged)]
@@ -139,7 +97,7 @@ def test_a_kill_before_any_write_leaves_whole_versions_or_none(here: Services, e
 def test_the_champions_adapter_comes_back_and_only_for_its_own_base(
     here: Services, exported: Path, tmp_path: Path
 ) -> None:
-    register(here, judged_run(here), exported)
+    register(here, judge_run(here), exported)
 
     def fetch(version: str, base: BaseModelSpec = POCKET) -> Path | None:
         return release.fetch_adapter(here, "oncall", version, tmp_path / "got", base=base)
@@ -162,7 +120,7 @@ def test_the_champions_full_weights_come_back(here: Services, exported: Path, tm
     weights.mkdir()
     for name in ("config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"):
         (weights / name).write_bytes(LORA if name.endswith(".safetensors") else b"{}")
-    register(here, judged_run(here), exported)
+    register(here, judge_run(here), exported)
     found = release.fetch_adapter(here, "oncall", "v1.202647.1", tmp_path / "got", base=POCKET)
     assert found == tmp_path / "got" / "weights"
     assert sorted(path.name for path in found.iterdir()) == sorted(path.name for path in weights.iterdir())
@@ -172,7 +130,7 @@ def test_the_champions_full_weights_come_back(here: Services, exported: Path, tm
 def test_without_auto_experiment_it_only_says_how(here: Services) -> None:
     report = release.launch_canary(
         here,
-        judged_run(here),
+        judge_run(here),
         version="v1.202647.1",
         control="v1.202647.0",
         ab_testing=AbTestingSpec(),
@@ -185,7 +143,7 @@ def test_without_auto_experiment_it_only_says_how(here: Services) -> None:
 
 
 def judge_slow(here: Services, decision: str, reasons: list[str]) -> dict[str, Any]:
-    run = judged_run(here)
+    run = judge_run(here)
     with runs.run_station(here.database_url, here.home, run.run_id, "export_gguf") as station:
         verdict = {"decision": decision, "reasons": reasons, "metrics": {}}
         station.report = {**REPORTS["export_gguf"], "speed": {"verdict": verdict}}
@@ -220,7 +178,7 @@ def test_the_candidates_file_is_measured_against_the_champions_from_the_registry
 
     def compare(champion: str, **changed: Any) -> dict[str, Any]:
         recipe = Recipe.model_validate({"name": "oncall", "base": {"model": "pocket"}, **sections, **changed})
-        run = replace(judged_run(here), recipe=recipe)
+        run = replace(judge_run(here), recipe=recipe)
         return release.compare_speed(
             here, run, exported, champion=champion, prompts=prompts, folder=tmp_path / "champion"
         )
@@ -229,7 +187,7 @@ def test_the_candidates_file_is_measured_against_the_champions_from_the_registry
     assert first["metrics"]["tokens_per_s"]["users"] == 2
     assert first["verdict"]["decision"] == "reject"
     assert not (tmp_path / "champion").exists()
-    register(here, judged_run(here), exported)
+    register(here, judge_run(here), exported)
     assert compare("v1.202647.0")["metrics"]["first_token_ms"]["champion"]["estimate"] > 0
     assert (tmp_path / "champion" / "model-Q8_0.gguf").read_bytes() == (
         exported / "base" / "model-Q8_0.gguf"

@@ -24,12 +24,14 @@ from typing import Any
 from flytewheel.errors import ExportError
 from flytewheel.export.families import PlannedTensor, find_family
 from flytewheel.export.ggml import encode_rows, row_bytes
+from flytewheel.export.header import Layout, lay_out, pack_keys
+from flytewheel.export.identity import write_identity
 from flytewheel.export.source import Source
 from flytewheel.export.tensor_types import KINDS, ModelFacts, TensorTypes, check_written, order_names, plan_types
 from flytewheel.export.vocabulary import write_vocabulary
 
-CHUNK_NUMBERS = 1 << 20  # of a tensor at once: 4 MiB in fp32; from there up to 16 MiB it is no faster
-ROOM_BYTES = 64 << 20  # that must be left on the disk: for the vocabulary in each file, and for others
+CHUNK_NUMBERS = 1 << 20  # of a tensor at once, 4 MiB in fp32: a quarter, or twice as many, took the same CPU time
+ROOM_BYTES = 64 << 20  # that must be left on the disk, for reports and for others
 _ROWS = 16  # a range begins at a multiple of it
 
 Progress = Callable[[str, int, int | None], None]
@@ -52,7 +54,7 @@ class _File:
     kind: str
     path: Path
     types: Mapping[str, str]
-    begins: Mapping[str, int]
+    layout: Layout
     handle: int
 
 
@@ -91,13 +93,18 @@ def write_kinds(
     planned = {tensor: planned[tensor] for tensor in order_names(list(planned))}
     shapes = {tensor.name: tensor.shape for tensor in planned.values()}
     writer, pre = _describe(source, tokenizer, name=name)
-    facts = _read_facts(family.architecture, writer)
+    facts, keys = _read_facts(family.architecture, writer), pack_keys(writer)
     types = {kind: plan_types(kind, shapes, facts) for kind in files}
-    sizes = {kind: sum(_padded(_size(shapes[name], of)) for name, of in types[kind].items()) for kind in files}
+    layouts = {kind: lay_out(keys, KINDS[kind].file_type, shapes, types[kind]) for kind in files}
+    sizes = {kind: layout.size for kind, layout in layouts.items()}
     _require_room(files, sizes, reserve)
     with ExitStack() as stack:
-        opened = [_open_file(kind, path, writer, shapes, types[kind], stack) for kind, path in files.items()]
-        _write_tensors(source, planned, opened, threads=threads, told=_count(files, sizes, progress))
+        opened = [_open_file(kind, path, types[kind], layouts[kind], stack) for kind, path in files.items()]
+        told = _count(files, sum(len(layout.header) for layout in layouts.values()), sizes, progress)
+        _write_tensors(source, planned, opened, threads=threads, told=told)
+        for file in opened:  # the padding behind the last tensor
+            with _told_plainly(file.path):
+                os.truncate(file.handle, file.layout.size)
     return Conversion(
         family.architecture,
         pre,
@@ -127,9 +134,9 @@ def _describe(source: Source, tokenizer: Any, *, name: str) -> tuple[Any, str]:
 
     family = find_family(source.config)
     writer = gguf.GGUFWriter(None, family.architecture)
-    writer.add_name(name)
+    write_identity(writer, source.folder, name)
     family.write_options(writer, source.config)
-    return writer, write_vocabulary(writer, tokenizer, source.config.vocab_size)
+    return writer, write_vocabulary(writer, tokenizer, source.config.vocab_size, source.folder)
 
 
 def _read_facts(architecture: str, writer: Any) -> ModelFacts:
@@ -159,35 +166,14 @@ def _require_room(files: Mapping[str, Path], sizes: Mapping[str, int], reserve: 
         )
 
 
-def _open_file(
-    kind: str, path: Path, described: Any, shapes: Mapping[str, tuple[int, ...]], types: Mapping[str, str], stack: Any
-) -> _File:
-    """Writes a file's header and makes it as long as it will be."""
-    import gguf
-    import numpy as np
-
-    writer = gguf.GGUFWriter(str(path), described.arch)
-    writer.kv_data = [dict(described.kv_data[0])]
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)  # these two last, where llama.cpp puts them
-    writer.add_file_type(KINDS[kind].file_type)
-    for name, of in types.items():
-        number = gguf.GGMLQuantizationType[of]
-        writer.add_tensor_info(name, shapes[name], np.dtype(np.float32), _size(shapes[name], of), raw_dtype=number)
-    try:
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        at = _padded(writer.fout[0].tell())
-    finally:
-        writer.close()
-    begins = {}
-    for name, of in types.items():
-        begins[name] = at
-        at += _padded(_size(shapes[name], of))
-    handle = os.open(path, os.O_WRONLY)
+def _open_file(kind: str, path: Path, types: Mapping[str, str], layout: Layout, stack: ExitStack) -> _File:
+    """Opens a file and writes its header."""
+    with _told_plainly(path):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     stack.callback(os.close, handle)
-    os.truncate(handle, at)
-    return _File(kind, path, types, begins, handle)
+    file = _File(kind, path, types, layout, handle)
+    _write_at(file, memoryview(layout.header), 0)
+    return file
 
 
 def _write_tensors(
@@ -231,19 +217,25 @@ def _write_range(source: Source, tensor: PlannedTensor, start: int, stop: int, f
             encoded[of] = found
         each = math.prod(tensor.shape[1:-1]) if len(tensor.shape) > 2 else 1
         columns = tensor.shape[-1] if len(tensor.shape) > 1 else 1
-        _write_at(file, encoded[of], file.begins[tensor.name] + start * each * row_bytes(of, columns))
+        _write_at(file, encoded[of], file.layout.begins[tensor.name] + start * each * row_bytes(of, columns))
         written += len(encoded[of])
     return written
 
 
 def _write_at(file: _File, data: memoryview, at: int) -> None:
-    try:
+    with _told_plainly(file.path):
         while data:
             put = os.pwrite(file.handle, data, at)
             data, at = data[put:], at + put
+
+
+@contextmanager
+def _told_plainly(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ExportError(
-            f"{file.path}: cannot be written ({error.strerror}); make room on the disk and export again"
+            f"{path}: cannot be written ({error.strerror}); make room on the disk and export again"
         ) from error
 
 
@@ -254,19 +246,11 @@ def _ranges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         yield start, min(start + rows, shape[0])
 
 
-def _size(shape: tuple[int, ...], kind: str) -> int:
-    return math.prod(shape[:-1]) * row_bytes(kind, shape[-1])
-
-
-def _padded(size: int) -> int:
-    import gguf
-
-    return -(-size // gguf.GGUF_DEFAULT_ALIGNMENT) * gguf.GGUF_DEFAULT_ALIGNMENT
-
-
-def _count(files: Mapping[str, Path], sizes: Mapping[str, int], progress: Progress | None) -> Callable[[int], None]:
-    """Adds up bytes and tells progress."""
-    what, whole, done = f"writing {', '.join(files)} (MiB)", sum(sizes.values()), 0
+def _count(
+    files: Mapping[str, Path], done: int, sizes: Mapping[str, int], progress: Progress | None
+) -> Callable[[int], None]:
+    """Adds up bytes, from those `done`, and tells progress."""
+    what, whole = f"writing {', '.join(files)} (MiB)", sum(sizes.values())
 
     def add(written: int) -> None:
         nonlocal done

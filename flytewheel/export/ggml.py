@@ -61,9 +61,12 @@ def encode_rows(rows: Any, kind: str) -> memoryview | None:
     return memoryview(out) if library.ggml_validate_row_data(number, out.ctypes.data, out.nbytes) else None
 
 
-@cache
-def _library() -> Any:
-    """The loaded library with its signatures declared."""
+def find_library(symbol: str) -> Any:
+    """llama.cpp's loaded library that exports a function.
+
+    Raises:
+        ExportError: none does.
+    """
     import llama_cpp.llama_cpp as bindings
     from llama_cpp import _ggml
 
@@ -71,12 +74,15 @@ def _library() -> Any:
 
     silence_log()
     for library in (_ggml.libggml, bindings._lib):
-        if hasattr(library, "ggml_quantize_chunk"):
-            break
-    else:
-        raise ExportError(
-            "llama.cpp's library exports no ggml_quantize_chunk; install llama-cpp-python as the Makefile does"
-        )
+        if hasattr(library, symbol):
+            return library
+    raise ExportError(f"llama.cpp's library exports no {symbol}; install llama-cpp-python as the Makefile does")
+
+
+@cache
+def _library() -> Any:
+    """The quantisers, with their signatures declared."""
+    library = find_library("ggml_quantize_chunk")
     library.ggml_quantize_chunk.restype = ctypes.c_size_t
     library.ggml_quantize_chunk.argtypes = [
         ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p,

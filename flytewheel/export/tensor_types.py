@@ -20,6 +20,7 @@ from pathlib import Path
 
 from flytewheel.errors import ExportError
 from flytewheel.export.ggml import block_numbers
+from flytewheel.export.header import read_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +106,12 @@ def plan_types(kind: str, shapes: Mapping[str, tuple[int, ...]], facts: ModelFac
 
 
 def read_tensor_types(path: Path, kind: str) -> TensorTypes:
-    """Reads the type of every tensor of a GGUF that was to be of `kind`."""
-    from gguf import GGUFReader
+    """Reads the type of every tensor of a GGUF that was to be of `kind`.
 
-    counts: Counter[str] = Counter()
-    fallbacks: dict[str, str] = {}
-    for tensor in GGUFReader(path).tensors:
-        name = str(tensor.tensor_type.name)
-        counts[name] += 1
-        shape = tuple(int(size) for size in reversed(tensor.shape))
-        if _may_be_rounded(str(tensor.name), shape) and name not in KINDS[kind].planned:
-            fallbacks[str(tensor.name)] = name
-    return TensorTypes(dict(sorted(counts.items())), fallbacks)
+    Raises:
+        ExportError: llama.cpp does not take it for a GGUF.
+    """
+    return _count(read_types(path), kind)
 
 
 def check_written(path: Path, kind: str, planned: Mapping[str, str]) -> TensorTypes:
@@ -125,13 +120,22 @@ def check_written(path: Path, kind: str, planned: Mapping[str, str]) -> TensorTy
     Raises:
         ExportError: the file holds other tensors or types than were planned.
     """
-    from gguf import GGUFReader
-
-    found = {str(tensor.name): str(tensor.tensor_type.name) for tensor in GGUFReader(path).tensors}
+    read = read_types(path)
+    found = {name: of for name, (of, _) in read.items()}
     if found != planned:
         odd = min(name for name in {**found, **planned} if found.get(name) != planned.get(name))
         raise ExportError(f"{path.name}: {odd} is {found.get(odd)}, expected {planned.get(odd)}; export again")
-    return read_tensor_types(path, kind)
+    return _count(read, kind)
+
+
+def _count(found: Mapping[str, tuple[str, tuple[int, ...]]], kind: str) -> TensorTypes:
+    counts = Counter(of for of, _ in found.values())
+    fallbacks = {
+        name: of
+        for name, (of, shape) in found.items()
+        if _may_be_rounded(name, shape) and of not in KINDS[kind].planned
+    }
+    return TensorTypes(dict(sorted(counts.items())), fallbacks)
 
 
 def _may_be_rounded(name: str, shape: tuple[int, ...]) -> bool:

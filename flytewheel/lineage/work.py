@@ -77,7 +77,11 @@ def plain_reasons(reasons: Iterable[str]) -> list[str]:
         if line not in counts:
             kept.append(line)
         counts[line] = counts.get(line, 0) + _count(reason)
-    return [line.format(f"{counts[line]} figures of topics") if line in counts else line for line in kept]
+    return [line.format(_figures(counts[line])) if line in counts else line for line in kept]
+
+
+def _figures(count: int) -> str:
+    return f"{count} figure{'s' if count > 1 else ''} of topics"
 
 
 def _is_about_topics(reason: str, opening: str) -> bool:

@@ -89,9 +89,22 @@ def spell(value: float | None) -> str:
 
 def _read(name: str, found: Mapping[str, Any]) -> Figure:
     ours, theirs, apart = (section(found, side) for side in ("candidate", "champion", "difference"))
-    bounds = [number(side.get(part)) for side in (ours, theirs, apart) for part in ("estimate", "low", "high")]
-    counts = [int(count) if (count := number(found.get(part))) is not None else None for part in ("rows", "users")]
-    return Figure(name, *bounds, number(ours.get("level")), *counts)
+    value, low, high = _bounds(ours)
+    champion, champion_low, champion_high = _bounds(theirs)
+    difference, difference_low, difference_high = _bounds(apart)
+    return Figure(
+        name, value, low, high, champion, champion_low, champion_high, difference, difference_low, difference_high,
+        level=number(ours.get("level")), rows=_count(found, "rows"), users=_count(found, "users"),
+    )  # fmt: skip
+
+
+def _bounds(side: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
+    return number(side.get("estimate")), number(side.get("low")), number(side.get("high"))
+
+
+def _count(found: Mapping[str, Any], name: str) -> int | None:
+    value = number(found.get(name))
+    return None if value is None else int(value)
 
 
 def _flatten(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -85,6 +85,9 @@ class Backend(ABC):
         if not self.inflight:
             self._idle.set()
 
+    def doubt(self) -> None:
+        """A request failed, and nobody waits for what that means: whoever keeps it may look now."""
+
     @abstractmethod
     async def noticed_failure(self) -> None:
         """After a broken connection: waits a moment to see whether it is gone, so that nobody is sent there again."""

@@ -36,7 +36,7 @@ class RemoteBackend(Backend, Generic[Server]):
 
     def __init__(self, model: ServedModel, open_server: Callable[[float], Server]) -> None:
         self._open_server = open_server
-        self._gone = asyncio.Event()
+        self._doubted = asyncio.Event()
         super().__init__(model)
 
     @abstractmethod
@@ -55,11 +55,15 @@ class RemoteBackend(Backend, Generic[Server]):
     def _leave(self, server: Server) -> None:
         """Gives back what it took on the server; deletes nothing."""
 
+    def doubt(self) -> None:
+        """A request failed: the next look is now."""
+        self._doubted.set()
+
     async def noticed_failure(self) -> None:
         """After a broken connection: looks whether server and model are there."""
         if not await self._look():
             self._ready.clear()
-            self._gone.set()
+            self._doubted.set()
 
     async def _keep(self) -> None:
         pause_s = 0.0
@@ -75,7 +79,6 @@ class RemoteBackend(Backend, Generic[Server]):
                     return
             else:
                 self.headers = headers
-                self._gone.clear()
                 self._serve(url)
                 logger.info("%s serves at %s", self.alias, url)
                 await self._wait_gone()
@@ -88,10 +91,11 @@ class RemoteBackend(Backend, Generic[Server]):
             pause_s = min(LONGEST_PAUSE_S, max(0.1, pause_s * 2))
 
     async def _wait_gone(self) -> None:
-        while not self._gone.is_set():
+        """Looks now and then, and whenever a request failed, until server or model are not there."""
+        while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), LOOK_EVERY_S)
-                return
+                await asyncio.wait_for(self._doubted.wait(), LOOK_EVERY_S)
+            self._doubted.clear()
             if not await self._look():
                 return
 

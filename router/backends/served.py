@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flytewheel.errors import RegistryError, RouterError
+from flytewheel.errors import BaseModelError, RegistryError, RouterError
+from flytewheel.weights import check_file
 from registry.manifest import Manifest
 from registry.taints import refuse_blocked
 from registry.versions import Registry
@@ -40,8 +41,8 @@ def fetch_model(registry: Registry, models: Path, name: str, version: str, *, ki
     `facts["serve"]` names the GGUF; a version that does not say serves its first one.
 
     Raises:
-        RegistryError: no such version, no GGUF in it, the bytes are not those that were registered, or it may not serve
-            any more since it learnt from somebody who was erased.
+        RegistryError: no such version, no GGUF in it, the bytes are not those that were registered, their header lies,
+            or it may not serve any more since it learnt from somebody who was erased.
         RouterError: this kind of backend cannot serve what the version holds.
     """
     manifest = registry.show(name, version)
@@ -50,6 +51,7 @@ def fetch_model(registry: Registry, models: Path, name: str, version: str, *, ki
     folder = models / name / version
     if needed:
         registry.download(name, version, folder, only=needed)
+        _check_headers(folder, needed, f"{name} {version}")
     digests = {path: manifest.files[path].sha256 for path in needed}
     weights = next((path for path in needed if path.endswith((".gguf", ".safetensors"))), None)
     return ServedModel(
@@ -61,6 +63,16 @@ def fetch_model(registry: Registry, models: Path, name: str, version: str, *, ki
         folder,
         digests,
     )
+
+
+def _check_headers(folder: Path, paths: list[str], version: str) -> None:
+    """Weights that were registered so, digest and all, may still be none: no server is to find out."""
+    for path in paths:
+        try:
+            if path.endswith((".gguf", ".safetensors")):
+                check_file(folder / path, "export and register it again")
+        except BaseModelError as error:
+            raise RegistryError(f"{version}: {error}") from None
 
 
 def _choose_file(manifest: Manifest, kind: str) -> tuple[str, list[str]]:

@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from flytewheel.errors import ExportError
 from flytewheel.export import convert
 from flytewheel.export.convert import write_gguf, write_kinds
 from flytewheel.export.source import Source
@@ -109,6 +114,65 @@ def test_rows_that_no_k_quant_fits_are_listed(tmp_path: Path) -> None:
     assert set(types["Q4_K_M"].fallbacks.values()) == {"Q5_0", "Q8_0"}
     assert types["Q8_0"].fallbacks == {}
     assert types["F16"].counts == {"F16": 15, "F32": 5}
+
+
+def test_a_weight_that_f16_cannot_hold_is_named(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tiny = build_tiny_model(tmp_path / "tiny")
+    stored = load_file(tiny / "model.safetensors")
+    stored["model.layers.1.mlp.up_proj.weight"][3, 5] = 70000.0
+    save_file(stored, tiny / "model.safetensors", metadata={"format": "pt"})
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    with Source(tiny) as source:
+        write_kinds(source, tokenizer, {kind: tmp_path / kind for kind in ("F32", "BF16", "Q8_0")}, name="tiny")
+        with pytest.raises(ExportError, match=r"layers\.1\.mlp\.up_proj\.weight holds a weight that f16 cannot hold"):
+            write_kinds(source, tokenizer, {kind: tmp_path / kind for kind in ("Q8_0", "F16")}, name="tiny")
+
+
+def test_a_disk_that_is_too_small_is_refused_before_the_first_byte(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convert.shutil, "disk_usage", lambda folder: SimpleNamespace(free=80 << 20))
+    files = {kind: tmp_path / kind for kind in KINDS}
+    with Source(base) as source:
+        with pytest.raises(ExportError, match=r"need \d+ MiB on the disk, 80 MiB are free; make room") as raised:
+            write_kinds(source, AutoTokenizer.from_pretrained(base), files, name="tiny")
+        assert "\n" not in str(raised.value)
+        assert not list(tmp_path.iterdir())
+        few = {"Q8_0": tmp_path / "q8"}
+        write_kinds(source, AutoTokenizer.from_pretrained(base), few, name="tiny")
+        with pytest.raises(ExportError, match="make room"):
+            write_kinds(source, AutoTokenizer.from_pretrained(base), few, name="tiny", reserve=20 << 20)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from transformers import AutoTokenizer
+from flytewheel.errors import ExportError
+from flytewheel.export.convert import write_kinds
+from flytewheel.export.source import Source
+
+base, out = map(Path, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, resource.RLIM_INFINITY))
+with Source(base) as source:
+    try:
+        write_kinds(source, AutoTokenizer.from_pretrained(base), {"Q8_0": out}, name="tiny", threads=2)
+    except ExportError as error:
+        print("refused:", error)
+"""
+
+
+def test_a_file_that_cannot_grow_any_more_is_one_line(base: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk: writing fails in the midst of it."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(base), str(tmp_path / "q8")],
+        capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+    told = [line for line in done.stdout.splitlines() if line.startswith("refused:")]
+    assert len(told) == 1, done.stderr
+    assert "q8: cannot be written (File too large); make room on the disk and export again" in told[0]
 
 
 def test_the_pocket_base_becomes_what_llama_cpp_makes_of_it(tmp_path: Path) -> None:

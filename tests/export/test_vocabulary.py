@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from flytewheel.errors import ExportError
 from flytewheel.export.vocabulary import find_match, find_specials, layout, match
-from flytewheel.export.vocabulary.domain import Domain
+from flytewheel.export.vocabulary.domain import list_domains
 from flytewheel.export.vocabulary.layout import LLAMA3_SPLIT, QWEN2_SPLIT, TEKKEN_SPLIT, read_raw
 from flytewheel.export.vocabulary.match import Match
 from flytewheel.export.vocabulary.probe import opened, written
@@ -44,17 +44,10 @@ def first_difference(tokenizer: Any, found: Match, texts: list[str]) -> tuple[st
     return None
 
 
-def select(found: Match, texts: list[str]) -> list[str]:
+def select(tokenizer: Any, found: Match, texts: list[str]) -> list[str]:
     """What the match says that it holds for."""
-    domain = Domain()
-    for limit in found.limits:
-        if limit.startswith("text behind"):
-            domain = domain.limit(limit, opening=limit.split()[2].strip(",'"))
-        elif limit.startswith("text without a space at its start"):
-            domain = domain.limit(limit, lambda text: not text.startswith(" "))
-        elif limit == "text without combining marks":
-            domain = domain.limit(limit, lambda text: not any("\u0900" <= sign <= "\u0dff" for sign in text))
-    return domain.select(texts)
+    domains = list_domains(read_raw(tokenizer), tokenizer)
+    return next(domain for domain in domains if domain.limits == found.limits).select(texts)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,7 +57,7 @@ def test_every_family_has_the_same_ids_in_llama_cpp(kind: str, tmp_path: Path) -
     found = find(tokenizer)
     assert found.layout.pre == name
     assert not found.ends_missed
-    texts = select(found, list(draw_strings(STRINGS, seed=11)))
+    texts = select(tokenizer, found, list(draw_strings(STRINGS, seed=11)))
     assert len(texts) > STRINGS * 0.7
     assert first_difference(tokenizer, found, texts) is None
 

@@ -235,9 +235,7 @@ KINDS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "qwen-2": (lambda _: build_byte_level(QWEN2_SPLIT, nfc=True), "qwen2"),
     "gpt-2": (lambda _: build_byte_level("gpt-2"), "gpt-2"),
     "smollm": (lambda _: build_byte_level("digits"), "smollm"),
-    # llama.cpp's `tekken` cuts a word like ÉCOLE in two; another name, whose pattern joins nothing that a vocabulary
-    # trained so could merge, gives more texts the same ids.
-    "tekken": (lambda _: build_byte_level(TEKKEN_SPLIT, ignore_merges=True), "llama-bpe"),
+    "tekken": (lambda _: build_byte_level(TEKKEN_SPLIT, ignore_merges=True), "tekken"),
     "llama-2": (build_llama2, "default"),
     "llama-2-prepending": (build_llama2_prepending, "default"),
     "llama-2-always": (lambda folder: build_llama2(folder, legacy=True), "default"),

@@ -164,7 +164,7 @@ class _Handler(Handler):
                 self.drop()
                 return
             self.send_piece((event if isinstance(event, str) else json.dumps(event)).encode() + b"\n")
-            if isinstance(event, dict) and "error" in event:
+            if isinstance(event, str) or "error" in event:
                 self.end_stream()
                 return
         for digest in body["files"].values():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from flytewheel.errors import ExportError
@@ -50,14 +51,18 @@ def find_name(architecture: str, layers: int, key: str) -> str:
     Raises:
         ExportError: it has none.
     """
-    import gguf
-
-    kinds = {value: kind for kind, value in gguf.MODEL_ARCH_NAMES.items()}
-    names = gguf.get_tensor_name_map(kinds[architecture], layers)
-    name: str | None = names.get_name(key, try_suffixes=(".weight", ".bias"))
+    name: str | None = _name_map(architecture, layers).get_name(key, try_suffixes=(".weight", ".bias"))
     if name is None:
         raise ExportError(f"tensor {key} has no place in a GGUF of {architecture}; export a plain model of this family")
     return name
+
+
+@cache  # some 50 ms for 16 layers, and asked for every tensor
+def _name_map(architecture: str, layers: int) -> Any:
+    import gguf
+
+    kinds = {value: kind for kind, value in gguf.MODEL_ARCH_NAMES.items()}
+    return gguf.get_tensor_name_map(kinds[architecture], layers)
 
 
 def place_plainly(

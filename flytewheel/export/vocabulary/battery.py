@@ -14,15 +14,16 @@ from typing import Any
 
 _WORDS = (
     "a", "Hello", "hello world", "The quick brown fox", "HELLO", "camelCase", "PascalCase", "XMLHttpRequest",
-    "iPhone", "snake_case_name", "kebab-case", "McDonald", "ÀÉÎ", "éÉ", "Größe", "STRASSE", "naïve café", "Ünïcödé",
-    "ǅ", "ﬁne",
+    "iPhone", "snake_case_name", "kebab-case", "McDonald", "ÀÉÎ", "éÉ", "Größe", "STRASSE", "aあb", "ε両Ж", "ʰaAª",
+    "naïve café", "Ünïcödé", "ǅ", "ﬁne",
 )  # fmt: skip
 _CONTRACTIONS = tuple(
     text.format(mark)
     for mark in ("'", "\u2019")
     for text in (
         "it{0}s", "IT{0}S", "don{0}t", "DON{0}T", "we{0}re", "WE{0}RE", "I{0}ve", "i{0}Ve", "I{0}m", "you{0}ll",
-        "he{0}d", "{0}s", "{0}twas", "rock {0}n{0} roll", "O{0}Reilly", "dogs{0} tails", "{0}{0}s", " {0}re", "x{0}Dx",
+        "he{0}d", "{0}s", "{0}selection", "x{0}return", "{0}made", "{0}value", "{0}data", "_{0}text",
+        "{0}twas", "rock {0}n{0} roll", "O{0}Reilly", "dogs{0} tails", "{0}{0}s", " {0}re", "x{0}Dx",
     )
 )  # fmt: skip
 _SCRIPTS = (
