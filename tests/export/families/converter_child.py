@@ -1,8 +1,8 @@
 """Runs llama.cpp's own converter, from the folder that is named first, on every job of a JSON file: a model's folder,
 a kind and a target each. One process for all, because it imports half a minute's worth.
 
-It finds a byte-level pre-tokenizer by a hash of what a tokenizer gives, and knows no tokenizer of a test; and for Gemma 2
-it takes SentencePiece alone. Those two look-ups are answered here; everything else is theirs.
+It finds a byte-level pre-tokenizer by a hash of what a tokenizer gives, and knows no tokenizer of a test; and for
+Gemma 2 it takes SentencePiece alone. Those two look-ups are answered here; everything else is theirs.
 """
 
 from __future__ import annotations
