@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flytewheel.errors import BaseModelError, RegistryError
+from flytewheel.errors import BaseModelError, RouterError
 from flytewheel.sending import ADAPTER, MODELFILE, choose_adapter, choose_gguf
 from flytewheel.weights import check_file
 from registry.manifest import Manifest
@@ -39,9 +39,10 @@ def fetch_model(registry: Registry, models: Path, name: str, version: str, *, ki
     `facts["serve"]` names the GGUF; a version that does not say serves its first one.
 
     Raises:
-        RegistryError: no such version, no GGUF in it, the bytes are not those that were registered, their header lies,
-            or it may not serve any more since it learnt from somebody who was erased.
+        RegistryError: no such version, no GGUF in it, the bytes are not those that were registered, or it may not serve
+            any more since it learnt from somebody who was erased.
         ModelServerError: this kind of backend cannot serve what the version holds.
+        RouterError: what it holds is no model.
     """
     manifest = registry.show(name, version)
     refuse_blocked(registry.store, name, manifest.version, datetime.now(UTC))
@@ -76,7 +77,7 @@ def _check_headers(folder: Path, paths: list[str], version: str) -> None:
             if path.endswith((".gguf", ".safetensors")):
                 check_file(folder / path, "export and register it again")
         except BaseModelError as error:
-            raise RegistryError(f"{version}: {error}") from None
+            raise RouterError(f"{version} does not start: {error}") from None
 
 
 def _choose_context(manifest: Manifest) -> int:
