@@ -13,11 +13,13 @@ import click
 
 from flytewheel.promotion_commands import models_history, models_promote, models_rollback
 from flytewheel.proof_commands import models_bom, models_card, models_sign, verify_folder
+from flytewheel.send_commands import models_send
 from flytewheel.terminal import as_json, open_registry, print_table, say
 from flytewheel.upkeep_commands import models_export, models_gc
 
 if TYPE_CHECKING:
     from registry.manifest import Manifest
+    from registry.taints import Tainted
     from registry.versions import Registry
 
 
@@ -32,12 +34,14 @@ def models() -> None:
 def models_list(name: str | None, json_: bool) -> None:
     """List versions, newest first, with the aliases that point at them."""
     from flytewheel.errors import RegistryError
+    from registry.taints import list_taints
 
     registry = open_registry()
     names = registry.names()
     if name is not None and name not in names:
         raise RegistryError(registry.describe_known(name))
-    found = [_describe(registry, each) for each in registry.list(name)[::-1]]
+    taints = list_taints(registry.store, name)
+    found = [_describe(registry, each, taints.get((each.name, each.version))) for each in registry.list(name)[::-1]]
     rows = [
         (
             each["name"],
@@ -46,10 +50,19 @@ def models_list(name: str | None, json_: bool) -> None:
             each["created_at"][:16].replace("T", " "),
             each["facts"].get("kind", ""),
             each["facts"].get("verdict", ""),
+            _tell_taint(each["taint"]),
         )
         for each in found
     ]
-    say(found, json_, lambda: print_table(("model", "version", "alias", "created", "kind", "verdict"), rows))
+    heads = ("model", "version", "alias", "created", "kind", "verdict", "tainted")
+    say(found, json_, lambda: print_table(heads, rows))
+
+
+def _tell_taint(tainted: Tainted | None) -> str:
+    if tainted is None:
+        return ""
+    reasons = ", ".join(dict.fromkeys(mark.reason for mark in tainted.marks))
+    return f"{reasons} until {tainted.deadline:%Y-%m-%d %H:%M}" if tainted.deadline else reasons
 
 
 @models.command("show")
@@ -59,10 +72,18 @@ def models_list(name: str | None, json_: bool) -> None:
 def models_show(name: str, version: str, json_: bool) -> None:
     """Show a version (or alias): what it is made of, how it was judged, what it weighs."""
     from flytewheel.version_page import write_page
+    from registry.taints import read_taint
 
     registry = open_registry()
-    found = _describe(registry, registry.show(name, version))
-    say(found, json_, lambda: click.echo(write_page(found)))
+    manifest = registry.show(name, version)
+    found = _describe(registry, manifest, read_taint(registry.store, name, manifest.version))
+
+    def text() -> None:
+        click.echo(write_page(found))
+        if found["taint"]:
+            click.echo(f"\ntainted: {_tell_taint(found['taint'])}")
+
+    say(found, json_, text)
 
 
 @models.command("diff")
@@ -179,14 +200,15 @@ def models_verify(name: str | None, version: str | None, folder: Path | None, js
     sys.exit(1 if faults else 0)
 
 
-def _describe(registry: Registry, manifest: Manifest) -> dict[str, Any]:
-    """A manifest as JSON, with its digest, its size and the aliases that stand for it."""
+def _describe(registry: Registry, manifest: Manifest, tainted: Tainted | None) -> dict[str, Any]:
+    """A manifest as JSON, with its digest, its size, the aliases that stand for it and what taints it."""
     aliases = registry.aliases(manifest.name)
     return {
         **manifest.model_dump(mode="json"),
         "digest": manifest.digest,
         "size": manifest.size,
         "aliases": sorted(alias for alias, version in aliases.items() if version == manifest.version),
+        "taint": tainted,
     }
 
 
@@ -209,5 +231,5 @@ def _walk(manifest: Manifest) -> list[dict[str, str]]:
 
 for _command in (models_promote, models_rollback, models_history):
     models.add_command(_command)
-for _command in (models_gc, models_export, models_bom, models_card, models_sign):
+for _command in (models_gc, models_export, models_send, models_bom, models_card, models_sign):
     models.add_command(_command)

@@ -25,6 +25,7 @@ from flytewheel.errors import ExportError
 from flytewheel.export.families import PlannedTensor, find_family
 from flytewheel.export.ggml import encode_rows, row_bytes
 from flytewheel.export.header import Layout, lay_out, pack_keys
+from flytewheel.export.identity import write_identity
 from flytewheel.export.source import Source
 from flytewheel.export.tensor_types import KINDS, ModelFacts, TensorTypes, check_written, order_names, plan_types
 from flytewheel.export.vocabulary import write_vocabulary
@@ -133,7 +134,7 @@ def _describe(source: Source, tokenizer: Any, *, name: str) -> tuple[Any, str]:
 
     family = find_family(source.config)
     writer = gguf.GGUFWriter(None, family.architecture)
-    writer.add_name(name)
+    write_identity(writer, source.folder, name)
     family.write_options(writer, source.config)
     return writer, write_vocabulary(writer, tokenizer, source.config.vocab_size, source.folder)
 

@@ -2,8 +2,8 @@
 
 - `default` and `linear` are the same in both.
 - `llama3` becomes a tensor of divisors, which llama.cpp reads for the architecture `llama` alone.
-- `yarn` is the same in both (Peng et al. 2023), except that llama.cpp takes no factor of attention but one that its own,
-  0.1 ln s + 1, is multiplied by; what is written here is the quotient. (llama.cpp's own converter writes the factor
+- `yarn` is the same in both (Peng et al. 2023), except that llama.cpp takes no factor of attention but one that its
+  own, 0.1 ln s + 1, is multiplied by; what is written here is the quotient. (llama.cpp's own converter writes the factor
   itself, and that and the two betas under keys that its library reads for none of these families; so other betas than
   the usual ones are refused.)
 - `dynamic` does nothing up to `max_position_embeddings`, and after it depends on how long a text is, which llama.cpp

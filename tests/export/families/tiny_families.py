@@ -59,7 +59,7 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def draw(self, *, seed: int = 1, rows: int | None = None, **options: Any) -> Any:
-        """A random model of the case, in fp32; `rows` of its embedding, five more than the tokenizer has if not given."""
+        """A random model of the case, in fp32; `rows` of its embedding: by default five more than there are tokens."""
         name = {"Gemma3": "Gemma3TextConfig"}.get(self.kind, f"{self.kind}Config")
         config = getattr(transformers, name)(
             vocab_size=rows or len(read_tokenizer()) + 5,
@@ -141,6 +141,12 @@ def sharpen(model: Any) -> Any:
                 weight.add_(torch.randn_like(weight) * 0.5)
             else:
                 weight.mul_(scales[part])
+    return model.eval()
+
+
+def sharpen_text(model: Any) -> Any:
+    """The same for a model that sees: its language model alone."""
+    sharpen(model.model.language_model)
     return model.eval()
 
 
