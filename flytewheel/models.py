@@ -85,6 +85,16 @@ def is_commit(text: str) -> bool:
     return bool(re.fullmatch(r"[0-9a-f]{40}", text))
 
 
+def find_folder(spec: BaseModelSpec) -> Path:
+    """The folder of the base model, not looked at: what is read of it is not to be loaded.
+
+    Raises:
+        BaseModelError: no such model, or no access to the hub.
+    """
+    where = Path(locate_base(spec))
+    return where if where.is_dir() else _fetch(spec)
+
+
 def open_base(spec: BaseModelSpec, *, with_weights: bool) -> Path:
     """The folder to load the base from, after a look at every file that loading could read (`weights.check_base`).
 

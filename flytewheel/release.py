@@ -170,7 +170,7 @@ def register_versions(
     registry = open_registry(services)
     reports = runs.read_reports(services.database_url, run.run_id)
     base_digest = models.base_digest(run.recipe.base)
-    stated = read_license(models.open_base(run.recipe.base, with_weights=False))
+    stated = read_license(models.find_folder(run.recipe.base))
     known: dict[str, Any] = {"run_id": run.run_id, "code": CODE, "base_digest": base_digest, "base_license": stated}
     control = champion
     if not control:

@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import model_signing.signing  # noqa: F401  (here, or each fork would load it anew)
+import model_signing.signing  # noqa: F401  (here, or each fork would load them anew)
+import safetensors.numpy  # noqa: F401
 
 from flytewheel import release, runs
 from flytewheel.local.services import Services, find_services
