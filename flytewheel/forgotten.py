@@ -99,6 +99,10 @@ class Forgotten:
             for word in set(_list_words(text))
         )
 
+    def holds(self, kind: str, names: Iterable[str]) -> bool:
+        """Whether one of these interactions or events (`kind`) was erased."""
+        return any(self._holds(kind, name) for name in names)
+
     def _holds(self, kind: str, name: str) -> bool:
         if not self._rows:
             return False

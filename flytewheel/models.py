@@ -211,6 +211,23 @@ def load_adapted(
     return (model if trained is None else attach_adapter(model, trained)).eval()
 
 
+def check_full(spec: BaseModelSpec, folder: Path) -> None:
+    """Looks at full weights before they are loaded: their files, and whether their shape is the base's.
+
+    Raises:
+        BaseModelError: a file that must not be loaded, or a model of another shape.
+    """
+    base = open_base(spec, with_weights=False)
+    weights.check_base(folder)
+    ours, theirs = (json.loads((each / "config.json").read_text(encoding="utf-8")) for each in (folder, base))
+    for key in _SHAPE:
+        if key in ours and key in theirs and ours[key] != theirs[key]:
+            raise BaseModelError(
+                f"{folder}: does not fit base.model {spec.model!r} ({key} is {ours[key]!r}, the base has "
+                f"{theirs[key]!r}); train it again"
+            )
+
+
 def load_full(spec: BaseModelSpec, folder: Path, *, dtype: str | None = None, device: str = "cpu") -> PreTrainedModel:
     """Loads full weights that were trained from the base model; the base's own weights are not read.
 
@@ -224,15 +241,7 @@ def load_full(spec: BaseModelSpec, folder: Path, *, dtype: str | None = None, de
         BaseModelError: a file that must not be loaded, a tensor that is missing, or a model of another shape than the
             base.
     """
-    base = open_base(spec, with_weights=False)
-    weights.check_base(folder)
-    ours, theirs = (json.loads((each / "config.json").read_text(encoding="utf-8")) for each in (folder, base))
-    for key in _SHAPE:
-        if key in ours and key in theirs and ours[key] != theirs[key]:
-            raise BaseModelError(
-                f"{folder}: does not fit base.model {spec.model!r} ({key} is {ours[key]!r}, the base has "
-                f"{theirs[key]!r}); train it again"
-            )
+    check_full(spec, folder)
     import torch
     from transformers import AutoModelForCausalLM
 

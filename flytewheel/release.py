@@ -13,13 +13,14 @@ from flytewheel import lineage, models, overrides, runs
 from flytewheel.errors import RegistryError
 from flytewheel.evaluation import speed
 from flytewheel.experiment import launch
-from flytewheel.export.export import FOLDERS, export_model
+from flytewheel.export.export import ADAPTER, FOLDERS, export_model
 from flytewheel.licenses import read_license
 from flytewheel.local.services import Services
 from flytewheel.provenance import describe_version
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, BaseModelSpec, ExportSpec
 from flytewheel.records import Decision, Message, to_jsonable
 from flytewheel.signed_registry import open_registry
+from flytewheel.tombstones import taint_late
 from flytewheel.turn import CODE
 
 
@@ -53,7 +54,7 @@ def fetch_adapter(services: Services, name: str, version: str, folder: Path, *, 
 def export_versions(
     out: Path,
     *,
-    prompts: Sequence[tuple[Message, ...]],
+    conversations: Sequence[tuple[Message, ...]],
     candidate: Path,
     with_base: bool,
     base: BaseModelSpec,
@@ -63,24 +64,29 @@ def export_versions(
 ) -> dict[str, Any]:
     """Exports the candidate into `out/candidate`, and the bare base into `out/base` when no champion exists yet.
 
+    The base comes first: the candidate's adapter is tried on its file.
+
     Returns:
         The station's report: files, parity, and which file is to be served.
 
     Raises:
         ExportError: a file does not behave as the trained weights.
     """
-    report = export_model(
-        out / "candidate", base=base, adapter=candidate, export=export, prompts=prompts, seed=seed, progress=progress
-    )
+    served = f"model-{export.serve}.gguf"
+    common: dict[str, Any] = {
+        "base": base, "export": export, "prompts": conversations, "seed": seed, "progress": progress,
+    }  # fmt: skip
+    base_report = export_model(out / "base", adapter=None, **common) if with_base else None
+    base_file = out / "base" / served if with_base else None
+    report = export_model(out / "candidate", adapter=candidate, base_file=base_file, **common)
     facts: dict[str, Any] = {
         "files": to_jsonable(report.files),
         "parity": to_jsonable(report.parity),
-        "serve": f"model-{export.serve}.gguf",
+        "serve": served,
     }
-    if with_base:
-        base_report = export_model(
-            out / "base", base=base, adapter=None, export=export, prompts=prompts, seed=seed, progress=progress
-        )
+    if report.adapter_file is not None:
+        facts["adapter_file"] = {"name": ADAPTER, "base_kind": export.serve, **to_jsonable(report.adapter_file)}
+    if base_report is not None:
         facts["base_parity"] = to_jsonable(base_report.parity)
     (out / "versions.json").write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
     return facts
@@ -186,6 +192,8 @@ def register_versions(
     manifest = registry.register(
         run.name, files, facts=facts, key=run.run_id, now=now, describe=describe_version, progress=progress
     )
+    if (tainted := taint_late(registry.store, manifest)) is not None:
+        print(f"warning: {tainted}: a person was erased while it was trained; train from the base again", flush=True)
     registry.set_alias(run.name, "challenger", manifest.version)
     return manifest.version, control
 

@@ -8,12 +8,15 @@ new one.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from flytewheel.errors import DatasetError
 from flytewheel.records import canonical_json
+from registry.manifest import Manifest
 from registry.store import ObjectStore
+from registry.taints import Taint, Tainted, mark_tainted, read_taint
 
 PREFIX = "datasets/"
 TOMBSTONE = "erased.json"
@@ -83,6 +86,29 @@ def refuse_erased(store: ObjectStore, digest: str) -> None:
     """
     if (stone := read_tombstone(store, digest)) is not None:
         raise DatasetError(str(stone))
+
+
+def taint_late(store: ObjectStore, manifest: Manifest) -> Tainted | None:
+    """Marks a version that was registered after a person was erased from what it learnt from: its training had begun.
+
+    Whether the person's rows were trained on cannot be told any more, so it counts as if they were.
+    """
+    name, facts = manifest.name, manifest.facts
+    stone = read_tombstone(store, str(facts.get("dataset_digest") or "none"))
+    if stone is not None:
+        recipe = facts.get("recipe") or {}
+        days = (recipe.get("privacy") or {}).get("erased_serve_days")
+        at = datetime.fromisoformat(stone.erased_at)
+        deadline = None if days is None else at + timedelta(days=days)
+        return mark_tainted(store, name, manifest.version, Taint(stone.erasure, at, "trained", deadline))
+    parent = str(facts.get("started_from") or "")
+    inherited = read_taint(store, name, parent) if parent else None
+    if inherited is None:
+        return None
+    found = None
+    for mark in inherited.marks:
+        found = mark_tainted(store, name, manifest.version, replace(mark, reason="inherited"))
+    return found
 
 
 def _parse(data: bytes) -> Tombstone:

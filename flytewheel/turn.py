@@ -263,18 +263,21 @@ def describe_card(card: DatasetCard, *, replay: str) -> dict[str, Any]:
     return {"replay": replay, "dropped": card.dropped, **card.to_json()}
 
 
-def parity_prompts(folder: Path, count: int) -> list[tuple[Message, ...]]:
-    """Prompts on which an exported file is compared with the trained weights: held-out ones, each once.
+def parity_conversations(folder: Path, count: int) -> list[tuple[Message, ...]]:
+    """Conversations on which an exported file is compared with the trained weights: held-out prompts, each once, with
+    the answer as the last turn.
 
     Raises:
         DatasetError: the data set has no held-out prompt.
     """
     dataset = Dataset(folder)
-    prompts = [row.prompt for part in ("test", "validation", "train") for row in dataset.sft(part)]
-    prompts = list(dict.fromkeys(prompts))
-    if not prompts:
+    answers: dict[tuple[Message, ...], str] = {}
+    for part in ("test", "validation", "train"):
+        for row in dataset.sft(part):
+            answers.setdefault(row.prompt, row.completion)
+    if not answers:
         raise DatasetError(f"{folder}: no prompt to compare the exported model on")
-    return prompts[:count]
+    return [(*prompt, Message(role="assistant", content=answer)) for prompt, answer in list(answers.items())[:count]]
 
 
 def record_failure(database_url: str, execution: str, node: str, message: str) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from flytewheel.dataset import DatasetCard, digest_content, list_files, name_files, parse_card
+from flytewheel.database import connect
+from flytewheel.dataset import Dataset, DatasetCard, digest_content, list_files, name_files, parse_card
+from flytewheel.dataset.layout import QUARANTINED, all_parts
 from flytewheel.erasures import find_erased, leave_out
 from flytewheel.errors import DatasetError
+from flytewheel.forgotten import read_forgotten
 from flytewheel.local.services import Services
 from flytewheel.tombstones import find_standing, read_tombstone, refuse_erased
 from flytewheel.turn_training import open_store
@@ -17,11 +20,13 @@ def publish_dataset(services: Services, folder: Path, card: DatasetCard) -> None
     """Copies a frozen data set into the object store under its digest, the card last; what is there already is left.
 
     Raises:
-        DatasetError: a person's rows were erased from it: it may not come back.
+        DatasetError: a person's rows were erased from it, or it holds rows of somebody who was erased while it was
+            curated: it may not come back.
     """
     store = open_store(services)
     prefix = f"datasets/{card.digest}"
     refuse_erased(store, card.digest)
+    _refuse_forgotten(services, folder)
     if store.exists(f"{prefix}/card.json"):
         return
     for path in list_files(folder):
@@ -71,3 +76,22 @@ def fetch_replay(services: Services, name: str, folder: Path) -> Path:
     leave_out(whole, folder, erased)
     print(f"replay of data set {name[:12]}: rows of {erased} that were erased since are left out", flush=True)
     return folder
+
+
+def _refuse_forgotten(services: Services, folder: Path) -> None:
+    """Makes sure that no row comes from what was erased.
+
+    Raises:
+        FeedbackError: people were erased with another key than this machine's.
+    """
+    with connect(services.database_url) as connection:
+        row = connection.execute("SELECT FROM erased_ids LIMIT 1")
+        forgotten = read_forgotten(connection, services.erasure_key) if row.rowcount else None
+    if not forgotten:
+        return
+    data = Dataset(folder)
+    rows = (row for kind, part in all_parts() if kind != QUARANTINED for row in data.rows(kind, part))
+    if any(forgotten.holds("interaction", row.interactions) or forgotten.holds("feedback", row.events) for row in rows):
+        raise DatasetError(
+            "a person was erased while this data set was curated, and rows of theirs are in it: run the turn again"
+        )

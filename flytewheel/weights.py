@@ -23,6 +23,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
@@ -269,7 +270,7 @@ def _check_code(path: Path) -> None:
     config = _read_object(path)
     import transformers
 
-    known = set(dir(transformers))
+    known = _list_known()
     kind, version = config.get("model_type"), transformers.__version__
     if path.name == "config.json":
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -281,6 +282,14 @@ def _check_code(path: Path) -> None:
             raise BaseModelError(f"{path}: wants {name!r}, which transformers {version} does not have; {_NEVER_RUN}")
     for kernel in _list_kernels(config):
         raise BaseModelError(f"{path}: wants the kernel {kernel!r}; {_NEVER_RUN}, and leave the kernel out")
+
+
+@cache
+def _list_known() -> frozenset[str]:
+    """Names of transformers; listing them takes 0.1 s, and one run looks at the same folder many times."""
+    import transformers
+
+    return frozenset(dir(transformers))
 
 
 def _list_classes(config: dict[str, Any]) -> Iterator[str]:

@@ -30,10 +30,10 @@ def export_gguf(
     services = connect()
     with run_station(services.database_url, services.home, run_id, "export_gguf") as station:
         out = new_folder("export")
-        prompts = turn.parity_prompts(Path(dataset.download()), spec.parity_prompts)
+        talks = turn.parity_conversations(Path(dataset.download()), spec.parity_prompts)
         station.report = release.export_versions(
             out,
-            prompts=prompts,
+            conversations=talks,
             candidate=Path(candidate.download()),
             with_base=not champion,
             base=base,
@@ -47,7 +47,7 @@ def export_gguf(
             station.run,
             out,
             champion=champion,
-            prompts=prompts,
+            prompts=[talk[:-1] for talk in talks],
             folder=new_folder("champion"),
             progress=station.progress,
         )

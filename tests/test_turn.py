@@ -344,10 +344,13 @@ def test_a_data_set_is_published_once_and_fetched_whole(here: Services, tmp_path
 
 def test_parity_is_asked_on_held_out_prompts_first_each_once(tmp_path: Path) -> None:
     write_dataset(tmp_path / "set", {"train": ["a", "b"], "validation": ["c"], "test": ["d", "d"]})
-    assert [prompt[0].content for prompt in turn.parity_prompts(tmp_path / "set", 3)] == ["d", "c", "a"]
+    talks = turn.parity_conversations(tmp_path / "set", 3)
+    assert [(talk[0].content, talk[-1].role) for talk in talks] == [
+        ("d", "assistant"), ("c", "assistant"), ("a", "assistant"),
+    ]  # fmt: skip
     write_dataset(tmp_path / "empty", {"train": []})
     with pytest.raises(DatasetError, match="no prompt to compare the exported model on"):
-        turn.parity_prompts(tmp_path / "empty", 3)
+        turn.parity_conversations(tmp_path / "empty", 3)
 
 
 def test_a_failure_is_told_by_the_task_that_flyte_names(here: Services) -> None:

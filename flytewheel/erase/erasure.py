@@ -144,12 +144,12 @@ def _take_out(
 def _taint(place: Place, erasure: Erasure, found: Found, serve_days: float | None) -> Mapping[str, Any]:
     with connect(place.database_url) as connection:
         known = {(facts.name, facts.version): facts for facts in list_versions(connection)}
-    marked = []
+    marked: list[dict[str, Any]] = []
     for touch in found.touched:
         if not touch.learnt:
             continue
         facts = known[touch.name, touch.version]
-        reason = next((each for each in _REASONS if each in touch.how), "trained")
+        reason: Reason = next((each for each in _REASONS if each in touch.how), "trained")
         taint = Taint(erasure.erasure_id, erasure.until, reason, _find_deadline(erasure, facts, serve_days))
         mark_tainted(place.store, touch.name, touch.version, taint)
         marked.append({"name": touch.name, "version": touch.version, "reason": reason, "deadline": taint.deadline})

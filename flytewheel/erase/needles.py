@@ -1,10 +1,10 @@
 """What to look for where rows have no ids: the person's names, and pieces of their texts that nobody else said.
 
-A piece is a whole text, one of its lines or sentences, or its beginning (reports show texts cut off), of at least
-`LEAST` characters. Pieces that occur in what anybody else said are dropped: they are not the person's alone, and
-whoever searched for them would take other people's rows. All pieces are searched at once, so the time does not grow
-with their number: in short texts by the beginnings of pieces, in long ones by Polars (Aho–Corasick 1975), whose every
-call costs 2 ms.
+A piece is a whole text, one of its lines or sentences, its beginning (reports show texts cut off), or `WINDOW` words of
+it in a row (somebody may quote any part), of at least `LEAST` characters. Pieces that occur in what anybody else said
+are dropped: they are not the person's alone, and whoever searched for them would take other people's rows. All pieces
+are searched at once, so the time does not grow with their number: in short texts by the beginnings of pieces, in long
+ones by Polars (Aho–Corasick 1975), whose every call costs 2 ms.
 
 A name counts where it stands by itself. One that is short or a mere number (`7`, `bob`) counts only as the whole value
 of a field that holds names: it stands everywhere else by chance.
@@ -17,12 +17,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 LEAST = 12
+WINDOW = 4  # words in a row, of `LEAST_WINDOW` characters together; or so many signs where there are no spaces
+LEAST_WINDOW, SIGNS = 20, 12
 HEADS = (32, 60)  # characters of the beginnings that are looked for
 ERASED = "[erased]"
 GONE = object()  # what `Needles.scrub` makes of a value that is the person's as a whole
 _LEAST_NAME = 6
 _FEW, _LONG = 40, 20_000  # patterns that are searched one by one; characters from which Polars is quicker
 _SENTENCES = re.compile(r"(?<=[.!?。！？])\s+|[\r\n]+")
+_PUNCTUATION = ".,;:!?\"')]}…"
 _WORDS = re.compile(r"[^\W_]{4,}")
 _BOUNDARY = r"[A-Za-z0-9_@-]"
 _FIELDS = r"user|user_id|reviewer|interaction_id|event_id|id|row_id|unit"
@@ -169,6 +172,17 @@ def cut_pieces(text: str) -> Iterator[str]:
         for part in _SENTENCES.split(form):
             if len(part.strip()) >= LEAST:
                 yield part.strip()
+        yield from _cut_windows(form)
+
+
+def _cut_windows(text: str) -> Iterator[str]:
+    words = list(re.finditer(r"\S+", text))
+    for first, last in zip(words, words[WINDOW - 1 :], strict=False):
+        if last.end() - first.start() >= LEAST_WINDOW:
+            yield text[first.start() : last.end()].rstrip(_PUNCTUATION)
+    for word in words:  # a script without spaces
+        if len(word[0]) > 2 * SIGNS and not word[0].isascii():
+            yield from (word[0][place : place + SIGNS] for place in range(len(word[0]) - SIGNS + 1))
 
 
 def _is_strong(name: str) -> bool:

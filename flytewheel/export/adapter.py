@@ -40,6 +40,7 @@ _HARMLESS = frozenset(
 )
 _OWN_BASE = re.compile(r"pissa|olora|corda|loftq|lora_ga", re.IGNORECASE)  # these train beside a base that they changed
 _ROWS = 16  # of a product at least: for a single row BLAS takes its vector routine, which sums in another order
+_RANKS = range(2, 257)  # for which BLAS adds a product to a matrix as if it were a sum of its own: not in parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,11 @@ class Delta:
 
         rows = self.right.shape[0]
         low = max(0, min(start, rows - _ROWS))
-        product = (self.right[low : max(stop, min(low + _ROWS, rows))] @ self.left)[start - low : stop - low]
-        part += product.mul_(self.scale)
+        if self.scale == 1.0 and self.left.shape[0] in _RANKS and stop - start >= _ROWS:
+            part.addmm_(self.right[start:stop], self.left)
+        else:
+            product = (self.right[low : max(stop, min(low + _ROWS, rows))] @ self.left)[start - low : stop - low]
+            part += product.mul_(self.scale)
         if self.lengths is None:
             return part
         return (self.lengths[start:stop] / torch.linalg.norm(part, dim=1))[:, None] * part
@@ -159,7 +163,10 @@ def _join(
         if not bool(torch.isfinite(tensor).all()):
             raise ExportError(f"{folder}: {part} of {name} holds a number that is not finite; train it again")
     alpha = _patterned(config.get("alpha_pattern"), name, config["lora_alpha"])
-    return Delta(left, right, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank), lengths)
+    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    if scale > 0 and math.frexp(scale)[0] == 0.5:  # a power of two, which rounds nothing: one multiplication less
+        return Delta(left, right * scale, 1.0, lengths)
+    return Delta(left, right, scale, lengths)
 
 
 def _patterned(patterns: Mapping[str, Any] | None, name: str, default: float) -> float:

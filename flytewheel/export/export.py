@@ -1,4 +1,4 @@
-"""The export as a whole: every kind in one pass, adapter merged → Modelfile → parity → report.
+"""The export as a whole: every kind in one pass, adapter merged; the adapter alone → Modelfile → parity → report.
 
 Everything is written into a hidden folder inside `out` and moved to its names only when parity has passed,
 `export.json` last. An export that fails or is killed leaves nothing that looks finished, and the next one sweeps up.
@@ -15,12 +15,12 @@ from pathlib import Path
 
 from flytewheel.errors import ExportError
 from flytewheel.export.convert import write_kinds
-from flytewheel.export.merge import merge_adapter
+from flytewheel.export.lora import find_obstacle, write_lora
 from flytewheel.export.modelfile import adds_start_token, read_generation, write_modelfile
-from flytewheel.export.parity import ParityReport, check_parity
+from flytewheel.export.parity import AdapterFiles, ParityReport, check_parity
 from flytewheel.export.report import NAME, ExportedFile, ExportReport, ParitySummary, write_json, write_report
 from flytewheel.export.source import open_source
-from flytewheel.export.tensor_types import TensorTypes
+from flytewheel.export.tensor_types import TensorTypes, read_tensor_types
 from flytewheel.models import load_tokenizer, open_base, trained_files, trained_kind
 from flytewheel.recipe import BaseModelSpec, ExportSpec
 from flytewheel.records import Message, digest, file_digest
@@ -30,7 +30,8 @@ CODE_VERSION = "2"  # goes up where the same weights would give another file
 # Where what was trained lies in an export and in the registry, by its kind (`models.trained_kind`).
 FOLDERS: Mapping[str, str] = {"adapter": "adapter", "full": "weights"}
 _STAGING = ".export-in-progress"
-_COMPARED = "F16"  # parity judges the others beside it; where it was not asked for, it goes when parity is done
+ADAPTER = "adapter-F16.gguf"
+_BASE = "base.gguf"  # what the adapter is tried on, where no file of the base is at hand; it goes when parity is done
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -43,21 +44,25 @@ def export_model(
     export: ExportSpec,
     prompts: Sequence[tuple[Message, ...]],
     seed: int,
+    base_file: Path | None = None,
     progress: Progress | None = None,
     threads: int = 1,
 ) -> ExportReport:
     """Exports what was trained as GGUF into `out`, with proof that the files behave as the weights.
 
     Leaves one `model-<kind>.gguf` for each quantisation and the one to serve, `Modelfile`, `adapter/` or `weights/`
-    (what was trained, if anything was), `parity.json` and `export.json` in `out`.
+    (what was trained, if anything was), `parity.json` and `export.json` in `out`; and for an adapter that llama.cpp can
+    be told, with `export.adapter`, `adapter-F16.gguf`.
 
     Args:
         out: Folder, made if missing; an earlier export in it is replaced.
         base: The base model.
         adapter: Folder that training wrote, an adapter or full weights; None for the bare base.
         export: Kinds to write, the one to serve, and how closely to look.
-        prompts: Conversations that end with the user's turn; `export.parity_prompts` of them are drawn.
+        prompts: Held-out conversations that end with the user's turn, or better with the answer to it;
+            `export.parity_prompts` of them are drawn.
         seed: Decides which.
+        base_file: The base's own GGUF in the kind to serve, where there is one: the adapter is tried on it.
         progress: Told what is being done.
         threads: That merge and quantise, and of llama.cpp.
 
@@ -67,7 +72,6 @@ def export_model(
     """
     if not prompts:
         raise ExportError("export needs prompts to compare the files with the weights; give some of the held-out ones")
-    told = progress or _silent
     drawn = list(prompts)
     if len(drawn) > export.parity_prompts:
         drawn = random.Random(seed).sample(drawn, export.parity_prompts)
@@ -75,43 +79,50 @@ def export_model(
     seconds: dict[str, float] = {}
     with _staged(out) as staging:
         tokenizer = load_tokenizer(base)
-        files = {kind: staging / f"model-{kind}.gguf" for kind in dict.fromkeys((_COMPARED, *kinds))}
+        files = {kind: staging / f"model-{kind}.gguf" for kind in kinds}
+        name = Path(base.model).name
         with _timed(seconds, "write"), open_source(base, adapter) as source:
+            obstacle = find_obstacle(source) if export.adapter else "export.adapter is off"
             conversion = write_kinds(
                 source,
                 tokenizer,
                 files,
-                name=Path(base.model).name,
+                name=name,
                 threads=threads,
                 reserve=_size_trained(adapter),
                 progress=progress,
             )
-        with _timed(seconds, "reference"):
-            told("loading the trained weights", 0, None)
-            model = merge_adapter(base, adapter)
+            if obstacle is None:
+                write_lora(source, staging / ADAPTER, name=name)
+                if base_file is None:
+                    with open_source(base, None) as bare:
+                        write_kinds(bare, tokenizer, {export.serve: staging / _BASE}, name=name, threads=threads)
+            context_tokens = int(source.config.max_position_embeddings)
         turns = write_modelfile(
             staging / "Modelfile",
             model_file=files[export.serve].name,
             tokenizer=tokenizer,
-            context_tokens=int(model.config.max_position_embeddings),
+            context_tokens=context_tokens,
             system=base.system_prompt,
             generation=read_generation(open_base(base, with_weights=False)),
             adds_start=adds_start_token(files[export.serve]),
         )
         with _timed(seconds, "parity"):
             parity = check_parity(
-                model,
+                base,
+                adapter,
                 tokenizer,
                 files,
                 drawn,
-                max_tokens=export.parity_tokens,
-                tolerance=export.parity_logit_tolerance,
+                spec=export,
+                adapter=None
+                if obstacle
+                else AdapterFiles(staging / ADAPTER, base_file or staging / _BASE, export.serve),
                 threads=threads,
                 progress=progress,
             )
+        (staging / _BASE).unlink(missing_ok=True)
         write_json(staging / "parity.json", parity)
-        if _COMPARED not in kinds:
-            files[_COMPARED].unlink()
         if adapter is not None:
             _copy_trained(adapter, staging / FOLDERS[trained_kind(adapter)])
         report = ExportReport(
@@ -121,6 +132,8 @@ def export_model(
             pre_tokenizer=conversion.pre_tokenizer,
             serve=files[export.serve].name,
             files={files[kind].name: _describe(kind, files[kind], conversion.types[kind]) for kind in kinds},
+            adapter_file=None if obstacle else _describe_adapter(staging / ADAPTER),
+            adapter_obstacle=obstacle if adapter is not None else None,
             template_in_modelfile=turns is not None,
             parity=summarise(parity),
             seconds={step: round(value, 3) for step, value in seconds.items()},
@@ -132,13 +145,17 @@ def export_model(
 def summarise(parity: ParityReport) -> ParitySummary:
     """The figures of a parity report that go into tables."""
     files = parity.files
+    answers = [list(prompt.answers.values()) for prompt in parity.prompts]
     return ParitySummary(
         prompts=len(parity.prompts),
-        positions=files["F16"].positions,
-        greedy_equal=sum(not prompt.near_ties for prompt in parity.prompts),
-        near_ties=sum(len(prompt.near_ties) for prompt in parity.prompts),
+        positions=next(iter(files.values())).positions,
+        greedy_equal=sum(not any(answer.near_ties for answer in of) for of in answers),
+        near_ties=sum(len(answer.near_ties) for of in answers for answer in of),
+        looping=sum(any(answer.loops for answer in of) for of in answers),
         top1={kind: file.top1 for kind, file in files.items()},
         mean_kl_nats={kind: file.mean_kl_nats for kind, file in files.items()},
+        noise_kl_nats={kind: file.noise_kl_nats for kind, file in files.items()},
+        base_ratio={kind: file.base_ratio for kind, file in files.items()},
         largest_logit_difference={kind: file.largest_logit_difference for kind, file in files.items()},
     )
 
@@ -162,7 +179,7 @@ def _staged(out: Path) -> Iterator[Path]:
 def _clear(out: Path) -> None:
     """Takes an earlier export away, its report first."""
     (out / NAME).unlink(missing_ok=True)
-    for path in (*out.glob("model-*.gguf"), out / "Modelfile", out / "parity.json"):
+    for path in (*out.glob("model-*.gguf"), out / ADAPTER, out / "Modelfile", out / "parity.json"):
         path.unlink(missing_ok=True)
     for name in FOLDERS.values():
         shutil.rmtree(out / name, ignore_errors=True)
@@ -192,12 +209,12 @@ def _describe(kind: str, path: Path, types: TensorTypes) -> ExportedFile:
     return ExportedFile(kind, file_digest(path), path.stat().st_size, types.counts, types.fallbacks)
 
 
+def _describe_adapter(path: Path) -> ExportedFile:
+    return _describe("adapter", path, read_tensor_types(path, "F16"))
+
+
 @contextmanager
 def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[step] = time.perf_counter() - started
-
-
-def _silent(what: str, done: int, total: int | None) -> None:
-    """Progress that nobody wants to see."""

@@ -26,20 +26,27 @@ class ExportedFile:
 
 @dataclass(frozen=True, slots=True)
 class ParitySummary:
-    """The figures of `parity.json` in short, the last three by file kind; `parity` tells what they mean."""
+    """The figures of `parity.json` in short, the last five by file kind; `parity` tells what they mean. A prompt counts
+    as `greedy_equal` where every file wrote what the weights would have, and as `looping` where an answer to it loops.
+    """
 
     prompts: int
     positions: int
     greedy_equal: int
     near_ties: int
+    looping: int
     top1: dict[str, float]
     mean_kl_nats: dict[str, float]
+    noise_kl_nats: dict[str, float]
+    base_ratio: dict[str, float]
     largest_logit_difference: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """An export. `files` by name, `serve` is the one that the router is to take, `seconds` by step."""
+    """An export. `files` by name, `serve` is the one that the router is to take, `seconds` by step. `adapter_file` is
+    the adapter alone, for a server that has the base; where there is none, `adapter_obstacle` says why.
+    """
 
     base_model: str
     adapter_digest: str | None
@@ -47,6 +54,8 @@ class ExportReport:
     pre_tokenizer: str
     serve: str
     files: dict[str, ExportedFile]
+    adapter_file: ExportedFile | None
+    adapter_obstacle: str | None
     template_in_modelfile: bool
     parity: ParitySummary
     seconds: dict[str, float]
@@ -54,12 +63,19 @@ class ExportReport:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know about the files, one line each."""
-        return tuple(
+        found = [
             f"{name}: {len(file.fallbacks)} matrices are {', '.join(sorted(set(file.fallbacks.values())))}: "
             f"{file.kind} only where the tensor shapes allow"
             for name, file in self.files.items()
             if file.fallbacks
-        )
+        ]
+        if self.adapter_obstacle:
+            found.append(f"no adapter file: {self.adapter_obstacle}")
+        if self.parity.looping:
+            found.append(
+                f"{self.parity.looping} of {self.parity.prompts} greedy answers loop, as the trained weights' do"
+            )
+        return tuple(found)
 
 
 def write_report(out: Path, report: ExportReport) -> None:
@@ -77,6 +93,7 @@ def read_report(out: Path) -> ExportReport:
         raw: dict[str, Any] = json.loads((out / NAME).read_text(encoding="utf-8"))
         raw["files"] = {name: ExportedFile(**file) for name, file in raw["files"].items()}
         raw["parity"] = ParitySummary(**raw["parity"])
+        raw["adapter_file"] = raw["adapter_file"] and ExportedFile(**raw["adapter_file"])
         return ExportReport(**raw)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExportError(f"{out}: no finished export ({error}); export again") from None

@@ -20,7 +20,7 @@ from flytewheel import weights
 from flytewheel.errors import BaseModelError, ExportError
 from flytewheel.export.adapter import Adapter, read_adapter
 from flytewheel.export.stored import StoredTensor, TensorFile
-from flytewheel.models import ADAPTER_FILES, open_base, trained_files, trained_kind
+from flytewheel.models import ADAPTER_FILES, check_full, open_base, trained_files, trained_kind
 from flytewheel.recipe import BaseModelSpec
 
 _INPUTS, _OUTPUT = ("model.embed_tokens.weight", "model.language_model.embed_tokens.weight"), "lm_head.weight"
@@ -60,6 +60,7 @@ class Source:
         try:
             self._stored = _open_shards(folder, self._open)
             self._adapter = Adapter({}, {}) if adapter is None else self._open_adapter(adapter)
+            self.base_is_tied = self._is_tied()
             self._settle_tie()
         except BaseException:
             self._open.close()
@@ -74,6 +75,11 @@ class Source:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+
+    @property
+    def adapter(self) -> Adapter:
+        """What was trained, apart from the base; empty for the bare base and for full weights."""
+        return self._adapter
 
     def rows(self, name: str, start: int, stop: int) -> Any:
         """Rows `start` to `stop` of a tensor as the trained model has them: a fp32 array `(stop - start, …)`.
@@ -150,7 +156,7 @@ def open_source(base: BaseModelSpec, trained: Path | None) -> Source:
     except BaseModelError as error:
         raise ExportError(str(error)) from None
     if full:
-        weights.check_base(trained)
+        check_full(base, trained)
         return Source(trained)
     weights.check_adapter(trained)
     return Source(open_base(base, with_weights=True), trained)

@@ -73,6 +73,7 @@ def describe_candidate(
         "reasons": plain_reasons(gate["reasons"]),
         "parity": exported["parity"],
         "serve": exported["serve"],
+        "adapter_file": exported.get("adapter_file"),
         "speed": exported.get("speed"),
     }
 

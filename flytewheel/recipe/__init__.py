@@ -103,11 +103,33 @@ class ExportSpec(Section):
 
     quantizations: Many[Quantization] = ("Q8_0", "Q4_K_M")
     serve: Quantization = "Q8_0"
-    parity_prompts: AtLeastOne = 20
-    parity_tokens: AtLeastOne = Field(default=48, description="greedy tokens compared for each prompt")
-    parity_logit_tolerance: Positive = Field(
-        default=0.05, description="a greedy difference counts only where the two best logits are further apart"
+    adapter: bool = Field(
+        default=True,
+        description="also the adapter alone as a GGUF, so that one resident base can serve many versions; it is tried "
+        "on the base's own file",
     )
+    parity_prompts: AtLeastOne = Field(
+        default=20, description="held-out conversations that every file is compared with the trained weights on"
+    )
+    parity_tokens: AtLeastOne = Field(default=48, description="greedy tokens of each answer that are compared")
+    parity_positions: AtLeastOne = Field(
+        default=2048, description="tokens of those conversations at which distributions are compared, in all"
+    )
+    parity_noise_factor: Annotated[Number, Field(ge=1)] = Field(
+        default=8.0,
+        description="a file may lose so many times what the same rounding costs the base on the same texts (KL "
+        "divergence, geometric mean over the texts)",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tolerance_is_measured(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "parity_logit_tolerance" in data:
+            raise ValueError(
+                "parity_logit_tolerance is gone: a greedy difference counts beyond what rounding does to the weights' "
+                "logits, which is measured; remove it (export.parity_noise_factor bounds the loss)"
+            )
+        return data
 
     @model_validator(mode="after")
     def _served_file_is_written(self) -> Self:

@@ -14,7 +14,6 @@ from transformers import (
 
 from flytewheel.errors import ExportError
 from flytewheel.export.convert import write_gguf
-from flytewheel.export.merge import round_to_f16
 from flytewheel.export.source import Source
 from flytewheel.records import file_digest
 from tests.export.written import write_model
@@ -59,9 +58,9 @@ def test_a_tokenizer_that_is_too_large_is_refused(tiny: Path, tmp_path: Path) ->
         write_model(small, tokenizer, tmp_path / "f16.gguf")
 
 
-def test_a_weight_that_f16_cannot_hold_is_refused(tiny: Path) -> None:
+def test_a_weight_that_f16_cannot_hold_is_refused(tiny: Path, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny)
     with torch.no_grad():
         model.model.layers[1].mlp.up_proj.weight[0, 0] = 1e5
     with pytest.raises(ExportError, match=r"layers\.1\.mlp\.up_proj\.weight holds a weight that f16 cannot hold"):
-        round_to_f16(model)
+        write_model(model, AutoTokenizer.from_pretrained(tiny), tmp_path / "f16.gguf")

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from flytewheel.errors import BaseModelError, ExportError
-from flytewheel.export import parity
 from flytewheel.export.export import export_model
-from flytewheel.export.merge import merge_adapter
+from flytewheel.export.parity import divergence
+from flytewheel.export.parity.reference import load_trained
 from flytewheel.export.report import read_report
 from flytewheel.models import load_model
 from flytewheel.recipe import BaseModelSpec, ExportSpec
@@ -23,6 +23,7 @@ from tests.tiny_model import build_tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # by peft
 
+ADAPTER_FILE = "adapter-F16.gguf"
 PROMPTS = [build_prompt(f"What do I do when service {number} is down?") for number in range(6)]
 SPEC = ExportSpec(quantizations=("F16", "Q8_0"), parity_prompts=3, parity_tokens=8)
 
@@ -58,7 +59,7 @@ def names(out: Path) -> set[str]:
 
 
 FILES = {"model-F16.gguf", "model-Q8_0.gguf", "Modelfile", "parity.json", "export.json"}
-ADAPTER = {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
+ADAPTER = {ADAPTER_FILE, "adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
 
 
 def test_base_and_adapter_become_different_files_with_proof(base: BaseModelSpec, adapter: Path, tmp_path: Path) -> None:
@@ -76,24 +77,42 @@ def test_base_and_adapter_become_different_files_with_proof(base: BaseModelSpec,
         assert report.parity.prompts == report.parity.greedy_equal == 3
         assert report.parity.mean_kl_nats["F16"] < 1e-6
         assert report.serve == "model-Q8_0.gguf"
-        assert set(report.seconds) == {"write", "reference", "parity"}
+        assert set(report.seconds) == {"write", "parity"}
         assert 'SYSTEM """Be brief."""' in (out / "Modelfile").read_text()
     assert (plain.adapter_digest is None, tuned.adapter_digest is None) == (True, False)
     assert len(json.loads((tmp_path / "tuned/parity.json").read_text())["prompts"]) == 3
-    assert {"loading the trained weights", "writing F16, Q8_0 (MiB)", "parity: F16", "parity: Q8_0"} == set(seen)
+    assert {"writing F16, Q8_0 (MiB)", "parity: distributions", "parity: answers"} < set(seen)
+    assert tuned.adapter_file is not None
+    assert file_digest(tmp_path / "tuned" / ADAPTER_FILE) == tuned.adapter_file.sha256
+    assert (plain.adapter_file, plain.adapter_obstacle, tuned.adapter_obstacle) == (None, None, None)
+
+
+def test_an_adapter_is_tried_on_the_bases_own_file_where_there_is_one(
+    base: BaseModelSpec, adapter: Path, tmp_path: Path
+) -> None:
+    export(tmp_path / "base", base)
+    on_base = tmp_path / "base" / "model-Q8_0.gguf"
+    report = export(tmp_path / "tuned", base, adapter, base_file=on_base)
+    assert "adapter" in report.parity.mean_kl_nats
+    assert on_base.is_file()
+    with pytest.raises(ExportError, match=r"model-Q8_0\.gguf: .* another model's file"):  # the candidate's is no base
+        export(tmp_path / "again", base, adapter, base_file=tmp_path / "tuned" / "model-Q8_0.gguf")
+    without = SPEC.model_copy(update={"adapter": False})
+    report = export(tmp_path / "without", base, adapter, export=without)
+    assert names(tmp_path / "without") == FILES | ADAPTER - {ADAPTER_FILE}
+    assert report.notes[0] == "no adapter file: export.adapter is off"
 
 
 def test_merging_adds_the_scaled_product_of_the_adapter(base: BaseModelSpec, adapter: Path) -> None:
     from safetensors.torch import load_file
 
-    before, after = merge_adapter(base, None), merge_adapter(base, adapter)
+    before, after = load_trained(base, None), load_trained(base, adapter)
     lora = load_file(adapter / "adapter_model.safetensors")
     config = json.loads((adapter / "adapter_config.json").read_text())
     layer = "base_model.model.model.layers.0.self_attn.q_proj"
     delta = lora[f"{layer}.lora_B.weight"] @ lora[f"{layer}.lora_A.weight"] * config["lora_alpha"] / config["r"]
     one, other = (model.model.layers[0].self_attn.q_proj.weight for model in (before, after))
-    torch.testing.assert_close(other, one + delta, atol=1e-3, rtol=1e-3)
-    assert torch.equal(other, other.half().float())
+    torch.testing.assert_close(other, one + delta, atol=1e-6, rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +134,11 @@ def test_full_weights_take_the_bases_place_as_they_are(base: BaseModelSpec, full
     from safetensors.torch import load_file
 
     published = load_file(full / "model.safetensors")
-    model = merge_adapter(base, full)
+    model = load_trained(base, full)
     weights = dict(model.named_parameters())
     assert set(weights) == set(published)
     for name, weight in weights.items():
-        assert torch.equal(weight, published[name].half().float() if weight.dim() > 1 else published[name]), name
+        assert torch.equal(weight, published[name]), name
 
     report = export(tmp_path / "out", base, full)
     kept = {"config.json", "generation_config.json", "model.safetensors"}
@@ -146,7 +165,8 @@ def test_a_failed_export_leaves_nothing_that_looks_finished(
     out = tmp_path / "out"
     export(out, base)
     (out / "unrelated.txt").write_text("mine")
-    monkeypatch.setattr(parity, "MAX_F16_KL", -1.0)
+    monkeypatch.setattr(divergence, "FLOOR", -1.0)
+    monkeypatch.setattr(divergence, "EXECUTION", -1.0)
     with pytest.raises(ExportError, match="nats a token"):
         export(out, base)
     assert names(out) == {"unrelated.txt"}

@@ -120,8 +120,11 @@ def test_merging_by_rows_is_what_peft_merges(base: Path, tmp_path: Path, options
     assert changed
 
 
-def test_plain_adapters_merge_bit_for_bit_and_whatever_the_range(base: Path, tmp_path: Path) -> None:
-    model = adapt(base, tmp_path, target_modules="all-linear", r=16)
+@pytest.mark.parametrize(("rank", "alpha"), [(16, 32), (16, 20), (2, 4), (1, 2), (64, 16), (300, 600)])
+def test_plain_adapters_merge_bit_for_bit_and_whatever_the_range(
+    base: Path, tmp_path: Path, rank: int, alpha: int
+) -> None:
+    model = adapt(base, tmp_path, target_modules="all-linear", r=rank, lora_alpha=alpha)
     expected = dict(model.merge_and_unload(safe_merge=True).state_dict())
     with Source(base, tmp_path) as source:
         for rows in (1, 2, 16, 100):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flytewheel.evaluation.asking import Reply
-from flytewheel.evaluation.text.loops import is_looping
+from flytewheel.loops import is_looping
 from flytewheel.records import Message
 
 _MARKERS = re.compile(

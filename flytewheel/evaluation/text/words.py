@@ -8,19 +8,9 @@ from __future__ import annotations
 
 import unicodedata
 
-# Kana, Han, Hangul; Thai, Lao, Burmese, Khmer
-UNSPACED = (
-    (0x3040, 0x30FF), (0x3400, 0x9FFF), (0xAC00, 0xD7AF), (0x20000, 0x3FFFF),
-    (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF),
-)  # fmt: skip
+from flytewheel.unspaced import is_unspaced
+
 _ASCII = "".join(chr(code).lower() if chr(code).isalnum() or chr(code) == "_" else " " for code in range(128))
-
-
-def is_unspaced(sign: str) -> bool:
-    """Whether a sign belongs to a script that writes no spaces between words (Hangul does, but packs a syllable into a
-    sign)."""
-    code = ord(sign)
-    return code >= 0x0E00 and any(first <= code <= last for first, last in UNSPACED)
 
 
 class _Letters(dict[int, str]):

@@ -8,7 +8,7 @@ import pytest
 
 from flytewheel.evaluation.asking import Reply
 from flytewheel.evaluation.text.degeneration import examine, find_markers, is_empty
-from flytewheel.evaluation.text.loops import is_looping
+from flytewheel.loops import is_looping
 from flytewheel.records import Message
 
 LOREM = " ".join(f"word{number}" for number in range(150))

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from flytewheel.evaluation.text.words import is_unspaced
+from flytewheel.unspaced import is_unspaced
 
 TIMES = 4  # so often is a repetition …
 LONG_PERIOD, LONG_TIMES = 12, 3  # … or three times, of a phrase of so many words
