@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ def open_each(paths: Sequence[Path], *, deadline_s: float = 600.0) -> dict[Path,
         child = subprocess.run(
             [sys.executable, "-m", "benchmarks.headers_child"],
             input="\n".join(map(str, rest)), capture_output=True, text=True, timeout=deadline_s, check=False,
+            env={**os.environ, "GGML_NO_BACKTRACE": "1"},
         )  # fmt: skip
         lines = child.stdout.splitlines()
         said |= {path: line for path, line in zip(rest, lines, strict=False)}

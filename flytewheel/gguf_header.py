@@ -1,11 +1,11 @@
 """Reads the header of a GGUF file without trusting one number in it, before llama.cpp sees the file.
 
 llama.cpp's reader has grown careful over the years, yet what it reads from a file still decides how much it allocates
-and where it looks, and a vocabulary with one token twice ends the process (an assertion). So each length and count is
-held against what the file has left, and the whole must be consistent: keys and tensor names once each, types that
-exist, rows of whole blocks, and tensors that follow one another without gap up to the end of the file. The format:
-https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; where llama.cpp is stricter (no arrays of arrays, names of at
-most 63 bytes, offsets in order), so is this.
+and where it looks, and a vocabulary with one token twice, or a model of no blocks, ends the process (an assertion). So
+each length and count is held against what the file has left, and the whole must be consistent: keys and tensor names
+once each, types that exist, rows of whole blocks, and tensors that follow one another without gap up to the end of the
+file. The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; where llama.cpp is stricter (no arrays of
+arrays, names of at most 63 bytes, offsets in order), so is this.
 
 Values are not kept, but those of `Header`; strings of arrays are stepped over. 0.3 s beside other work for Llama 3's
 128,000 words and 280,000 merges.
@@ -31,6 +31,8 @@ _LONGEST_KEY, _LONGEST_NAME = 65535, 63
 _ALIGNMENTS = tuple(1 << power for power in range(3, 17))
 _LARGEST = (1 << 63) - 1
 _TOKENS = "tokenizer.ggml.tokens"
+_MOST_BLOCKS, _MOST_EXPERTS = 512, 1024  # llama.cpp's own bounds
+_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class _Reader:
                 f"general.alignment is {str(alignment)[:20]}, expected a power of two from 8 to 65536 (uint32)"
             )
         _check_vocabulary(header, kinds, words)
+        _check_model(header)
         infos = tuple(self._read_tensors(tensors))
         return Header(version, header.values, header.lengths, self._place(infos, alignment))
 
@@ -260,3 +263,23 @@ def _check_vocabulary(header: Header, kinds: dict[str, int], words: list[bytes])
         value = header.values[key]
         if kinds[key] != _UINT32 or value >= len(words):
             raise _HeaderError(f"{key!r} is {str(value)[:20]}, expected the number of one of {len(words)} tokens")
+
+
+def _check_model(header: Header) -> None:
+    """The numbers of a model that llama.cpp asserts rather than judges (`load_hparams`)."""
+    name = header.values.get("general.architecture")
+    experts, used = (header.values.get(f"{name}.{key}", 0) for key in ("expert_count", "expert_used_count"))
+    bounds = {
+        "block_count": range(1, _MOST_BLOCKS + 1),
+        "nextn_predict_layers": range(_MOST_BLOCKS + 1),
+        "expert_count": range(_MOST_EXPERTS + 1),
+        "expert_used_count": range(min(1, experts), experts + 1) if isinstance(experts, int) else range(1),
+        "rope.scaling.type": _SCALINGS,
+    }
+    if isinstance(experts, int) and experts > 0 == used and f"{name}.expert_used_count" not in header.lengths:
+        raise _HeaderError(f"has {experts} experts and uses none of them")
+    for key, allowed in bounds.items():
+        value = header.values.get(f"{name}.{key}")
+        if value is not None and value not in allowed:
+            expected = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else f"one of {allowed}"
+            raise _HeaderError(f"'{name}.{key}' is {str(value)[:20]}, expected {expected}")

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,21 @@ from flytewheel.settings import PREFIX
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def serve(model: Path, *, alias: str, port: int, slots: int, slot_tokens: int, threads: int) -> Any:
-    """Starts the server on loopback and returns it; `slot_tokens` is the context of each of the parallel `slots`."""
+def serve(
+    model: Path,
+    *,
+    alias: str,
+    port: int,
+    slots: int,
+    slot_tokens: int,
+    threads: int,
+    adapters: Sequence[Path] = (),
+) -> Any:
+    """Starts the server on loopback and returns it; `slot_tokens` is the context of each of the parallel `slots`.
+
+    `adapters` are LoRA files for the model. A request takes them by their place, `"lora": [{"id": 0, "scale": 1}]`;
+    without that it gets the bare model.
+    """
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -50,15 +63,25 @@ def serve(model: Path, *, alias: str, port: int, slots: int, slot_tokens: int, t
     params.ui = False
     params.endpoint_slots = False
     params.cors_origins = ""
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(path), 0.0) for path in adapters]
+    params.lora_init_without_apply = True
     return xllamacpp.Server(params)
 
 
 def list_arguments(
-    model: Path, *, alias: str, threads: int, slot_tokens: int, slots: int = 4, port: int = 0
+    model: Path,
+    *,
+    alias: str,
+    threads: int,
+    slot_tokens: int,
+    slots: int = 4,
+    port: int = 0,
+    adapters: Sequence[Path] = (),
 ) -> list[str]:
     """The command line that serves `model`, for whoever starts the process; see `environ`."""
     options = {"alias": alias, "threads": threads, "slot-tokens": slot_tokens, "slots": slots, "port": port}
     told = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    told += [text for path in adapters for text in ("--adapter", str(path))]
     return [sys.executable, "-m", "flytewheel.llama_server", "--model", str(model), *told]
 
 
@@ -69,14 +92,23 @@ def environ() -> dict[str, str]:
 
 @contextmanager
 def run_server(
-    model: Path, *, alias: str, threads: int, slot_tokens: int, slots: int = 1, deadline_s: float = 120.0
+    model: Path,
+    *,
+    alias: str,
+    threads: int,
+    slot_tokens: int,
+    slots: int = 1,
+    adapters: Sequence[Path] = (),
+    deadline_s: float = 120.0,
 ) -> Iterator[str]:
     """Serves `model` while the block runs, and gives the address.
 
     Raises:
         LlamaServerError: it does not serve, with the last line it said.
     """
-    command = list_arguments(model, alias=alias, threads=threads, slot_tokens=slot_tokens, slots=slots)
+    command = list_arguments(
+        model, alias=alias, threads=threads, slot_tokens=slot_tokens, slots=slots, adapters=adapters
+    )
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=ROOT, env=environ()
@@ -116,6 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="flytewheel.llama_server", description="serve one GGUF file on loopback")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--alias", required=True)
+    parser.add_argument("--adapter", type=Path, action="append", default=[], help="a LoRA file; may be given again")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--slots", type=int, default=4)
     parser.add_argument("--slot-tokens", type=int, default=1024)
@@ -132,11 +165,9 @@ def main(arguments: list[str] | None = None) -> int:
             slots=options.slots,
             slot_tokens=options.slot_tokens,
             threads=options.threads,
+            adapters=options.adapter,
         )
-    except BaseModelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except RuntimeError as error:
+    except (BaseModelError, RuntimeError) as error:
         print(f"error: llama.cpp does not load {options.model.name}: {error}", file=sys.stderr)
         return 1
     print(json.dumps({"url": server.listening_address, "pid": os.getpid()}), flush=True)

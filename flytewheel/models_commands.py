@@ -1,27 +1,26 @@
-"""The commands `flytewheel models …`: what is in the registry, where it came from, and which version serves."""
+"""The commands `flytewheel models …` that look: what is in the registry, what it is made of, and whether it is whole.
+
+Those that change something are in `promotion_commands` and `upkeep_commands`.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from flytewheel.promotion_commands import models_history, models_promote, models_rollback
 from flytewheel.proof_commands import models_bom, models_card, models_sign, verify_folder
-from flytewheel.terminal import as_json, open_services, print_table, say
+from flytewheel.send_commands import models_send
+from flytewheel.terminal import as_json, open_registry, print_table, say
+from flytewheel.upkeep_commands import models_export, models_gc
 
 if TYPE_CHECKING:
     from registry.manifest import Manifest
     from registry.taints import Tainted
     from registry.versions import Registry
-
-
-def _registry() -> Registry:
-    from flytewheel.signed_registry import open_registry
-
-    return open_registry(open_services())
 
 
 @click.group()
@@ -34,36 +33,29 @@ def models() -> None:
 @as_json
 def models_list(name: str | None, json_: bool) -> None:
     """List versions, newest first, with the aliases that point at them."""
+    from flytewheel.errors import RegistryError
     from registry.taints import list_taints
 
-    registry = _registry()
-    found = registry.list(name)[::-1]
+    registry = open_registry()
+    names = registry.names()
+    if name is not None and name not in names:
+        raise RegistryError(registry.describe_known(name))
     taints = list_taints(registry.store, name)
-    aliases: dict[tuple[str, str], str] = {}
-    for each in sorted({manifest.name for manifest in found}):
-        for alias, pointed_at in sorted(registry.aliases(each).items()):
-            aliases[each, pointed_at] = ", ".join(filter(None, (aliases.get((each, pointed_at)), alias)))
+    found = [_describe(registry, each, taints.get((each.name, each.version))) for each in registry.list(name)[::-1]]
     rows = [
         (
-            manifest.name,
-            manifest.version,
-            aliases.get((manifest.name, manifest.version), ""),
-            f"{manifest.created_at:%Y-%m-%d %H:%M}",
-            manifest.facts.get("kind", ""),
-            manifest.facts.get("verdict", ""),
-            _tell_taint(taints.get((manifest.name, manifest.version))),
+            each["name"],
+            each["version"],
+            ", ".join(each["aliases"]),
+            each["created_at"][:16].replace("T", " "),
+            each["facts"].get("kind", ""),
+            each["facts"].get("verdict", ""),
+            _tell_taint(each["taint"]),
         )
-        for manifest in found
+        for each in found
     ]
     heads = ("model", "version", "alias", "created", "kind", "verdict", "tainted")
-    say([_with_taint(each, taints) for each in found], json_, lambda: print_table(heads, rows))
-
-
-def _with_taint(manifest: Manifest, taints: Mapping[tuple[str, str], Tainted]) -> dict[str, Any]:
-    """The manifest, and beside its own keys what stands beside the version."""
-    from flytewheel.records import to_jsonable
-
-    return {**to_jsonable(manifest), "taint": taints.get((manifest.name, manifest.version))}
+    say(found, json_, lambda: print_table(heads, rows))
 
 
 def _tell_taint(tainted: Tainted | None) -> str:
@@ -76,14 +68,76 @@ def _tell_taint(tainted: Tainted | None) -> str:
 @models.command("show")
 @click.argument("name")
 @click.argument("version")
-def models_show(name: str, version: str) -> None:
-    """Print the manifest of a version (or alias): files, digests, lineage, verdict."""
+@as_json
+def models_show(name: str, version: str, json_: bool) -> None:
+    """Show a version (or alias): what it is made of, how it was judged, what it weighs."""
+    from flytewheel.version_page import write_page
     from registry.taints import read_taint
 
-    registry = _registry()
+    registry = open_registry()
     manifest = registry.show(name, version)
-    tainted = read_taint(registry.store, name, manifest.version)
-    say(_with_taint(manifest, {} if tainted is None else {(name, manifest.version): tainted}), True, lambda: None)
+    found = _describe(registry, manifest, read_taint(registry.store, name, manifest.version))
+
+    def text() -> None:
+        click.echo(write_page(found))
+        if found["taint"]:
+            click.echo(f"\ntainted: {_tell_taint(found['taint'])}")
+
+    say(found, json_, text)
+
+
+@models.command("diff")
+@click.argument("name")
+@click.argument("before")
+@click.argument("after")
+@click.option("--with", "other", metavar="NAME", help="The model of AFTER, where it is another one.")
+@as_json
+def models_diff(name: str, before: str, after: str, other: str | None, json_: bool) -> None:
+    """Compare versions (or aliases) BEFORE and AFTER of model NAME: files by digest, and every fact that differs."""
+    from flytewheel.version_page import shorten
+    from registry.difference import compare
+
+    registry = open_registry()
+    found = compare(registry.show(name, before), registry.show(other or name, after))
+
+    def text() -> None:
+        click.echo(f"{found.before} → {found.after}")
+        print_table(
+            ("file", "", "before", "after", "bytes"),
+            [
+                (
+                    row.path,
+                    row.change,
+                    (row.before or "")[:12],
+                    (row.after or "")[:12],
+                    row.size,
+                )
+                for row in found.files
+            ],
+        )
+        click.echo("")
+        if not found.facts:
+            click.echo("no fact differs")
+            return
+        print_table(
+            ("fact", "before", "after", "difference"),
+            [
+                (row.fact, shorten(row.before), shorten(row.after), f"{row.difference:+.6g}" if row.difference else "")
+                for row in found.facts
+            ],
+        )
+
+    say(found, json_, text)
+
+
+@models.command("lineage")
+@click.argument("name")
+@click.argument("version")
+@as_json
+def models_lineage(name: str, version: str, json_: bool) -> None:
+    """Walk back from a version (or alias): adapter, data set, recipe, code, base model."""
+    found = _walk(open_registry().show(name, version))
+    say(found, json_, lambda: print_table(("what", "which"), [(each["what"], each["which"]) for each in found]))
 
 
 @models.command("download")
@@ -91,14 +145,22 @@ def models_show(name: str, version: str) -> None:
 @click.argument("version")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--only", multiple=True, help="Only this file; may be given more than once.")
-def models_download(name: str, version: str, folder: Path, only: tuple[str, ...]) -> None:
-    """Download a version (or alias) into FOLDER; every file is hashed again."""
+@as_json
+def models_download(name: str, version: str, folder: Path, only: tuple[str, ...], json_: bool) -> None:
+    """Download a version (or alias) into FOLDER; every file is hashed as it comes.
+
+    Files that are there and right are kept, and one that was cut off is gone on with: call it again after a fault.
+    """
     from flytewheel.progress import Progress
 
     with Progress() as progress:
-        brought = _registry().download(name, version, folder, only=list(only) or None, progress=progress)
-    for path in brought:
-        click.echo(path)
+        brought = open_registry().download(name, version, folder, only=list(only) or None, progress=progress)
+
+    def text() -> None:
+        for path in brought:
+            click.echo(path)
+
+    say(brought, json_, text)
 
 
 @models.command("verify")
@@ -111,16 +173,63 @@ def models_download(name: str, version: str, folder: Path, only: tuple[str, ...]
 )
 @as_json
 def models_verify(name: str | None, version: str | None, folder: Path | None, json_: bool) -> None:
-    """Hash every stored file of a version again; exit 1 when one is missing or differs."""
-    if folder is not None and name is None:
+    """Read stored versions through and hash them again: one, all of model NAME, or all there are.
+
+    Without VERSION, aliases, claims and journal are read as well. Exit 1 when anything is missing or was changed.
+    """
+    from flytewheel.progress import Progress
+
+    if folder is not None:
+        if name is not None:
+            raise click.UsageError("give --folder alone, or NAME and VERSION")
         verify_folder(folder, json_)
-    if name is None or version is None or folder is not None:
-        raise click.UsageError("give NAME and VERSION, or --folder alone")
-    checks = _registry().verify(name, version)
-    say(checks, json_, lambda: print_table(("file", "state"), [(check.path, check.state) for check in checks]))
-    sys.exit(0 if all(check.state == "ok" for check in checks) else 1)
+
+    with Progress() as progress:
+        findings = open_registry().audit(name, version, progress=progress)
+    faults = [each for each in findings if each.state != "ok"]
+
+    def text() -> None:
+        rows = [(each.name, each.version, each.path, each.state) for each in findings]
+        print_table(("model", "version", "file", "state"), rows)
+        for each in faults:
+            if each.says:
+                click.echo(f"{each.path}: {each.says}")
+        click.echo(f"{len(findings) - len(faults)} right, {len(faults)} at fault")
+
+    say(findings, json_, text)
+    sys.exit(1 if faults else 0)
 
 
-models.add_command(models_bom)
-models.add_command(models_card)
-models.add_command(models_sign)
+def _describe(registry: Registry, manifest: Manifest, tainted: Tainted | None) -> dict[str, Any]:
+    """A manifest as JSON, with its digest, its size, the aliases that stand for it and what taints it."""
+    aliases = registry.aliases(manifest.name)
+    return {
+        **manifest.model_dump(mode="json"),
+        "digest": manifest.digest,
+        "size": manifest.size,
+        "aliases": sorted(alias for alias, version in aliases.items() if version == manifest.version),
+        "taint": tainted,
+    }
+
+
+def _walk(manifest: Manifest) -> list[dict[str, str]]:
+    """What a version came from, as its manifest says."""
+    facts = manifest.facts
+    adapter = sorted(path for path in manifest.files if path.endswith("adapter_model.safetensors"))
+    steps = {
+        "version": f"{manifest.name} {manifest.version}",
+        "run": facts.get("run_id"),
+        "adapter": next((f"{path} {manifest.files[path].sha256}" for path in adapter), None),
+        "started from": facts.get("started_from"),
+        "data set": facts.get("dataset_digest"),
+        "recipe": facts.get("recipe_digest"),
+        "code": facts.get("git_commit"),
+        "base model": " ".join(filter(None, (facts.get("base_model"), facts.get("base_digest")))),
+    }
+    return [{"what": what, "which": str(which)} for what, which in steps.items() if which]
+
+
+for _command in (models_promote, models_rollback, models_history):
+    models.add_command(_command)
+for _command in (models_gc, models_export, models_send, models_bom, models_card, models_sign):
+    models.add_command(_command)

@@ -12,21 +12,36 @@ from flytewheel.terminal import as_json, open_services, print_table, say
 
 @click.command("sign")
 @click.argument("name")
-@click.argument("version")
+@click.argument("version", required=False)
+@click.option("--unsigned", is_flag=True, help="Every version of NAME that nobody has signed, instead of one VERSION.")
 @as_json
-def models_sign(name: str, version: str, json_: bool) -> None:
+def models_sign(name: str, version: str | None, unsigned: bool, json_: bool) -> None:
     """Sign a version (or alias) that is there already, with this machine's key, once every file of it was hashed.
 
     For versions from before there were keys, and for a new key in the place of an old one. Signatures of other keys
-    stay. What you sign is served: look first where it comes from (`flytewheel models show`).
+    stay. What you sign is served: be sure first where it comes from.
     """
     from flytewheel.signed_registry import open_registry
+    from registry.signing import list_unsigned
 
+    if (version is None) != unsigned:
+        raise click.UsageError("give NAME and VERSION, or NAME and --unsigned")
     services = open_services(with_router=False)
-    signed = open_registry(services).sign(name, version)
-    key = services.key_ring.read_signing_key().public
-    told = {"name": signed.name, "version": signed.version, "manifest": signed.digest, "key": key.key_id}
-    say(told, json_, lambda: click.echo(f"{signed.name} {signed.version} is signed with {key.short}"))
+    registry = open_registry(services)
+    signed = [registry.sign(name, each) for each in ([version] if version else list_unsigned(registry.store, name))]
+    key = services.key_ring.read_signing_key().public if signed else None
+    told = [
+        {"name": each.name, "version": each.version, "manifest": each.digest, "key": key.key_id if key else ""}
+        for each in signed
+    ]
+
+    def text() -> None:
+        for each in signed:
+            click.echo(f"{each.name} {each.version} is signed with {key.short if key else ''}")
+        if not signed:
+            click.echo(f"every version of {name} has a signature")
+
+    say(told, json_, text)
 
 
 @click.command("card")

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from flytewheel.local.services import Services
+    from registry.versions import Registry
 
 as_json = click.option("--json", "json_", is_flag=True, help="Print JSON instead of text.")
 
@@ -38,3 +39,10 @@ def open_services(*, with_router: bool = True) -> Services:
     from flytewheel.settings import read_settings
 
     return ensure_services(read_settings(), announce=lambda line: click.echo(line, err=True), with_router=with_router)
+
+
+def open_registry() -> Registry:
+    """The registry of this command's services."""
+    from flytewheel import signed_registry
+
+    return signed_registry.open_registry(open_services(with_router=False))

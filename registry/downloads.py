@@ -10,7 +10,7 @@ from flytewheel.errors import RegistryError
 from registry.blobs import BlobState, Inspect, bring_file, check_blob
 from registry.manifest import Manifest, check_path
 from registry.store import ObjectStore
-from registry.told import Progress, tell
+from registry.told import Meter, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +39,17 @@ def bring_files(
         raise RegistryError(f"{what}: no file {unknown[0]!r}; it has {', '.join(manifest.files)}")
     for path in wanted:
         check_path(path)
-    sizes = {path: manifest.files[path].size for path in wanted}
+    meter = Meter(f"download {manifest.name}, MiB", sum(manifest.files[path].size for path in wanted), progress)
     return [
-        bring_file(store, f"{what}: {path}", manifest.files[path], to / path, inspect)
-        for path in tell(f"download {manifest.name}, MiB", sizes, progress)
+        bring_file(store, f"{what}: {path}", manifest.files[path], to / path, meter.add, inspect=inspect)
+        for path in wanted
     ]
 
 
-def check_files(store: ObjectStore, manifest: Manifest) -> list[FileCheck]:
+def check_files(store: ObjectStore, manifest: Manifest, progress: Progress | None = None) -> list[FileCheck]:
     """Reads every file of a version in the store and hashes it."""
+    meter = Meter(f"verify {manifest.name}, MiB", manifest.size, progress)
     return [
-        FileCheck(path, check_blob(store, file), file.sha256, file.size)
+        FileCheck(path, check_blob(store, file, meter.add), file.sha256, file.size)
         for path, file in sorted(manifest.files.items())
     ]

@@ -8,22 +8,27 @@ write the same.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from flytewheel.records import canonical_json
+from registry.slips import read_slip, write_slip
 from registry.store import ObjectStore
+
+LOG = "log/"
 
 
 def write_event(store: ObjectStore, name: str, at: datetime, what: str, entry: Mapping[str, Any]) -> None:
     """Writes one entry, once. `what` begins with the kind of event: `register`, or `alias-<alias>-<count>`."""
     stamp = at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    data = canonical_json({"at": at.astimezone(UTC), "what": what.split("-")[0], **entry})
-    store.put_if_absent(f"log/{name}/{stamp}-{what}-{entry['version']}.json", data)
+    key = f"{LOG}{name}/{stamp}-{what}-{entry['version']}.json"
+    store.put_if_absent(key, write_slip(key, {"at": at.astimezone(UTC), "what": what.split("-")[0], **entry}))
 
 
 def read_events(store: ObjectStore, name: str) -> list[dict[str, Any]]:
-    """All entries of a model, oldest first."""
-    return [json.loads(store.get_bytes(key)) for key in store.list(f"log/{name}/")]
+    """All entries of a model, oldest first.
+
+    Raises:
+        RegistryError: one was changed.
+    """
+    return [read_slip(key, store.get_bytes(key)) for key in store.list(f"{LOG}{name}/")]

@@ -7,6 +7,7 @@ iteration 0 is the base that nothing was trained into yet, which the first candi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,7 +15,15 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from flytewheel.errors import RegistryError
 from flytewheel.records import canonical_json, digest
@@ -42,12 +51,22 @@ class Version(NamedTuple):
 
 
 class StoredFile(BaseModel):
-    """One file of a version: SHA-256 in hex (also the name of its blob) and size in bytes."""
+    """One file of a version: SHA-256 in hex (also the name of its blob) and size in bytes.
+
+    `edition` counts the names that were retired before its blob got one (`registry.blobs`); 0, as nearly always, is
+    not written.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
+    edition: int = Field(default=0, ge=0)
+
+    @model_serializer(mode="wrap")
+    def _leave_out_edition_0(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        return {name: value for name, value in fields.items() if name != "edition" or value}
 
 
 class Manifest(BaseModel):
@@ -86,14 +105,17 @@ class Manifest(BaseModel):
         Raises:
             RegistryError: it is not the manifest that was written.
         """
+        got = hashlib.sha256(data).hexdigest()
+        if got != digest:
+            raise RegistryError(f"manifest {digest}: its content has digest {got}; it was changed, restore it")
         try:
             manifest = cls.model_validate_json(data)
         except ValidationError as error:
-            raise RegistryError(f"manifest {digest}: not readable ({error.error_count()} faults); restore it") from None
-        if manifest.digest != digest:
             raise RegistryError(
-                f"manifest {digest}: its content has digest {manifest.digest}; it was changed, restore it"
-            )
+                f"manifest {digest}: not one that this flytewheel can read ({error.error_count()} faults)"
+            ) from None
+        if manifest.digest != digest:  # signatures are about what it says, so its bytes must be the only way to say it
+            raise RegistryError(f"manifest {digest}: not as a registry writes it; restore it")
         return manifest
 
 

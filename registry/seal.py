@@ -11,8 +11,10 @@ from typing import Protocol
 
 from flytewheel.errors import RegistryError
 from registry.manifest import Manifest
+from registry.pointers import read_manifest
 from registry.store import ObjectStore
 
+SIGNATURES = "signatures/"
 _TRIES = 20
 
 
@@ -41,17 +43,20 @@ class Seal(Protocol):
 
 def signature_key(manifest_digest: str) -> str:
     """The key of the signature of the manifest with this digest."""
-    return f"signatures/{manifest_digest}.json"
+    return f"{SIGNATURES}{manifest_digest}.json"
 
 
-def check_sealed(store: ObjectStore, seal: Seal, manifest: Manifest) -> bytes:
-    """Reads the signature of a manifest and has it checked; returns the one to hand on.
+def read_sealed(store: ObjectStore, seal: Seal | None, manifest_digest: str) -> tuple[Manifest, bytes | None]:
+    """A manifest that must be there and that the seal, if there is one, accepts; and the signature to hand on.
 
     Raises:
-        RegistryError: the seal refuses it.
+        RegistryError: it is not there, was changed, or the seal refuses it.
     """
-    found = store.read(signature_key(manifest.digest))
-    return seal.check(manifest, found.data if found else None)
+    manifest = read_manifest(store, manifest_digest)
+    if seal is None:
+        return manifest, None
+    found = store.read(signature_key(manifest_digest))
+    return manifest, seal.check(manifest, found.data if found else None)
 
 
 def sign_again(store: ObjectStore, seal: Seal, manifest: Manifest) -> None:

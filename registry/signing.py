@@ -28,8 +28,11 @@ from typing import Any
 
 from flytewheel.errors import SigningError
 from flytewheel.records import canonical_json
+from registry.claims import list_versions
 from registry.keys import PublicKey, SigningKey, name_keys
-from registry.manifest import Manifest
+from registry.manifest import Manifest, check_name
+from registry.seal import signature_key
+from registry.store import ObjectStore
 
 PROVENANCE = "provenance.json"  # the manifest, in a downloaded folder
 SIGNATURE = "model.sig"  # one signature, in a downloaded folder
@@ -139,6 +142,15 @@ def read_signatures(data: bytes) -> list[dict[str, Any]]:
         cause = " ".join(str(error).split())[:120]
         raise SigningError(f"its signatures cannot be read ({type(error).__name__}: {cause})") from None
     return bundles
+
+
+def list_unsigned(store: ObjectStore, name: str) -> list[str]:
+    """The versions of a model that nobody has signed, oldest first; whose signature others have is not looked at."""
+    check_name(name)
+    signed = set(store.list("signatures/"))
+    pointers = {str(version): store.read(f"versions/{name}/{version}") for version in list_versions(store, name)}
+    digests = {version: json.loads(found.data)["manifest"] for version, found in pointers.items() if found}
+    return [version for version, digest in digests.items() if signature_key(digest) not in signed]
 
 
 def check_file_names(manifest: Manifest) -> None:

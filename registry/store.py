@@ -16,7 +16,7 @@ import hashlib
 import io
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -124,20 +124,23 @@ class ObjectStore:
         with self._spoken(f"write {key}"):
             self._client.put_object(self.bucket, key, io.BytesIO(data), len(data), content_type=content_type)
 
-    def put_file(self, key: str, path: Path, *, sha256: str | None = None) -> str:
+    def put_file(
+        self, key: str, path: Path, *, sha256: str | None = None, told: Callable[[int], None] | None = None
+    ) -> str:
         """Streams the file at `path` to `key`, over anything that was there, in parts of 16 MiB.
 
         Args:
             key: Where to.
             path: The file.
             sha256: What its digest must be: of a file that has changed, nothing is written.
+            told: Hears the bytes read.
 
         Returns:
             SHA-256 in hex of the bytes read, so that a caller can tell a file that changed since it was hashed.
         """
         size = path.stat().st_size
         with path.open("rb") as stream, self._spoken(f"write {key}"):
-            hashed: Any = HashedReader(stream, size=size, sha256=sha256)
+            hashed: Any = HashedReader(stream, size=size, sha256=sha256, told=told)
             with suppress(OtherBytes):  # the last part was not sent then: nothing is under `key`
                 self._client.put_object(self.bucket, key, hashed, size, part_size=PART_SIZE)
             return str(hashed.hexdigest())

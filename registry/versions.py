@@ -1,12 +1,13 @@
 """Registers, finds, downloads and verifies versions, and moves their aliases.
 
-    keys/<name>/<sha256 of key>    which version a registration is after (`claims`)
-    blobs/sha256/<digest>          the files, once each (`blobs`)
+    keys/<name>/<sha256 of key>    which version a registration is after; heads/… a hint for it (`claims`)
+    blobs/sha256/<digest>          the files, once each; retired/… names that were deleted (`blobs`)
     manifests/<digest>.json        what a version consists of (`manifest`)
     signatures/<digest>.json       who says so (`seal`)
-    versions/<name>/<version>      points to its manifest: written last, If-None-Match = the commit
+    versions/<name>/<version>      points to its manifest: written last, If-None-Match = the commit (`pointers`)
     aliases/<name>/<alias>         champion, challenger … (`aliases`)
     log/<name>/…                   what happened, append-only (`journal`)
+    gc/condemned                   what the next collection may delete (`collection`)
 
 Readers look at `versions/` only, so a registration killed before its commit leaves nothing to be seen, and one that is
 repeated under the same key ends in one version. What the kill may leave are blobs, manifests and a key's record that
@@ -17,26 +18,27 @@ missing.
 from __future__ import annotations
 
 import builtins
-import json
+import difflib
+import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from flytewheel.errors import RegistryError
-from flytewheel.records import canonical_json
-from registry.aliases import Aliases
-from registry.blobs import Inspect, keep_bytes, keep_file, look_at
-from registry.claims import Claim, Claims, list_versions
+from registry.aliases import CHAMPION, PREVIOUS, Aliases, Move
+from registry.audit import Finding, audit_records, audit_versions
+from registry.blobs import Inspect
+from registry.claims import list_versions
 from registry.downloads import FileCheck, bring_files, check_files
 from registry.folder import write_proof
-from registry.journal import read_events, write_event
-from registry.manifest import Manifest, StoredFile, check_alias, check_name, check_path, parse_version, plain_facts
-from registry.seal import Seal, check_sealed, sign_again, signature_key
+from registry.journal import read_events
+from registry.manifest import Manifest, check_alias, check_name, parse_version
+from registry.pointers import read_pointer
+from registry.registration import Describe, Registrations, Request
+from registry.seal import Seal, read_sealed, sign_again
 from registry.store import ObjectStore
-from registry.told import Progress, tell
-
-_TRIES = 100  # each lost race means that another writer finished; so many in a row mean that something is wrong
+from registry.told import Progress
 
 
 class Registry:
@@ -49,6 +51,7 @@ class Registry:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         seal: Seal | None = None,
         inspect: Inspect | None = None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """Opens the registry in `store`; nothing is sent yet.
 
@@ -57,11 +60,12 @@ class Registry:
             clock: Dates the moves of aliases.
             seal: Signs what is registered, and must accept every version that is read; None: neither.
             inspect: Looks at every file that comes in or goes out, and refuses it by an error.
+            pause: Waits for so many seconds after a lost race.
         """
         self._store = store
         self._seal = seal
         self._inspect = inspect
-        self._claims = Claims(store)
+        self._registrations = Registrations(store, seal, inspect, pause)
         self._aliases = Aliases(store, clock)
 
     @property
@@ -78,7 +82,7 @@ class Registry:
         key: str,
         now: datetime,
         base_version: bool = False,
-        describe: Callable[[Manifest], Mapping[str, bytes]] | None = None,
+        describe: Describe | None = None,
         progress: Progress | None = None,
     ) -> Manifest:
         """Registers `files` as the next version of `name`, or returns the version that `key` already has.
@@ -92,63 +96,15 @@ class Registry:
             base_version: Takes iteration 0 if it is free: the model that nothing was trained into yet.
             describe: Writes further files out of what is known of the version by then: name, version, facts, and the
                 digests of `files`. It must give the same bytes for the same manifest.
-            progress: Told the MiB that are kept, after each file.
+            progress: Told the MiB that are hashed, and then those that are kept.
 
         Raises:
             RegistryError: a file is missing or changed while it was read, a name is not allowed, or the seal refuses
                 what was signed.
             StoreError: the store is away, or lets two conditional writes both win.
         """
-        check_name(name)
-        if now.tzinfo is None:
-            raise ValueError("now needs a time zone")
-        if not files:
-            raise RegistryError(f"{name}: no files to register")
-        for path, file in files.items():
-            check_path(path)
-            if not file.is_file():
-                raise RegistryError(f"{name}: file {path!r} is not there ({file}); export again")
-            look_at(file, path, f"{name}: file {path!r} is refused", self._inspect)
-        plain = plain_facts(facts)
-        self._store.probe()
-        claim = self._claims.take(name, key, now, base=base_version)
-        stored: dict[str, StoredFile] | None = None
-        for _ in range(_TRIES):
-            owner = self._pointer(name, str(claim.version))
-            if owner is None:
-                if stored is None:
-                    sizes = {path: file.stat().st_size for path, file in sorted(files.items())}
-                    sent = tell(f"register {name}, MiB", sizes, progress)
-                    stored = {path: keep_file(self._store, files[path]) for path in sent}
-                manifest = Manifest(
-                    name=name, version=str(claim.version), created_at=claim.started, key=key, files=stored, facts=plain
-                )
-                if describe is not None:
-                    more = {path: keep_bytes(self._store, data) for path, data in sorted(describe(manifest).items())}
-                    manifest = manifest.model_copy(update={"files": manifest.files | more})
-                owner = self._commit(manifest, claim)
-            if owner["key"] == claim.place:
-                manifest, _ = self._read(owner["manifest"])
-                write_event(self._store, name, manifest.created_at, "register", {"version": manifest.version, **owner})
-                return manifest
-            claim = self._claims.move(claim)
-        raise RegistryError(f"{name}: lost {_TRIES} races for a version in a row; try again when fewer register")
-
-    def _commit(self, manifest: Manifest, claim: Claim) -> dict[str, str]:
-        """Writes manifest, signature and, last, the pointer to them, unless another key's is there.
-
-        Returns:
-            The pointer that is there now: whoever won, this key, here or elsewhere, or another one.
-        """
-        self._store.put_bytes(f"manifests/{manifest.digest}.json", manifest.to_bytes())
-        if self._seal is not None:
-            self._store.put_bytes(signature_key(manifest.digest), self._seal.sign(manifest))
-        pointer = {"manifest": manifest.digest, "key": claim.place}
-        self._store.put_if_absent(f"versions/{claim.name}/{claim.version}", canonical_json(pointer))
-        owner = self._pointer(claim.name, str(claim.version))
-        if owner is None:
-            raise RegistryError(f"{claim.name} {claim.version} went away when it was written; keep other tools out")
-        return owner
+        asked = Request(name, files, facts=facts, key=key, now=now, base_version=base_version, describe=describe)
+        return self._registrations.register(asked, progress)
 
     def list(self, name: str | None = None) -> builtins.list[Manifest]:
         """All versions, of one model or of every one, oldest first."""
@@ -161,13 +117,27 @@ class Registry:
         """Names of all models that have a version."""
         return sorted({key.split("/")[1] for key in self._store.list("versions/") if key.count("/") == 2})
 
+    def find(self, name: str, version_or_alias: str) -> str:
+        """The version that is meant; one that is named as a version need not be there.
+
+        Raises:
+            RegistryError: there is no such alias.
+        """
+        check_name(name)
+        if parse_version(version_or_alias) is not None:
+            return version_or_alias
+        aliased = self.get_alias(name, version_or_alias)
+        if aliased is None:
+            raise RegistryError(f"{name}: no version or alias {version_or_alias!r}; {self.describe_known(name)}")
+        return aliased
+
     def show(self, name: str, version_or_alias: str) -> Manifest:
         """The manifest of a version.
 
         Raises:
             RegistryError: there is no such model, version or alias, its manifest was changed, or the seal refuses it.
         """
-        return self._find(name, version_or_alias)[0]
+        return self._read(name, version_or_alias)[0]
 
     def download(
         self,
@@ -184,14 +154,14 @@ class Registry:
             version_or_alias: Which version.
             to: Folder, made if missing.
             only: Paths inside the version; None: all of them.
-            progress: Told the MiB that are there, after each file.
+            progress: Told the MiB that are there.
 
         With all files of a sealed registry come manifest and signature (`folder`), so that they prove themselves.
 
         Raises:
             RegistryError: a path is not in the version, or a file is missing from the store or corrupt in it.
         """
-        manifest, signature = self._find(name, version_or_alias)
+        manifest, signature = self._read(name, version_or_alias)
         brought = bring_files(self._store, manifest, to, only, progress, self._inspect)
         if only is None and signature is not None:
             write_proof(to, manifest, signature)
@@ -205,7 +175,7 @@ class Registry:
         """
         if self._seal is None:
             raise ValueError("a registry without a seal cannot sign")
-        manifest, _ = self._find(name, version_or_alias, sealed=False)
+        manifest, _ = self._read(name, version_or_alias, sealed=False)
         for check in check_files(self._store, manifest):
             if check.state != "ok":
                 raise RegistryError(f"{name} {manifest.version}: {check.path} is {check.state}; restore it, then sign")
@@ -216,6 +186,28 @@ class Registry:
         """Reads every file of a version in the store and hashes it."""
         return check_files(self._store, self.show(name, version_or_alias))
 
+    def audit(
+        self, name: str | None = None, version_or_alias: str | None = None, progress: Progress | None = None
+    ) -> builtins.list[Finding]:
+        """Reads everything through: one version, all of a model, or all there are; without a version records as well.
+
+        Raises:
+            RegistryError: there is no such model, version or alias.
+        """
+        if name is not None and version_or_alias is not None:
+            version = self.find(name, version_or_alias)
+            return audit_versions(self._store, self.show, name, [version], progress)
+        names = self.names()
+        if name is not None and name not in names:
+            check_name(name)
+            raise RegistryError(self.describe_known(name))
+        findings = []
+        for each in names if name is None else [name]:
+            versions = [str(version) for version in list_versions(self._store, each)]
+            findings += audit_versions(self._store, self.show, each, versions, progress)
+            findings += audit_records(self._store, each)
+        return findings
+
     def get_alias(self, name: str, alias: str) -> str | None:
         """The version that an alias stands for; None where it was never set."""
         return self._aliases.get(name, alias)
@@ -224,14 +216,18 @@ class Registry:
         """All aliases of a model with their versions."""
         return self._aliases.all(name)
 
-    def set_alias(self, name: str, alias: str, version: str, expect: str | None = None) -> bool:
-        """Moves an alias to a version by compare-and-set.
+    def set_alias(
+        self, name: str, alias: str, version: str, expect: str | None = None, *, by: str = "", reason: str = ""
+    ) -> bool:
+        """Moves an alias to a version by compare-and-set; `previous` moves with the champion.
 
         Args:
             name: The model.
             alias: As in `champion`.
             version: An existing version.
             expect: The version that the alias must stand for now, "" if it must not exist yet; None: anything.
+            by: Who moves it.
+            reason: Why.
 
         Returns:
             Whether it moved; False where it stood there already.
@@ -239,46 +235,73 @@ class Registry:
         Raises:
             RegistryError: there is no such version, or the alias is not where it was expected.
         """
+        return self._move(name, alias, version, expect, kind="set", by=by, reason=reason) is not None
+
+    def promote(
+        self, name: str, version: str, expect: str | None = None, *, by: str = "", reason: str = ""
+    ) -> Move | None:
+        """Makes a version the champion, and the one before it `previous`, in one write. Takes an alias as well.
+
+        Returns:
+            The move; None where the version is champion already.
+
+        Raises:
+            RegistryError: there is no such version, or the champion is not `expect` (where given).
+        """
+        return self._move(
+            name, CHAMPION, self.show(name, version).version, expect, kind="promote", by=by, reason=reason
+        )
+
+    def roll_back(self, name: str, expect: str | None = None, *, by: str = "", reason: str = "") -> Move:
+        """Lets the champion before this one be champion again.
+
+        Raises:
+            RegistryError: there was none, its version cannot be read, or the champion is not `expect` (where given).
+        """
+        check_name(name)
+        self._store.probe()
+        if (previous := self.get_alias(name, PREVIOUS)) is not None:
+            self.show(name, previous)
+        return self._aliases.roll_back(name, expect, by=by, reason=reason)
+
+    def history(self, name: str, alias: str) -> builtins.list[Move]:
+        """Every move of an alias, oldest first: when, from where, to where, by whom and why."""
+        return self._aliases.history(name, alias)
+
+    def _move(
+        self, name: str, alias: str, version: str, expect: str | None, *, kind: str, by: str, reason: str
+    ) -> Move | None:
         check_alias(alias)
         if parse_version(version) is None:
-            raise RegistryError(f"alias {alias!r} can only point to a version, not to {version!r}; {self._known(name)}")
+            known = self.describe_known(name)
+            raise RegistryError(f"alias {alias!r} can only point to a version, not to {version!r}; {known}")
         self.show(name, version)
         self._store.probe()
-        return self._aliases.move(name, alias, version, expect)
+        return self._aliases.move(name, alias, version, expect, kind=kind, by=by, reason=reason)
 
     def log(self, name: str) -> builtins.list[dict[str, Any]]:
         """What happened to a model's versions and aliases, oldest first."""
         check_name(name)
         return read_events(self._store, name)
 
-    def _find(self, name: str, version_or_alias: str, *, sealed: bool = True) -> tuple[Manifest, bytes | None]:
+    def _read(self, name: str, version_or_alias: str, *, sealed: bool = True) -> tuple[Manifest, bytes | None]:
         """A version's manifest, and its signature where there is a seal to ask."""
-        check_name(name)
-        version = version_or_alias
-        if parse_version(version) is None:
-            aliased = self.get_alias(name, version_or_alias)
-            if aliased is None:
-                raise RegistryError(f"{name}: no version or alias {version_or_alias!r}; {self._known(name)}")
-            version = aliased
-        pointer = self._pointer(name, version)
+        version = self.find(name, version_or_alias)
+        pointer = read_pointer(self._store, name, version)
         if pointer is None:
-            raise RegistryError(f"{name}: no version {version!r}; {self._known(name)}")
-        return self._read(pointer["manifest"], sealed=sealed)
+            raise RegistryError(f"{name}: no version {version!r}; {self.describe_known(name)}")
+        manifest, signature = read_sealed(self._store, self._seal if sealed else None, pointer["manifest"])
+        if (manifest.name, manifest.version) != (name, version):
+            raise RegistryError(
+                f"{name} {version} points to the manifest of {manifest.name} {manifest.version}; restore the pointer"
+            )
+        return manifest, signature
 
-    def _pointer(self, name: str, version: str) -> dict[str, str] | None:
-        found = self._store.read(f"versions/{name}/{version}")
-        return json.loads(found.data) if found else None
-
-    def _read(self, digest: str, *, sealed: bool = True) -> tuple[Manifest, bytes | None]:
-        found = self._store.read(f"manifests/{digest}.json")
-        if found is None:
-            raise RegistryError(f"manifest {digest} is missing from the store; restore it")
-        manifest = Manifest.from_bytes(found.data, digest=digest)
-        asked = self._seal if sealed else None
-        return manifest, check_sealed(self._store, asked, manifest) if asked else None
-
-    def _known(self, name: str) -> str:
+    def describe_known(self, name: str) -> str:
+        """What there is, for a person who named something that is not: the last versions, or the nearest models."""
         known = [str(version) for version in list_versions(self._store, name)]
         if known:
             return f"known are {', '.join(known[-5:])}"
-        return f"there is no model {name!r}; known are {', '.join(self.names()) or 'none'}"
+        names = self.names()
+        near = difflib.get_close_matches(name, names, n=3)
+        return f"there is no model {name!r}; {'near is' if near else 'known are'} {', '.join(near or names) or 'none'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -32,10 +32,11 @@ class HashedReader:
     sends what is read has not sent it all by then.
     """
 
-    def __init__(self, stream: BinaryIO, *, size: int, sha256: str | None) -> None:
+    def __init__(self, stream: BinaryIO, *, size: int, sha256: str | None, told: Callable[[int], None] | None) -> None:
         self._stream = stream
         self._left = size
         self._sha256 = sha256
+        self._told = told
         self._digest = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
@@ -45,6 +46,8 @@ class HashedReader:
         ended = self._left <= 0 or not data
         if self._sha256 is not None and ended and (self._left or self.hexdigest() != self._sha256):
             raise OtherBytes
+        if self._told is not None:
+            self._told(len(data))
         return data
 
     def hexdigest(self) -> str:

@@ -26,6 +26,7 @@ from flytewheel.signing_keys import ensure_home_key
 from flytewheel.summary import summarise
 from flytewheel.training.start import read_start
 from registry.store import ObjectStore
+from registry.taints import Taint, mark_tainted
 from registry.versions import Registry
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -341,3 +342,22 @@ def test_a_data_set_that_is_gone_cannot_be_looked_through(wheel: Wheel) -> None:
     assert opened.recipe.mode == "full"
     reason = runs.read_reports(wheel.services.database_url, opened.run_id)["open_turn"]["reason"]
     assert f"whether rows that {version} learnt from were erased cannot be told (data set dddd" in reason
+
+
+def test_a_small_turn_does_not_go_on_from_a_tainted_champion(wheel: Wheel) -> None:
+    """The rows are out of the data set by then: only the mark tells."""
+    wheel.store(4)
+    first = wheel.turn_once(range(4))
+    wheel.store(3)
+    champion = wheel.turn_once(range(4, 7), "incremental", started_from=first)
+    wheel.store(3)
+    assert wheel.open(wheel.recipe()).recipe.mode == "incremental"
+    mark_tainted(wheel.registry.store, "oncall", first, Taint("erasure-1", NOW, "trained"))
+    opened = wheel.open(wheel.recipe())
+    reason = runs.read_reports(wheel.services.database_url, opened.run_id)["open_turn"]["reason"]
+    assert opened.recipe.mode == "full"
+    assert reason == (
+        f"full instead of incremental: rows that {first} learnt from were erased on 2026-11-21, "
+        "and only the base has not seen them"
+    )
+    assert champion != first

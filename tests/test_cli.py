@@ -367,7 +367,7 @@ def test_models_are_listed_shown_downloaded_and_verified(machine: Machine, tmp_p
     assert (found["name"], found["version"], found["facts"]) == ("oncall", "v1.202647.1", facts)
     row = machine.call("models", "list", "oncall").stdout.splitlines()[1]
     assert row.split() == ["oncall", version, "challenger", "2026-11-21", "12:00", "candidate", "promote_to_canary"]
-    assert machine.json("models", "show", "oncall", "challenger") == found
+    assert machine.json("models", "show", "oncall", "challenger", "--json") == found
 
     got = machine.call("models", "download", "oncall", version, tmp_path / "got", "--only", "model.gguf")
     assert got.stdout.split() == [str(tmp_path / "got" / "model.gguf")]

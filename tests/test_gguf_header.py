@@ -43,6 +43,9 @@ def header(pairs: list[bytes], tensors: list[bytes], *, version: int = 3, data: 
     return content + bytes(-len(content) % 32 if tensors else 0) + bytes(data)
 
 
+ARCHITECTURE = pair("general.architecture", 8, text("x"))
+
+
 def words(*tokens: str) -> bytes:
     return array("tokenizer.ggml.tokens", 8, len(tokens), b"".join(map(text, tokens)))
 
@@ -100,6 +103,10 @@ def test_a_sound_file_is_read_as_gguf_reads_it(base: Base, tmp_path: Path) -> No
         (header([array("tokenizer.ggml.tokens", 4, 1, bytes(4))], []), "is no array of strings"),
         (header([words("a", "b"), array("tokenizer.ggml.scores", 6, 1, bytes(4))], []), "has 1 items for 2 tokens"),
         (header([words("a"), pair("tokenizer.ggml.eos_token_id", 4, struct.pack("<I", 1))], []), "one of 1 tokens"),
+        (header([ARCHITECTURE, pair("x.block_count", 4, bytes(4))], []), "'x.block_count' is 0, expected 1 to 512"),
+        (header([ARCHITECTURE, pair("x.block_count", 8, text("1"))], []), "'x.block_count' is 1, expected 1 to 512"),
+        (header([ARCHITECTURE, pair("x.expert_count", 4, b"\4\0\0\0")], []), "has 4 experts and uses none"),
+        (header([ARCHITECTURE, pair("x.rope.scaling.type", 8, text("odd"))], []), "expected one of ('none', 'linear'"),
     ],
 )  # fmt: skip
 def test_a_header_that_lies_is_refused_in_one_line(content: bytes, fault: str, tmp_path: Path) -> None:

@@ -18,14 +18,16 @@ from flytewheel.errors import RegistryError, SigningError
 from flytewheel.evaluation import gate as gating
 from flytewheel.evaluation.bootstrap import Comparison
 from flytewheel.evaluation.report import Evaluation
+from flytewheel.export.export import export_model
 from flytewheel.local.services import Services
-from flytewheel.recipe import BaseModelSpec, GateSpec
-from flytewheel.records import Interval, to_jsonable
+from flytewheel.recipe import BaseModelSpec, ExportSpec, GateSpec
+from flytewheel.records import Interval, Message, build_prompt, to_jsonable
 from flytewheel.signed_registry import open_registry
 from flytewheel.signing_keys import make_home_key, revoke_key
 from registry.store import ObjectStore
 from registry.versions import Registry
 from tests.releases import LORA, NOW, REPORTS, judge_run, place_services, register, write_export
+from tests.tiny_model import build_tiny_model
 
 POCKET = BaseModelSpec(model="pocket")
 MARK = "xylophonist-zanzibar"  # stands for anything that a user wrote
@@ -122,6 +124,23 @@ def test_a_version_from_before_there_were_keys_is_not_served_until_it_is_signed(
     registry.sign("oncall", made.version)
     revoke_key(here.key_ring, old.key_id)
     registry.show("oncall", made.version)  # the new one has signed it too
+
+
+def test_all_versions_from_before_there_were_keys_are_signed_at_once(
+    here: Services, exported: Path, store: ObjectStore
+) -> None:
+    files = release.list_files(exported / "base")
+    old = [Registry(store).register("oncall", files, facts={}, key=f"{n}", now=NOW).version for n in range(3)]
+    open_registry(here).sign("oncall", old[1])
+    environ = {key: value for key, value in here.environ().items() if key != "FLYTEWHEEL_ROUTER_URL"}
+    assert call(here.home, "sign", "oncall", **environ).exit_code == 2
+    told = json.loads(call(here.home, "sign", "oncall", "--unsigned", "--json", **environ).stdout)
+    assert [one["version"] for one in told] == [old[0], old[2]]
+    assert [manifest.version for manifest in open_registry(here).list("oncall")] == old
+    again = call(here.home, "sign", "oncall", "--unsigned", **environ)
+    assert again.stdout == "every version of oncall has a signature\n"
+    one = call(here.home, "sign", "oncall", old[0], **environ)
+    assert one.stdout == f"oncall {old[0]} is signed with {here.key_ring.read_signing_key().public.short}\n"
 
 
 def test_only_whole_versions_are_signed(here: Services, exported: Path, store: ObjectStore) -> None:
@@ -238,6 +257,19 @@ def marked_reports() -> dict[str, dict[str, Any]]:
         "evaluate": {**to_jsonable(evaluation), "judged_against": "base"},
         "gate": to_jsonable(verdict) | {"candidate": evaluation.candidate},
     }
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # by peft
+def test_no_word_of_the_prompts_that_an_export_was_tried_on_is_in_its_files(tmp_path: Path) -> None:
+    base = BaseModelSpec(model=str(build_tiny_model(tmp_path / "base")))
+    asked = [
+        (*build_prompt(f"{MARK} {number}?"), Message(role="assistant", content=f"Ask {MARK}.")) for number in range(3)
+    ]
+    spec = ExportSpec(quantizations=("Q8_0",), parity_prompts=3, parity_tokens=4)
+    export_model(tmp_path / "out", base=base, adapter=None, export=spec, prompts=asked, seed=1)
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"parity.json", "export.json", "Modelfile", "model-Q8_0.gguf"}
+    assert [path.name for path in files if b"xylo" in path.read_bytes().lower()] == []
 
 
 def test_no_word_of_a_user_is_in_a_registered_version(here: Services, exported: Path, store: ObjectStore) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,18 +12,9 @@ from flytewheel.errors import ModelServerError
 from flytewheel.vllm import Vllm, VllmModel
 from tests.conftest import find_real_server
 from tests.servers.loopback import running
-from tests.servers.vllm import BASE, VllmStandIn
+from tests.servers.vllm import BASE, VllmStandIn, write_adapter
 
 NAME = "flytewheel/demo@v1.202647.1"
-
-
-def write_adapter(folder: Path, word: str, *, rank: int = 8) -> Path:
-    """A PEFT folder as far as the stand-in looks into it."""
-    folder.mkdir(parents=True)
-    (folder / "adapter_config.json").write_text(json.dumps({"r": rank}))
-    (folder / "adapter_model.safetensors").write_bytes(word.encode())
-    (folder / "word.txt").write_text(word)
-    return folder
 
 
 @pytest.fixture(params=[True, False], ids=["newer", "older"])

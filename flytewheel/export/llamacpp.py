@@ -35,6 +35,7 @@ def open_llama(path: Path, **options: Any) -> Iterator[Any]:
         ExportError: its header lies, or llama.cpp cannot load it.
     """
     import llama_cpp
+    from jinja2 import TemplateError
 
     silence_log()
     try:
@@ -43,7 +44,7 @@ def open_llama(path: Path, **options: Any) -> Iterator[Any]:
         raise ExportError(f"{path.name}: llama.cpp cannot load it ({error})") from None
     try:
         llama = llama_cpp.Llama(str(path), n_gpu_layers=0, logits_all=True, verbose=False, **{**_FP32_CACHE, **options})
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, TemplateError) as error:  # the last where the chat template is broken
         raise ExportError(f"{path.name}: llama.cpp cannot load it ({' '.join(str(error).split())[:200]})") from error
     try:
         yield llama

@@ -24,11 +24,11 @@ def _list_ways(manifest: Manifest) -> Iterator[str]:
     name, base, kind = manifest.name, name_base(manifest), kind_of(manifest)
     ggufs = sorted(path for path in manifest.files if path.endswith(".gguf"))
     served = text(manifest.facts, "serve")
-    whole = [path for path in ggufs if "lora" not in path.lower()]
+    loras = [path for path in ggufs if path.startswith("adapter")]
+    whole = [path for path in ggufs if path not in loras]
     chosen = served if served in whole else next(iter(whole), None)
     if chosen is not None:
         yield f"llama.cpp:\n\n```sh\nllama-server -m {name}/{chosen} --alias {name}\n```"
-    loras = [path for path in ggufs if "lora" in path.lower()]
     if loras:
         command = f"llama-server -m BASE.gguf --lora {name}/{loras[0]}"
         yield f"llama.cpp, beside other versions on one base:\n\n```sh\n{command}\n```"

@@ -85,6 +85,7 @@ class Backend(ABC):
         if not self.inflight:
             self._idle.set()
 
+    @abstractmethod
     def doubt(self) -> None:
         """A request failed, and nobody waits for what that means: whoever keeps it may look now."""
 

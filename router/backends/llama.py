@@ -33,6 +33,9 @@ class LlamaBackend(Backend):
         self._process: asyncio.subprocess.Process | None = None
         super().__init__(model)
 
+    def doubt(self) -> None:
+        """Nothing to look for: the end of a process of ours is seen as it happens."""
+
     async def noticed_failure(self) -> None:
         """After a broken connection: waits a moment for the process's end."""
         process = self._process

@@ -10,14 +10,13 @@ it stands.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from flytewheel.errors import RouterError
-from flytewheel.modelfile import Modelfile, read_modelfile
 from flytewheel.ollama import Ollama, create_model
+from flytewheel.sending import read_beside
 from router.backends.backend import CHAT
 from router.backends.remote import RemoteBackend
-from router.backends.served import MODELFILE, ServedModel
+from router.backends.served import ServedModel
 
 
 class OllamaBackend(RemoteBackend[Ollama]):
@@ -35,12 +34,8 @@ class OllamaBackend(RemoteBackend[Ollama]):
             raise RouterError(
                 f"{model.name} {model.version} has no file to give to Ollama; export and register it again"
             )
-        beside = model.folder / MODELFILE
-        given = model.file.relative_to(model.folder).as_posix()
-        modelfile = read_modelfile(beside.read_text("utf-8")) if beside.is_file() else Modelfile(given)
-        create_model(
-            server, model.folder, self.alias, modelfile=replace(modelfile, model=given), known=dict(model.digests)
-        )
+        modelfile = read_beside(model.folder, model.file.relative_to(model.folder).as_posix())
+        create_model(server, model.folder, self.alias, modelfile=modelfile, known=model.digests)
         server.load(self.alias)
 
     def _is_there(self, server: Ollama) -> bool:

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flytewheel.errors import BaseModelError, RegistryError, RouterError
+from flytewheel.errors import BaseModelError, RouterError
+from flytewheel.sending import ADAPTER, MODELFILE, choose_adapter, choose_gguf
 from flytewheel.weights import check_file
 from registry.manifest import Manifest
 from registry.taints import refuse_blocked
 from registry.versions import Registry
-
-MODELFILE = "Modelfile"
-ADAPTER = "adapter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +39,20 @@ def fetch_model(registry: Registry, models: Path, name: str, version: str, *, ki
     `facts["serve"]` names the GGUF; a version that does not say serves its first one.
 
     Raises:
-        RegistryError: no such version, no GGUF in it, the bytes are not those that were registered, their header lies,
-            or it may not serve any more since it learnt from somebody who was erased.
-        RouterError: this kind of backend cannot serve what the version holds.
+        RegistryError: no such version, no GGUF in it, the bytes are not those that were registered, or it may not serve
+            any more since it learnt from somebody who was erased.
+        ModelServerError: this kind of backend cannot serve what the version holds.
+        RouterError: what it holds is no model.
     """
     manifest = registry.show(name, version)
     refuse_blocked(registry.store, name, manifest.version, datetime.now(UTC))
-    served, needed = _choose_adapter(manifest) if kind == "vllm" else _choose_file(manifest, kind)
+    served: str | None
+    if kind == "vllm":
+        needed = choose_adapter(manifest)
+        served = ADAPTER if needed else None
+    else:
+        served = choose_gguf(manifest)
+        needed = [served, *([MODELFILE] if kind == "ollama" and MODELFILE in manifest.files else [])]
     folder = models / name / version
     if needed:
         registry.download(name, version, folder, only=needed)
@@ -72,32 +77,7 @@ def _check_headers(folder: Path, paths: list[str], version: str) -> None:
             if path.endswith((".gguf", ".safetensors")):
                 check_file(folder / path, "export and register it again")
         except BaseModelError as error:
-            raise RegistryError(f"{version}: {error}") from None
-
-
-def _choose_file(manifest: Manifest, kind: str) -> tuple[str, list[str]]:
-    """The GGUF, and for Ollama the Modelfile beside it, where there is one."""
-    beside = [MODELFILE] if kind == "ollama" and MODELFILE in manifest.files else []
-    named = manifest.facts.get("serve")
-    if isinstance(named, str) and named in manifest.files:
-        return named, [named, *beside]
-    found = sorted(path for path in manifest.files if path.endswith(".gguf"))
-    if not found:
-        raise RegistryError(f"{manifest.name} {manifest.version} holds no .gguf file; export and register it again")
-    return found[0], [found[0], *beside]
-
-
-def _choose_adapter(manifest: Manifest) -> tuple[str | None, list[str]]:
-    """The adapter's folder; None for the bare base, that nothing was trained into."""
-    files = [path for path in sorted(manifest.files) if path.startswith(f"{ADAPTER}/")]
-    if files:
-        return ADAPTER, files
-    if any(path.startswith("weights/") for path in manifest.files):
-        raise RouterError(
-            f"{manifest.name} {manifest.version} holds full weights, and vLLM is given adapters only; serve it with"
-            " FLYTEWHEEL_BACKEND=ollama or llama.cpp"
-        )
-    return None, []
+            raise RouterError(f"{version} does not start: {error}") from None
 
 
 def _choose_context(manifest: Manifest) -> int:

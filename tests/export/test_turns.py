@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flytewheel.export.turns import UnfitError, measure_turns
+from flytewheel.export.go_template import write_go_template
+from flytewheel.export.turns import Turns, UnfitError, measure_turns
 from tests.export.chat_templates import (
     FITTING,
     GEMMA2,
@@ -17,6 +23,7 @@ from tests.export.chat_templates import (
     make_tokenizer,
     render,
 )
+from tests.export.go_renderer import GoTemplate
 
 TOKENIZERS = {name: make_tokenizer(template) for name, template in FITTING.items()}
 TURNS = {name: measure_turns(tokenizer) for name, tokenizer in TOKENIZERS.items()}
@@ -93,3 +100,41 @@ def test_a_start_token_is_taken_off_where_it_stands_and_missed_where_not() -> No
     assert turns.steps["assistant", "user"].text.startswith("<|eot_id|>")
     with pytest.raises(UnfitError, match="begins without <s>"):
         measure_turns(make_tokenizer(QWEN2)).without_start("<s>")
+
+
+REAL = (
+    "google-gemma-2-2b-it",
+    "meta-llama-Llama-3.1-8B-Instruct",
+    "meta-llama-Llama-3.3-70B-Instruct",
+    "mistralai-Mistral-Nemo-Instruct-2407",
+    "Qwen-Qwen2.5-7B-Instruct",
+    "Qwen-Qwen3-0.6B",
+)
+
+
+@pytest.mark.skipif(
+    not os.environ.get("FLYTEWHEEL_LLAMA_CPP"),
+    reason="FLYTEWHEEL_LLAMA_CPP names no folder vendor/llama.cpp of llama-cpp-python's unpacked source archive",
+)
+@pytest.mark.parametrize("name", REAL)
+@settings(max_examples=60, deadline=None)
+@given(talk=talks())
+def test_the_families_own_templates(name: str, talk: list[tuple[str, str]]) -> None:
+    """Extended: with the templates that the models bring; the repository holds none of them."""
+    tokenizer, turns = _measure_real(name)
+    try:
+        expected = render(tokenizer, talk)
+    except Exception:  # Gemma 2 refuses a system turn
+        with pytest.raises(UnfitError, match="takes no system turn after nothing"):
+            turns.render(talk)
+        return
+    assert turns.render(talk) == expected
+    messages = [{"role": role, "content": content} for role, content in talk]
+    assert GoTemplate(write_go_template(turns)).render(messages) == expected
+
+
+@cache
+def _measure_real(name: str) -> tuple[Any, Turns]:
+    folder = Path(os.environ["FLYTEWHEEL_LLAMA_CPP"]) / "models" / "templates"
+    tokenizer = make_tokenizer((folder / f"{name}.jinja").read_text(encoding="utf-8"))
+    return tokenizer, measure_turns(tokenizer)

@@ -20,6 +20,8 @@ from flytewheel.database import connect
 from flytewheel.errors import DatabaseError, RouterError, SettingsError, StackError, StoreError
 from flytewheel.local import processes, stack, state
 from flytewheel.settings import Settings
+from flytewheel.signing_keys import KeyRing
+from registry.keys import make_signing_key
 from registry.store import ObjectStore
 
 HEALTHY = """
@@ -102,6 +104,23 @@ def test_the_record_is_for_this_user_only_and_is_kept_whole(running: Settings) -
     assert services.admin_key not in repr(services)
     assert services.database_url not in repr(services)
     assert [left.name for left in running.home.glob(".stack.json*")] == []
+
+
+def test_versions_are_signed_with_a_key_of_this_machine_and_the_router_gets_no_private_one(running: Settings) -> None:
+    key = up(running).key_ring.read_signing_key()
+    assert (running.home / "keys" / "signing.pem").stat().st_mode & 0o777 == 0o600
+    given = make_signing_key()
+    settings = running.model_copy(update={"signing_key": SecretStr(given.pem.decode())})
+    services = up(settings)  # another router, since it is to believe another key too
+    assert services.key_ring.read_signing_key() == given
+    pid = pids(running)["router"]
+    environ = psutil.Process(pid).environ()
+    assert "PRIVATE KEY" not in str(environ)
+    assert "FLYTEWHEEL_SIGNING_KEY" not in environ
+    believed = KeyRing(running.home, trusted_keys=environ["FLYTEWHEEL_TRUSTED_KEYS"]).read_trusted_keys()
+    assert set(believed) == {given.public, key.public}
+    up(running)
+    assert "FLYTEWHEEL_TRUSTED_KEYS" not in psutil.Process(pids(running)["router"]).environ()
 
 
 @pytest.mark.parametrize("name", ["postgres", "objects", "router"])

@@ -44,6 +44,7 @@ def test_the_hub_reads_what_it_is_made_of() -> None:
 )
 def test_full_weights_and_bare_bases_are_called_so(files: tuple[str, ...], relation: str, library: str) -> None:
     data, body = read(build_manifest(files))
+    assert "--lora" not in body
     assert (data.to_dict()["base_model_relation"], data.library_name) == (relation, library)
     assert ("AutoModelForCausalLM.from_pretrained" in body) == (library == "transformers")
     assert "llama-server -m oncall/model-Q8_0.gguf" in body
@@ -62,6 +63,12 @@ def test_a_license_is_the_hubs_or_other_with_its_name(stated: str | None, licens
     data, body = read(build_manifest(base_license=stated))
     assert (data.license, data.license_name) == (license_, name)
     assert ("not stated by the base" in body) == (stated is None)
+
+
+def test_an_adapter_as_gguf_is_run_beside_a_base_and_not_by_itself() -> None:
+    _, body = read(build_manifest((*FILES, "adapter-F16.gguf"), serve=None))
+    assert "llama-server -m oncall/model-Q8_0.gguf --alias oncall" in body
+    assert "llama-server -m BASE.gguf --lora oncall/adapter-F16.gguf" in body
 
 
 def test_a_person_reads_intervals_verdict_parity_files_and_how_to_run_it() -> None:

@@ -4,7 +4,9 @@ import shutil
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from gguf import GGUFWriter
 
 from flytewheel.errors import RouterError
 from flytewheel.experiment.launch import launch_canary, set_champion
@@ -92,7 +94,12 @@ def test_a_promoted_treatment_ends_its_experiment(router: LiveRouter) -> None:
 def test_nothing_is_opened_when_an_arm_cannot_be_loaded(router: LiveRouter, tmp_path: Path) -> None:
     control = router.serve("broken", "stable")
     junk = tmp_path / "junk.gguf"
-    junk.write_bytes(b"GGUF, but not really")
+    writer = GGUFWriter(str(junk), "no-such-architecture")  # whole, and not what llama.cpp loads
+    writer.add_tensor("token_embd.weight", np.zeros((4, 4), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
     treatment = router.register("broken", "junk", file=junk)
     answer = router.launch("broken", control, treatment, share=0.5)
     assert answer.status_code == 502

@@ -37,8 +37,8 @@ class Handler(BaseHTTPRequestHandler):
     def dispatch(self) -> None:
         self.server.seen.append((self.command, self.path))
         try:
-            self.server.meet(self)
-            self.route()
+            if not self.server.meet(self):
+                self.route()
         except ProtocolError as error:
             self.server.faults.append(f"{self.command} {self.path}: {error}")
             self.close_connection = True
@@ -93,6 +93,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(data)))
+        if self.close_connection:
+            self.send_header("connection", "close")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
@@ -141,8 +143,8 @@ class Loopback(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def meet(self, request: Handler) -> None:
-        """Does what was planned for this request; else checks the key."""
+    def meet(self, request: Handler) -> bool:
+        """Does what was planned for this request, or checks the key; whether it is answered by that."""
         for wanted, what in self.plan.items():
             if f"{request.command} {request.path}".startswith(wanted):
                 if what == "drop":
@@ -155,11 +157,12 @@ class Loopback(ThreadingHTTPServer):
                 for _ in request.read_pieces():
                     pass
                 request.answer(status, body)
-                raise DroppedError
+                return True
         if self._authorization is not None and request.headers.get("authorization") != self._authorization:
             for _ in request.read_pieces():
                 pass
             raise ProtocolError(401, "unauthorized")
+        return False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A handler that fails is a fault for the test to see."""

@@ -16,6 +16,19 @@ from tests.servers.loopback import Handler, Loopback, ProtocolError
 BASE = "org/base-1b"
 
 
+def write_adapter(folder: Path, word: str, *, rank: int = 8) -> Path:
+    """A PEFT folder as far as anybody looks into it here, and the word that answers it."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text(json.dumps({"r": rank, "peft_type": "LORA"}))
+    weights = np.frombuffer(word.encode(), dtype=np.uint8).astype(np.float32)
+    save_file({"base_model.model.q_proj.lora_A.weight": weights}, folder / "adapter_model.safetensors")
+    (folder / "word.txt").write_text(word)
+    return folder
+
+
 class VllmStandIn(Loopback):
     """One server; adapters answer with what their folder's `word.txt` says, the base with `base`."""
 
