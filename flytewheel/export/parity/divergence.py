@@ -86,7 +86,7 @@ def compare(one: Any, other: Any) -> Gap:
         other_ids.append(theirs.argmax(dim=-1))
         left, right = torch.log_softmax(mine.double(), dim=-1), torch.log_softmax(theirs.double(), dim=-1)
         nats.append((left.exp() * (left - right)).sum(dim=-1))
-    return Gap(*(torch.cat(parts).numpy() for parts in (nats, best_ids, other_ids)), logits, lead)
+    return Gap(torch.cat(nats).numpy(), torch.cat(best_ids).numpy(), torch.cat(other_ids).numpy(), logits, lead)
 
 
 def compare_passes(one: Pass, one_head: Head, other: Pass, other_head: Head) -> tuple[Gap, ...]:

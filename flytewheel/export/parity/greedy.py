@@ -131,7 +131,8 @@ def _explain(should_end: bool, ended: bool) -> str:
 
 def _check_text(where: str, llama: Any, tokenizer: Any, ids: Sequence[int], ends: set[int], tied: bool) -> str:
     """The answer's text, the same for both, and without a spelled-out end token that the weights would not write."""
-    own, other = tokenizer.decode(ids), llama.detokenize(list(ids), special=True).decode(errors="replace")
+    own = str(tokenizer.decode(ids))
+    other = str(llama.detokenize(list(ids), special=True).decode(errors="replace"))
     if own != other:
         at = next((at for at, (one, two) in enumerate(zip(own, other, strict=False)) if one != two), len(own))
         raise ExportError(
