@@ -24,6 +24,7 @@ from flytewheel.recipe import BaseModelSpec, ExportSpec, GateSpec
 from flytewheel.records import Interval, Message, build_prompt, to_jsonable
 from flytewheel.signed_registry import open_registry
 from flytewheel.signing_keys import make_home_key, revoke_key
+from registry.slips import read_slip, write_slip
 from registry.store import ObjectStore
 from registry.versions import Registry
 from tests.releases import LORA, NOW, REPORTS, judge_run, place_services, register, write_export
@@ -83,7 +84,6 @@ def test_a_downloaded_version_proves_itself_without_any_service(here: Services, 
     stranger = call(tmp_path / "elsewhere", "verify", "--folder", folder)
     assert "which is not trusted here (trusted: none)" in one_line(stranger)
     assert call(tmp_path, "verify", "oncall", "--folder", folder).exit_code == 2
-    assert call(tmp_path, "verify", "oncall").exit_code == 2
 
 
 def test_a_repeated_registration_gives_the_same_card_and_bill(here: Services, exported: Path) -> None:
@@ -170,8 +170,9 @@ def test_another_manifest_or_another_versions_signature_is_refused(
 
     kinder = other.model_copy(update={"facts": {**other.facts, "verdict": "promote_to_canary"}})
     store.put_bytes(f"manifests/{kinder.digest}.json", kinder.to_bytes())
-    pointer = json.loads(store.get_bytes(f"versions/oncall/{base}")) | {"manifest": kinder.digest}
-    store.put_bytes(f"versions/oncall/{base}", json.dumps(pointer).encode())
+    pointer = f"versions/oncall/{base}"
+    found = read_slip(pointer, store.get_bytes(pointer))
+    store.put_bytes(pointer, write_slip(pointer, found | {"manifest": kinder.digest}))
     with pytest.raises(SigningError, match="is not signed"):
         registry.show("oncall", base)
     store.put_bytes(f"signatures/{kinder.digest}.json", store.get_bytes(f"signatures/{other.digest}.json"))
