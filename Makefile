@@ -70,6 +70,7 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.metrics --quick
 	$(BIN)/python -m benchmarks.gate --quick
 	$(BIN)/python -m benchmarks.groundedness --quick
+	$(BIN)/python -m benchmarks.registry --quick
 	$(BIN)/python -m benchmarks.export --quick
 
 format: $(READY) ## mend what ruff can

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flytewheel.terminal import as_json, say
+from flytewheel.terminal import as_json, open_registry, say
 
 
 @click.command("send")
@@ -28,8 +28,6 @@ def models_send(
     from flytewheel.progress import Progress
     from flytewheel.sending import Sent, send_to_ollama, send_to_vllm
     from flytewheel.settings import read_settings
-    from flytewheel.signed_registry import open_registry
-    from flytewheel.terminal import open_services
     from flytewheel.vllm import Vllm
 
     settings = read_settings()
@@ -40,7 +38,7 @@ def models_send(
         raise click.UsageError("--file: vLLM is given the version's adapter; leave it out")
     key = settings.backend_key.get_secret_value() if settings.backend_key else None
     models = settings.home / "models"
-    registry = open_registry(open_services(with_router=False))
+    registry = open_registry()
     sent: Sent
     with Progress() as progress:
         if kind == "ollama":

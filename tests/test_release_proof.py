@@ -170,9 +170,9 @@ def test_another_manifest_or_another_versions_signature_is_refused(
 
     kinder = other.model_copy(update={"facts": {**other.facts, "verdict": "promote_to_canary"}})
     store.put_bytes(f"manifests/{kinder.digest}.json", kinder.to_bytes())
-    pointer = f"versions/oncall/{base}"
-    found = read_slip(pointer, store.get_bytes(pointer))
-    store.put_bytes(pointer, write_slip(pointer, found | {"manifest": kinder.digest}))
+    place = f"versions/oncall/{base}"
+    pointer = read_slip(place, store.get_bytes(place)) | {"manifest": kinder.digest}
+    store.put_bytes(place, write_slip(place, pointer))
     with pytest.raises(SigningError, match="is not signed"):
         registry.show("oncall", base)
     store.put_bytes(f"signatures/{kinder.digest}.json", store.get_bytes(f"signatures/{other.digest}.json"))

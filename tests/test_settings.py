@@ -34,6 +34,9 @@ def test_database_url_is_read_when_ours_is_not_set() -> None:
         ({"FLYTEWHEEL_S3_URL": "store:9000"}, "expected scheme://host"),
         ({"FLYTEWHEEL_ROUTER_URL": "http://"}, "expected scheme://host"),
         ({"FLYTEWHEEL_DATABASE_URL": "postgres://[bad"}, "expected scheme://host"),
+        ({"FLYTEWHEEL_BACKEND": "sglang"}, "BACKEND='sglang': expected one of llama.cpp, ollama, vllm"),
+        ({"FLYTEWHEEL_BACKEND": "ollama"}, "BACKEND=ollama needs FLYTEWHEEL_BACKEND_URL"),
+        ({"FLYTEWHEEL_BACKEND_URL": "ollama:11434"}, "expected scheme://host"),
     ],
 )
 def test_a_wrong_setting_is_one_line(environ: dict[str, str], cause: str) -> None:
@@ -43,6 +46,9 @@ def test_a_wrong_setting_is_one_line(environ: dict[str, str], cause: str) -> Non
 
 
 def test_secrets_are_not_shown() -> None:
+    with pytest.raises(SettingsError, match="expected scheme://host") as caught:
+        read_settings({"FLYTEWHEEL_BACKEND_URL": "ada:hush@ollama"})
+    assert "hush" not in str(caught.value)
     assert "hush" not in repr(read_settings({"FLYTEWHEEL_ADMIN_KEY": "hush"}))
 
 

@@ -52,6 +52,10 @@ class Services:
         signing_key_password: of an encrypted one.
         trusted_keys: paths or PEM of the keys that are believed; empty: the home's.
         erasure_key: what people who were erased are known by; empty where nobody was erased from this machine yet.
+        backend: what answers behind an embedded router; empty: llama.cpp.
+        backend_url: where that server is.
+        backend_key: its key.
+        backend_folder: where vLLM's machine sees the models of `home`.
     """
 
     home: Path
@@ -68,6 +72,10 @@ class Services:
     signing_key_password: str = field(default="", repr=False)
     trusted_keys: str = ""
     erasure_key: str = field(repr=False, default="")
+    backend: str = ""
+    backend_url: str = field(default="", repr=False)
+    backend_key: str = field(default="", repr=False)
+    backend_folder: str = ""
 
     @property
     def key_ring(self) -> KeyRing:
@@ -215,6 +223,10 @@ def assemble(settings: Settings, state: State | None) -> Services:
         signing_key_password=_plain(settings.signing_key_password),
         trusted_keys=settings.trusted_keys or "",
         erasure_key=_plain(settings.erasure_key) or read_key(settings.home.absolute()),
+        backend=settings.backend if settings.backend_url else "",
+        backend_url=settings.backend_url or "",
+        backend_key=_plain(settings.backend_key),
+        backend_folder=settings.backend_folder or "",
     )
 
 

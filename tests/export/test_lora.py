@@ -81,11 +81,11 @@ def test_base_and_adapter_compute_what_the_merged_file_does(which: int, trained:
     added = read_all(trained.base["F16"], trained.prompts, trained.alone[which])
     bare = read_all(trained.base["F16"], trained.prompts)
     assert nats_between(merged, added) < 1e-6
-    assert nats_between(merged, bare) > 1e-3  # what the adapter changes
+    assert nats_between(merged, bare) > 1e-4  # what the adapter changes
     # On a quantised base the difference is what rounding W and W + BA costs each of them.
     quantised = read_all(trained.base["Q8_0"], trained.prompts, trained.alone[which])
     rounding = nats_between(merged, read_all(trained.merged[which]["Q8_0"], trained.prompts))
-    assert nats_between(merged, quantised) < 2 * rounding < 1e-4
+    assert nats_between(merged, quantised) < 3 * rounding < 1e-4
 
 
 def test_the_header_says_what_it_is_and_the_same_adapter_gives_the_same_bytes(trained: Trained, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tests.export.tokenizer_families import (
     split_bytes,
 )
 
-STRINGS = 400
+STRINGS = 200
 
 
 def find(tokenizer: Any, folder: Path | None = None) -> Match:

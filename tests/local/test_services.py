@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,15 @@ def test_a_child_process_reads_the_same_services_from_its_environment() -> None:
     assert settings.s3_secret_key is not None
     assert settings.s3_secret_key.get_secret_value() == "secret"
     assert find_services(settings) == SERVICES  # all configured: nothing embedded is asked for
+
+
+def test_a_server_behind_the_router_is_told_to_the_router_s_process() -> None:
+    services = replace(
+        SERVICES, backend="vllm", backend_url="http://u:p@gpu:8000", backend_key="k", backend_folder="/mounted"
+    )
+    assert find_services(read_settings(services.environ())) == services
+    assert services.environ()["FLYTEWHEEL_BACKEND"] == "vllm"
+    assert "u:p" not in repr(services)
 
 
 def test_no_stack_is_one_line(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 - `default` and `linear` are the same in both.
 - `llama3` becomes a tensor of divisors, which llama.cpp reads for the architecture `llama` alone.
 - `yarn` is the same in both (Peng et al. 2023), except that llama.cpp takes no factor of attention but one that its
-  own, 0.1 ln s + 1, is multiplied by; what is written here is the quotient. (llama.cpp's own converter writes the factor
-  itself, and that and the two betas under keys that its library reads for none of these families; so other betas than
-  the usual ones are refused.)
+  own, 0.1 ln s + 1, is multiplied by; what is written here is the quotient. Its own converter writes the factor itself,
+  and that and the two betas under keys that its library reads for none of these families; so other betas than the usual
+  ones are refused.
 - `dynamic` does nothing up to `max_position_embeddings`, and after it depends on how long a text is, which llama.cpp
   cannot do: written as unscaled, with that length as the context.
 - `longrope` is refused: which of its two tables counts depends on the text in one and on the context in the other.
@@ -97,20 +97,18 @@ def _mscale(factor: float, weight: float = 1.0) -> float:
 
 
 def rope_factors(config: Any) -> Any:
-    """Llama 3.1's divisors of the rotary frequencies, fp32 `(head_dim / 2,)`: long waves are stretched, short kept."""
-    import numpy as np
+    """Llama 3.1's divisors of the rotary frequencies, fp32 `(head_dim / 2,)`: long waves are stretched, short kept.
+
+    Computed in fp32 by torch, as transformers and llama.cpp's converter do, so that the last bit is theirs.
+    """
+    import torch
 
     rope, dim = rope_options(config), head_dim(config)
     factor, original = float(rope["factor"]), float(rope["original_max_position_embeddings"])
     low, high = float(rope.get("low_freq_factor", 1.0)), float(rope.get("high_freq_factor", 4.0))
-    factors = []
-    for index in range(0, dim, 2):
-        wavelength = 2 * math.pi * rope_base(config) ** (index / dim)
-        if wavelength < original / high:
-            factors.append(1.0)
-        elif wavelength > original / low:
-            factors.append(factor)
-        else:
-            smooth = (original / wavelength - low) / (high - low)
-            factors.append(1 / ((1 - smooth) / factor + smooth))
-    return np.array(factors, dtype=np.float32)
+    frequencies = 1.0 / (rope_base(config) ** (torch.arange(0, dim, 2, dtype=torch.float32) / dim))
+    wavelengths = 2 * math.pi / frequencies
+    smooth = (original / wavelengths - low) / (high - low)
+    between = 1 / ((1 - smooth) / factor + smooth)
+    stretched = torch.where(wavelengths > original / low, torch.tensor(factor), between)
+    return torch.where(wavelengths < original / high, torch.tensor(1.0), stretched).numpy()

@@ -25,6 +25,7 @@ from flytewheel.export.parity.reference import (
     Pass,
     computing_as,
     load_trained,
+    plain_name,
     read_head,
     read_texts,
 )
@@ -256,7 +257,8 @@ def _measure_files(
         else:
             source, planned = weights.base, weights.base_plan
         worst = numbers.round_model(model, source, planned, each.tensors, check=each.path.name)
-        deltas = {} if each.adapter is None else weights.trained.adapter.deltas
+        added = {} if each.adapter is None else weights.trained.adapter.deltas
+        deltas = {plain_name(name): delta for name, delta in added.items()}
         rounded, own = _read_rounded(model, numbers.name_kinds(planned, each.tensors), texts, deltas)
         noise = Noise(divergence.compare_passes(plain, head, rounded, own))
         found, executed = [], []

@@ -9,7 +9,8 @@ KL(T ‖ R) is the kind's own noise, known without llama.cpp. Three bounds, for 
 2. *Noise.* The file loses no more than the base does by the same rounding on the same texts: the geometric mean over
    the texts of KL(T ‖ F) / KL(base ‖ base rounded) is at most `export.parity_noise_factor`. A converter that is wrong
    for the base as well cannot widen it, since the base is rounded in transformers. This is what a candidate fails whose
-   training drove weights apart so that its blocks hold a few huge numbers beside lost ones.
+   training drove weights apart so that its blocks hold a few huge numbers beside lost ones. A loss below `NEGLIGIBLE`
+   passes: of almost nothing, many times as much is still almost nothing.
 3. *Floats are absolute.* Mean KL(T ‖ F) of F32, F16 and BF16 is at most `ABSOLUTE`, whatever the base's noise is.
 
 The best token may differ at as many positions as rounding alone makes differ, and three standard deviations of such a
@@ -29,6 +30,7 @@ from flytewheel.export.parity.reference import Head, Pass
 EXECUTION = 0.5  # measured: 0.10 (F16), 0.12 (Q8_0), below 0.01 (K-quants) on the bundled model
 TEXT = 4.0
 FLOOR = 1e-8  # nats a token
+NEGLIGIBLE = 1e-4  # nats a token: no loss that anybody sees, whatever the base's is
 ABSOLUTE = {"F32": 1e-6, "F16": 1e-4, "BF16": 1e-3}
 LEAST_POSITIONS = 32
 TIES = 3.0  # times the largest change that rounding makes to the lead of the best token
@@ -189,7 +191,7 @@ def judge(
                 "texts use is wrong"
             )
     ratio = geometric_ratio(found, base.gaps)
-    if not ratio <= factor:
+    if kind not in ABSOLUTE and mean_nats(found) > NEGLIGIBLE and not ratio <= factor:
         raise ExportError(
             f"{where}: loses {ratio:.3g} times what {kind} costs the base on the same texts (at most {factor:g}; "
             f"{mean_nats(found):.2g} and {base.mean_nats:.2g} nats a token): the trained weights do not bear {kind}; "

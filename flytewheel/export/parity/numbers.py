@@ -22,6 +22,7 @@ from typing import Any
 from flytewheel.errors import ExportError
 from flytewheel.export.convert import read_rows
 from flytewheel.export.families import PlannedTensor, find_family
+from flytewheel.export.parity.reference import plain_name
 from flytewheel.export.parity.rounding import decode_rows, round_rows
 from flytewheel.export.source import Source
 
@@ -69,9 +70,9 @@ def plan_tensors(source: Source) -> list[PlannedTensor]:
 
 
 def name_kinds(planned: Sequence[PlannedTensor], tensors: Mapping[str, FileTensor]) -> dict[str, str]:
-    """Tensor type in a file by transformers' name of the tensor; a tied output matrix has that of the embedding."""
+    """Tensor type in a file by the tensor's plain name; a tied output matrix has that of the embedding."""
     kinds = {
-        str(tensor.source): tensors[tensor.name].kind
+        plain_name(str(tensor.source)): tensors[tensor.name].kind
         for tensor in planned
         if tensor.source is not None and tensor.name in tensors
     }
@@ -147,9 +148,13 @@ def fill_model(model: Any, source: Source, planned: Sequence[PlannedTensor]) -> 
 def _find_target(parameters: Mapping[str, Any], tensor: PlannedTensor) -> Any:
     if tensor.source is None:
         return None
-    if tensor.source not in parameters:
+    if tensor.source in parameters:
+        return parameters[tensor.source]
+    plain = plain_name(tensor.source)
+    found = [name for name in parameters if plain_name(name) == plain]
+    if len(found) != 1:
         raise ExportError(f"{tensor.source} is no tensor of the model in transformers; parity cannot be asked of it")
-    return parameters[tensor.source]
+    return parameters[found[0]]
 
 
 def _put(target: Any, tensor: PlannedTensor, start: int, stop: int, rows: Any) -> None:

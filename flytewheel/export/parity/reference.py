@@ -11,6 +11,7 @@ other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class Head:
             if self.delta is not None:
                 found = found + _apply(self.delta, hidden)
             return found if self.softcap is None else torch.tanh(found / self.softcap) * self.softcap
+
+
+def plain_name(name: str) -> str:
+    """A tensor's name without what a checkpoint of several parts puts before its language model."""
+    return re.sub(r"(?:(?<=\.)|^)(?:model|language_model)\.", "", name)
 
 
 def load_trained(base: BaseModelSpec, trained: Path | None, *, untie: bool = False) -> Any:
@@ -105,15 +111,16 @@ def computing_as(model: Any, kinds: Mapping[str, str], deltas: Mapping[str, Delt
 
     Args:
         model: In transformers.
-        kinds: Tensor type by the name of the weight.
-        deltas: What an adapter on top adds to the output of some, by the name of the weight; it is computed of inputs
-            that are not rounded for the matrix beside it.
+        kinds: Tensor type by the plain name of the weight.
+        deltas: What an adapter on top adds to the output of some, by the plain name of the weight; it is computed of
+            inputs that are not rounded for the matrix beside it.
     """
     import torch
 
     handles = []
     for name, module in model.named_modules():
-        kind, delta = kinds.get(f"{name}.weight", "F32"), (deltas or {}).get(f"{name}.weight")
+        key = plain_name(f"{name}.weight")
+        kind, delta = kinds.get(key, "F32"), (deltas or {}).get(key)
         if delta is not None:
             handles.append(module.register_forward_hook(_Adapted(kind, delta)))
         elif kind != "F32" and isinstance(module, torch.nn.Linear):

@@ -20,6 +20,7 @@ Where the two differ, and why:
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -67,16 +68,41 @@ _OTHERS_IN: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def convert(folder: Path, kind: str) -> Path:
-    """What their converter makes of a folder."""
-    out = folder.with_suffix(f".{kind}.gguf")
+_JOBS = [(case, "F32") for case in CASES] + [
+    (case, kind) for case in ("llama-3.1", "qwen2", "gemma2", "gemma3", "smollm3") for kind in ("F16", "BF16")
+]
+
+
+def convert(jobs: list[tuple[Path, str]], table: Path) -> list[Path]:
+    """What their converter makes of folders, in one process."""
+    out = [folder.with_suffix(f".{kind}.gguf") for folder, kind in jobs]
+    table.write_text(json.dumps([(str(folder), kind, str(to)) for (folder, kind), to in zip(jobs, out, strict=True)]))
     done = subprocess.run(
-        [sys.executable, str(converter_child.__file__), str(LLAMA_CPP), str(folder), "--outtype", kind.lower(),
-         "--outfile", str(out)],
+        [sys.executable, str(converter_child.__file__), str(LLAMA_CPP), str(table)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return out
+
+
+def convert_one(folder: Path) -> Path:
+    """Their F32 file of a folder."""
+    return convert([(folder, "F32")], folder.with_suffix(".json"))[0]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder for each case, in bf16, with as many rows as tokens."""
+    root = tmp_path_factory.mktemp("models")
+    for case in CASES:
+        save(CASES[case].draw(rows=len(read_tokenizer())).to(torch.bfloat16), root / case.replace(".", "-"))
+    return {case: root / case.replace(".", "-") for case in CASES}
+
+
+@pytest.fixture(scope="module")
+def theirs(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    jobs = [(folders[case], kind) for case, kind in _JOBS]
+    return dict(zip(_JOBS, convert(jobs, tmp_path_factory.mktemp("jobs") / "jobs.json"), strict=True))
 
 
 def save(model: Any, folder: Path) -> None:
@@ -97,36 +123,30 @@ def read_keys(path: Path) -> dict[str, Any]:
     return {name: field.contents() for name, field in fields if not name.startswith(skipped)}
 
 
-@pytest.mark.parametrize(
-    ("case", "kind"),
-    [(case, "F32") for case in CASES]
-    + [(case, kind) for case in ("llama-3.1", "qwen2", "gemma2", "gemma3", "smollm3") for kind in ("F16", "BF16")],
-)
-def test_tensors_are_those_of_llama_cpp_byte_for_byte(case: str, kind: str, tmp_path: Path) -> None:
-    model = CASES[case].draw(rows=len(read_tokenizer()))
-    save(model.to(torch.bfloat16), tmp_path / "model")
-    with Source(tmp_path / "model") as source:
+@pytest.mark.parametrize(("case", "kind"), _JOBS)
+def test_tensors_are_those_of_llama_cpp_byte_for_byte(
+    case: str, kind: str, folders: dict[str, Path], theirs: dict[tuple[str, str], Path], tmp_path: Path
+) -> None:
+    with Source(folders[case]) as source:
         write_kinds(source, read_tokenizer(), {kind: tmp_path / "ours.gguf"}, name="model")
-    theirs_at = convert(tmp_path / "model", kind)
-
-    ours, theirs = read_tensors(tmp_path / "ours.gguf"), read_tensors(theirs_at)
-    assert sorted(ours) == sorted(theirs)
-    odd = {name: (ours[name][:2], theirs[name][:2]) for name in ours if ours[name] != theirs[name]}
+    ours, other = read_tensors(tmp_path / "ours.gguf"), read_tensors(theirs[case, kind])
+    assert sorted(ours) == sorted(other)
+    odd = {name: (ours[name][:2], other[name][:2]) for name in ours if ours[name] != other[name]}
     assert odd == {}
 
-    our_keys, their_keys = read_keys(tmp_path / "ours.gguf"), read_keys(theirs_at)
+    our_keys, their_keys = read_keys(tmp_path / "ours.gguf"), read_keys(theirs[case, kind])
     only_ours = [
         key for key in our_keys.keys() - their_keys if not key.endswith((*_ONLY_OURS, *_OURS_IN.get(case, ())))
     ]
     only_theirs = [
         key for key in their_keys.keys() - our_keys if not key.endswith((*_ONLY_THEIRS, *_THEIRS_IN.get(case, ())))
     ]
-    other = {
+    unlike = {
         key: (our_keys[key], their_keys[key])
         for key in our_keys.keys() & their_keys
         if our_keys[key] != their_keys[key] and not key.endswith(_OTHERS_IN.get(case, ("\0",)))
     }
-    assert (only_ours, only_theirs, other) == ([], [], {})
+    assert (only_ours, only_theirs, unlike) == ([], [], {})
 
 
 @pytest.mark.parametrize(
@@ -139,7 +159,7 @@ def test_a_model_stored_in_f16(case: str, differ: Callable[[str], bool], tmp_pat
     save(model.to(torch.float16), tmp_path / "model")
     with Source(tmp_path / "model") as source:
         write_kinds(source, read_tokenizer(), {"F32": tmp_path / "ours.gguf"}, name="model")
-    ours, theirs = read_tensors(tmp_path / "ours.gguf"), read_tensors(convert(tmp_path / "model", "F32"))
+    ours, theirs = read_tensors(tmp_path / "ours.gguf"), read_tensors(convert_one(tmp_path / "model"))
     assert {name for name in ours if ours[name] != theirs[name]} == {name for name in ours if differ(name)}
     for name in filter(differ, ours):
         stored = next(
@@ -155,7 +175,9 @@ def _is(key: str, name: str) -> bool:
 
 
 def test_rows_without_a_token_are_cut_by_theirs_in_gemma_3_alone(tmp_path: Path) -> None:
-    for case, rows in (("gemma3", 0), ("gemma2", 5)):
-        save(CASES[case].draw(rows=len(read_tokenizer()) + 5), tmp_path / case)
-        theirs = read_tensors(convert(tmp_path / case, "F32"))["token_embd.weight"]
-        assert theirs[1][1] == len(read_tokenizer()) + rows
+    rows = len(read_tokenizer()) + 5
+    kept = {}
+    for case in ("gemma3", "gemma2"):
+        save(CASES[case].draw(rows=rows), tmp_path / case)
+        kept[case] = read_tensors(convert_one(tmp_path / case))["token_embd.weight"][1][1]
+    assert kept["gemma3"] < kept["gemma2"] == rows

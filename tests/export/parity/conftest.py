@@ -39,8 +39,8 @@ def draw_talks(number: int, seed: int) -> list[tuple[Message, ...]]:
     ]
 
 
-def train_adapter(folder: Path, seed: int, **options: Any) -> Path:
-    """A random adapter that changes what the model says."""
+def train_adapter(folder: Path, seed: int, *, strength: float = 0.12, **options: Any) -> Path:
+    """A random adapter; `strength` is the deviation of B."""
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -51,7 +51,7 @@ def train_adapter(folder: Path, seed: int, **options: Any) -> Path:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name or "lora_embedding_A" in name:
-                weight.normal_(std=0.3)
+                weight.normal_(std=strength)
     model.save_pretrained(folder, save_embedding_layers=False)
     return folder
 

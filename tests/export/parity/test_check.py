@@ -13,7 +13,7 @@ from flytewheel.errors import ExportError
 from flytewheel.export.families import llama, plan, rope
 from flytewheel.export.parity import AdapterFiles
 from flytewheel.records import build_prompt, to_jsonable
-from tests.export.parity.conftest import SPEC, Candidate
+from tests.export.parity.conftest import SPEC, Candidate, train_adapter
 from tests.export.written import edit_field
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # by peft
@@ -28,7 +28,7 @@ def test_a_right_file_of_every_kind_passes_near_what_its_rounding_must_cost(cand
         assert file.worst_block <= 1.0, kind  # the same numbers, bit by bit
         assert 0.8 < file.mean_kl_nats / file.noise_kl_nats < 1.25, kind
         assert file.execution_kl_nats < 0.35 * file.noise_kl_nats, kind
-        assert 1 / 3 < file.base_ratio < 3, kind
+        assert 1 / 3 < file.base_ratio < 8, kind
     assert report.files["F16"].mean_kl_nats < 1e-7 < report.files["Q8_0"].mean_kl_nats
     assert report.files["Q8_0"].mean_kl_nats < report.files["Q4_K_M"].mean_kl_nats < 1e-2
     assert [prompt.number for prompt in report.prompts] == [1, 2, 3, 4]
@@ -114,14 +114,11 @@ def test_an_adapter_that_the_file_lacks_shows_in_distributions_too(
 
 
 def test_weights_that_do_not_bear_a_kind_are_refused_by_what_it_costs_the_base(
-    candidate: Candidate, monkeypatch: pytest.MonkeyPatch
+    candidate: Candidate, tmp_path: Path
 ) -> None:
-    with pytest.raises(
-        ExportError, match=r"loses .* times what Q4_K_M costs the base on the same texts \(at most 0\.1"
-    ):
-        candidate.check(
-            {"Q4_K_M": candidate.files["Q4_K_M"]}, spec=SPEC.model_copy(update={"parity_noise_factor": 0.1})
-        )
+    wild = dataclasses.replace(candidate, adapter=train_adapter(tmp_path / "wild", 1, strength=0.5))
+    with pytest.raises(ExportError, match=r"loses .* times what Q4_K_M costs the base .* do not bear Q4_K_M; serve a"):
+        wild.check(wild.write(tmp_path, "Q4_K_M"))
 
 
 def test_nothing_to_compare_is_no_pass(candidate: Candidate, tmp_path: Path) -> None:

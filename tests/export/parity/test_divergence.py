@@ -50,7 +50,7 @@ def ask(found: list[Gap], executed: list[Gap], noise: list[Gap], base: list[Gap]
         ({"executed": [gap(0), gap(math.nan)]}, "computes something else"),
         ({"found": [gap(1e-4), gap(math.inf)]}, "text 2: logits that are not finite"),
         ({"found": [gap(5e-4), gap(5e-4)]}, r"loses 5 times what Q4_K_M costs the base on the same texts \(at most 4"),
-        ({"base": [gap(1e-6), gap(1e-6)]}, "loses 100 times"),
+        ({"found": [gap(2e-4), gap(2e-4)], "base": [gap(1e-6), gap(1e-6)]}, "loses 200 times"),
         (
             {"found": [gap(1e-4, 0), gap(1e-4, 12)]},
             r"another at 12 of 200 positions \(at most 10; rounding alone makes 4\), first at text 2, token 89: t0 for",
