@@ -31,6 +31,7 @@ from flytewheel.records import canonical_json
 from registry.claims import list_versions
 from registry.keys import PublicKey, SigningKey, name_keys
 from registry.manifest import Manifest, check_name
+from registry.pointers import read_pointer
 from registry.seal import signature_key
 from registry.store import ObjectStore
 
@@ -148,9 +149,8 @@ def list_unsigned(store: ObjectStore, name: str) -> list[str]:
     """The versions of a model that nobody has signed, oldest first; whose signature others have is not looked at."""
     check_name(name)
     signed = set(store.list("signatures/"))
-    pointers = {str(version): store.read(f"versions/{name}/{version}") for version in list_versions(store, name)}
-    digests = {version: json.loads(found.data)["manifest"] for version, found in pointers.items() if found}
-    return [version for version, digest in digests.items() if signature_key(digest) not in signed]
+    pointers = {str(version): read_pointer(store, name, str(version)) for version in list_versions(store, name)}
+    return [version for version, found in pointers.items() if found and signature_key(found["manifest"]) not in signed]
 
 
 def check_file_names(manifest: Manifest) -> None:
