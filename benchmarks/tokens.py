@@ -2,7 +2,7 @@
 
 The tokenizers are trained here; each is written by our writer, opened in llama.cpp as it is, and asked string by
 string. A string that lies outside what the match says it holds for is counted apart, and must be rare. Where
-`FLYTEWHEEL_LLAMA_CPP` is set (`tests.export.real_vocabularies`), the real vocabularies are taken, too.
+`LLAMA_CPP_SOURCE` is set (`tests.export.real_vocabularies`), the real vocabularies are taken, too.
 """
 
 from __future__ import annotations

@@ -18,11 +18,8 @@ os.environ.update(
         "FLYTE_LOCAL_CACHE_ENABLED": "false",
     }
 )
-# Name what extended tests read or speak to; they are no settings.
-_KEPT = ("FLYTEWHEEL_LLAMA_CPP", "FLYTEWHEEL_OLLAMA_URL", "FLYTEWHEEL_VLLM_URL")
 for _name in [name for name in os.environ if name.startswith("FLYTEWHEEL_") or name == "DATABASE_URL"]:
-    if _name not in _KEPT:
-        del os.environ[_name]
+    del os.environ[_name]
 
 import shutil  # noqa: E402
 import tempfile  # noqa: E402

@@ -317,8 +317,8 @@ def test_names() -> None:
 
 
 def test_against_a_real_ollama(folder: Path) -> None:
-    """`FLYTEWHEEL_OLLAMA_URL=http://127.0.0.1:11434 pytest tests/test_ollama.py`; leaves nothing behind there."""
-    url = find_real_server("FLYTEWHEEL_OLLAMA_URL")
+    """`REAL_OLLAMA_URL=http://127.0.0.1:11434 pytest tests/test_ollama.py`; leaves nothing behind there."""
+    url = find_real_server("REAL_OLLAMA_URL")
     name = f"flytewheel-test/{uuid.uuid4().hex[:8]}:latest"
     with Ollama(url) as client:
         try:

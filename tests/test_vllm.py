@@ -115,8 +115,8 @@ def test_a_key_goes_along(tmp_path: Path) -> None:
 
 
 def test_against_a_real_vllm() -> None:
-    """`FLYTEWHEEL_VLLM_URL=http://…:8000 VLLM_TEST_ADAPTER=/path/on/its/machine pytest tests/test_vllm.py`."""
-    url = find_real_server("FLYTEWHEEL_VLLM_URL")
+    """`REAL_VLLM_URL=http://…:8000 VLLM_TEST_ADAPTER=/path/on/its/machine pytest tests/test_vllm.py`."""
+    url = find_real_server("REAL_VLLM_URL")
     path = os.environ.get("VLLM_TEST_ADAPTER")
     if not path:
         pytest.skip("$VLLM_TEST_ADAPTER is not set: the path of an adapter on vLLM's machine")

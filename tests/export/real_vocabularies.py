@@ -1,7 +1,7 @@
 """Real vocabularies out of llama-cpp-python's source archive, read by transformers, with what it loses put back.
 
 Get the archive by `pip download --no-binary :all: --no-deps llama-cpp-python`, unpack it, and let
-`FLYTEWHEEL_LLAMA_CPP` name its folder `vendor/llama.cpp`. Nothing of it is kept here.
+`LLAMA_CPP_SOURCE` name its folder `vendor/llama.cpp`. Nothing of it is kept here.
 
 Where transformers (5.23) does not read a GGUF's tokenizer as the model's own `tokenizer.json` has it: Llama 3 loses
 `ignore_merges` and gains a token behind the vocabulary; Qwen 2 loses NFC; Llama 2 gets the space of the first word as
@@ -16,7 +16,7 @@ from typing import Any
 
 from tokenizers import normalizers
 
-VARIABLE = "FLYTEWHEEL_LLAMA_CPP"
+VARIABLE = "LLAMA_CPP_SOURCE"
 NAMES = {"llama-bpe": "llama-bpe", "qwen2": "qwen2", "gpt-2": "gpt-2", "llama-spm": "default"}
 
 

@@ -113,8 +113,8 @@ REAL = (
 
 
 @pytest.mark.skipif(
-    not os.environ.get("FLYTEWHEEL_LLAMA_CPP"),
-    reason="FLYTEWHEEL_LLAMA_CPP names no folder vendor/llama.cpp of llama-cpp-python's unpacked source archive",
+    not os.environ.get("LLAMA_CPP_SOURCE"),
+    reason="LLAMA_CPP_SOURCE names no folder vendor/llama.cpp of llama-cpp-python's unpacked source archive",
 )
 @pytest.mark.parametrize("name", REAL)
 @settings(max_examples=60, deadline=None)
@@ -135,6 +135,6 @@ def test_the_families_own_templates(name: str, talk: list[tuple[str, str]]) -> N
 
 @cache
 def _measure_real(name: str) -> tuple[Any, Turns]:
-    folder = Path(os.environ["FLYTEWHEEL_LLAMA_CPP"]) / "models" / "templates"
+    folder = Path(os.environ["LLAMA_CPP_SOURCE"]) / "models" / "templates"
     tokenizer = make_tokenizer((folder / f"{name}.jinja").read_text(encoding="utf-8"))
     return tokenizer, measure_turns(tokenizer)

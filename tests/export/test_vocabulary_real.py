@@ -1,6 +1,6 @@
 """The real Llama 3, Qwen 2, GPT-2 and Llama 2 vocabularies: published vectors pass on a file of ours.
 
-Extended: runs where `FLYTEWHEEL_LLAMA_CPP` names the folder `vendor/llama.cpp` of llama-cpp-python's unpacked source
+Extended: runs where `LLAMA_CPP_SOURCE` names the folder `vendor/llama.cpp` of llama-cpp-python's unpacked source
 archive (`pip download --no-binary :all: --no-deps llama-cpp-python`); see `real_vocabularies` for what transformers
 reads of it. `python -m benchmarks.tokens` compares 10,000 strings of each.
 """

@@ -1,7 +1,7 @@
 """Every family's file against llama.cpp's own converter's: tensors byte for byte, and keys.
 
 It lies in llama-cpp-python's source archive (`vendor/llama.cpp`, with `gguf-py` beside it); the folder is named by
-`FLYTEWHEEL_LLAMA_CPP`, and without it these tests are skipped.
+`LLAMA_CPP_SOURCE`, and without it these tests are skipped.
 
 Where the two differ, and why:
 - *Vocabulary*: its own tests; `tokenizer.*` is left out here.
@@ -38,10 +38,10 @@ from flytewheel.export.source import Source
 from tests.export.families import converter_child
 from tests.export.families.tiny_families import CASES, read_tokenizer
 
-LLAMA_CPP = os.environ.get("FLYTEWHEEL_LLAMA_CPP")
+LLAMA_CPP = os.environ.get("LLAMA_CPP_SOURCE")
 pytestmark = pytest.mark.skipif(
     not LLAMA_CPP or not (Path(LLAMA_CPP) / "convert_hf_to_gguf.py").is_file(),
-    reason="FLYTEWHEEL_LLAMA_CPP names no folder with convert_hf_to_gguf.py: unpack llama-cpp-python's source archive "
+    reason="LLAMA_CPP_SOURCE names no folder with convert_hf_to_gguf.py: unpack llama-cpp-python's source archive "
     "and give its vendor/llama.cpp",
 )
 # Keys that only one of the two has, by their ends; what a key of both says must be the same.
