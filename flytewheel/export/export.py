@@ -75,7 +75,7 @@ def export_model(
     drawn = list(prompts)
     if len(drawn) > export.parity_prompts:
         drawn = random.Random(seed).sample(drawn, export.parity_prompts)
-    kinds = tuple(dict.fromkeys((*export.quantizations, export.serve)))
+    kinds: tuple[str, ...] = tuple(dict.fromkeys((*export.quantizations, export.serve)))
     seconds: dict[str, float] = {}
     with _staged(out) as staging:
         tokenizer = load_tokenizer(base)

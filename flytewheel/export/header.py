@@ -118,4 +118,5 @@ def _library() -> Any:
 def _pad(size: int) -> int:
     import gguf
 
-    return -(-size // gguf.GGUF_DEFAULT_ALIGNMENT) * gguf.GGUF_DEFAULT_ALIGNMENT
+    unit = int(gguf.GGUF_DEFAULT_ALIGNMENT)
+    return -(-size // unit) * unit
