@@ -58,7 +58,7 @@ def encode_rows(rows: Any, kind: str) -> memoryview | None:
     )
     if written != out.nbytes:
         raise ExportError(f"llama.cpp wrote {written} bytes of {kind} where {out.nbytes} were expected; is it damaged?")
-    return memoryview(out.data) if library.ggml_validate_row_data(number, out.ctypes.data, out.nbytes) else None
+    return out.data if library.ggml_validate_row_data(number, out.ctypes.data, out.nbytes) else None
 
 
 def find_library(symbol: str) -> Any:

@@ -118,5 +118,5 @@ def _library() -> Any:
 def _pad(size: int) -> int:
     import gguf
 
-    alignment = int(gguf.GGUF_DEFAULT_ALIGNMENT)
-    return -(-size // alignment) * alignment
+    unit = int(gguf.GGUF_DEFAULT_ALIGNMENT)
+    return -(-size // unit) * unit

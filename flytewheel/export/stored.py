@@ -48,7 +48,7 @@ class StoredTensor:
         dtype, size = _TYPES[self.dtype]
         row = math.prod(self.shape[1:]) * size
         raw = np.empty(max(0, stop - start) * row, dtype=np.uint8)
-        view, at = memoryview(raw.data), self.offset + start * row
+        view, at = raw.data, self.offset + start * row
         while view:
             got = os.preadv(self.file, [view], at)
             if not got:

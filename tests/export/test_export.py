@@ -204,10 +204,10 @@ def test_an_export_that_is_killed_leaves_nothing_that_looks_finished(tmp_path: P
 
 
 def test_f16_is_left_out_where_it_is_not_asked_for(base: BaseModelSpec, tmp_path: Path) -> None:
-    report = export(tmp_path, base, export=ExportSpec(quantizations=("Q8_0",), parity_prompts=1, parity_tokens=4))
+    report = export(tmp_path, base, export=SPEC.model_copy(update={"quantizations": ("Q8_0",)}))
     assert names(tmp_path) == FILES - {"model-F16.gguf"}
     assert list(report.files) == ["model-Q8_0.gguf"]
-    served = ExportSpec(quantizations=("Q8_0",), serve="F16", parity_prompts=1, parity_tokens=4)
+    served = SPEC.model_copy(update={"quantizations": ("Q8_0",), "serve": "F16"})
     assert export(tmp_path, base, export=served).serve == "model-F16.gguf"
     assert names(tmp_path) == FILES
 
