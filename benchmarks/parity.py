@@ -84,7 +84,6 @@ def measure_faults(kinds: tuple[str, ...]) -> tuple[int, int]:
     faults: dict[str, tuple[Any, str, Callable[..., Any]]] = {
         "q and k not reordered": (llama, "interleave", lambda rows, heads: None),
         "rotary base 500,000 for 10,000": (rope, "rope_base", lambda config: 500_000.0),
-        "rotary base 10,100 for 10,000": (rope, "rope_base", lambda config: 10_100.0),
         "two tensors exchanged": (
             plan, "find_name", lambda *at: {one: other, other: one}.get(find(*at), find(*at)),
         ),

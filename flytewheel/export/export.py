@@ -79,7 +79,7 @@ def export_model(
     seconds: dict[str, float] = {}
     with _staged(out) as staging:
         tokenizer = load_tokenizer(base)
-        files = {kind: staging / f"model-{kind}.gguf" for kind in kinds}
+        files: dict[str, Path] = {kind: staging / f"model-{kind}.gguf" for kind in kinds}
         name = Path(base.model).name
         with _timed(seconds, "write"), open_source(base, adapter) as source:
             obstacle = find_obstacle(source) if export.adapter else "export.adapter is off"
