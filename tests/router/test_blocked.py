@@ -18,11 +18,24 @@ NOW = datetime(2026, 11, 28, tzinfo=UTC)
 PAST = Taint("erasure-1", NOW - timedelta(days=31), "trained", NOW - timedelta(days=1))
 
 
+def write_gguf(file: Path) -> None:
+    """A sound file with one tensor."""
+    import gguf
+    import numpy as np
+
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_tensor("token_embd.weight", np.zeros((2, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 @pytest.fixture
 def registry(store: ObjectStore, tmp_path: Path) -> Registry:
     found = Registry(store)
     file = tmp_path / "model.gguf"
-    file.write_bytes(b"weights")
+    write_gguf(file)
     for key, facts in (("base", {"kind": "base"}), ("one", {}), ("two", {})):
         made = found.register("oncall", {"model.gguf": file}, facts=facts, key=key, now=NOW, base_version=key == "base")
         found.set_alias("oncall", "champion", made.version)
