@@ -75,7 +75,7 @@ def test_a_kill_before_any_write_leaves_whole_versions_or_none(here: Services, e
     environ = {**os.environ, "PYTHONPATH": str(release.CODE)}
     script = Path(__file__).with_name("register_child.py")
     command = [sys.executable, str(script), json.dumps(here.environ()), str(exported), *(run.run_id for run in judged)]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=240, check=False)
     codes = [int(line) for line in done.stdout.split()]
     assert codes[-1] == 0, done.stderr
     assert set(codes[:-1]) == {-signal.SIGKILL}
