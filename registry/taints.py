@@ -8,15 +8,15 @@ nothing of the person. The earliest deadline counts; a version without one is ma
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal
 
 from flytewheel.errors import RegistryError
-from flytewheel.records import canonical_json, to_jsonable
+from flytewheel.records import to_jsonable
 from registry.manifest import check_name, parse_version
+from registry.slips import read_slip, write_slip
 from registry.store import ObjectStore
 from registry.versions import Registry
 
@@ -78,7 +78,7 @@ def mark_tainted(store: ObjectStore, name: str, version: str, taint: Taint) -> T
         if any(mark.erasure == taint.erasure for mark in known.marks):
             return known
         grown = Tainted(name, version, (*known.marks, taint))
-        data = canonical_json({"marks": [to_jsonable(asdict(mark)) for mark in grown.marks]})
+        data = write_slip(key, {"marks": [to_jsonable(asdict(mark)) for mark in grown.marks]})
         won = store.put_if_absent(key, data) if found is None else store.put_if_match(key, data, found.etag)
         if won is not None:
             return grown
@@ -139,7 +139,7 @@ def _key(name: str, version: str) -> str:
 
 def _parse(name: str, version: str, data: bytes) -> Tainted:
     marks = []
-    for mark in json.loads(data)["marks"]:
+    for mark in read_slip(_key(name, version), data)["marks"]:
         deadline = mark["deadline"]
         marks.append(
             Taint(

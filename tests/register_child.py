@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ WRITES = ("put_bytes", "put_file", "put_if_absent", "put_if_match")
 
 
 def main(services: str, exported: str, *run_ids: str) -> None:
+    for heavy in ("model_signing.signing", "model_signing.verifying", "model_signing.hashing", "cyclonedx.model.bom"):
+        import_module(heavy)  # once, and not in each of the forks
     found = find_services(read_settings(json.loads(services)))
     for kill, run_id in enumerate(run_ids):
         pid = os.fork()

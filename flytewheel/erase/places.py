@@ -21,7 +21,10 @@ from registry.store import ObjectStore
 _SERVICES = frozenset({"postgres", "objects", "models"})  # of the home: searched by other ways, or weights
 _KEPT = frozenset({"stack.json", "stack.lock", "erasure.key", ".lock"})
 # Of the store: data sets are rewritten, the registry's files never change and hold no feedback (`list_unmendable`).
-_OTHERS = ("datasets/", "blobs/", "manifests/", "versions/", "keys/", "aliases/", "log/", "taints/", "signatures/")
+_OTHERS = (
+    *("datasets/", "blobs/", "manifests/", "versions/", "keys/", "aliases/", "log/", "taints/", "signatures/"),
+    *("heads/", "retired/", "gc/"),
+)
 _CARD_ARTIFACT = "dataset-card"
 _LARGEST_BLOB = 4 << 20
 
@@ -98,7 +101,7 @@ def list_unmendable(store: ObjectStore, needles: Needles) -> list[str]:
     they lead nowhere any more.
     """
     found = []
-    for prefix in ("manifests/", "blobs/", "signatures/", "log/"):
+    for prefix in ("manifests/", "blobs/", "signatures/", "log/", "aliases/"):
         for each in store.describe(prefix):
             if each.size <= _LARGEST_BLOB and (held := store.read(each.key)) is not None:
                 if held.data[:4] == b"GGUF" or b'"dtype"' in held.data[:256]:

@@ -67,3 +67,11 @@ def test_the_fallback_is_the_newest_earlier_champion_that_is_not_blocked(store: 
     assert find_fallback(registry, "oncall", made[3], [made[1]]) == made[0]
     assert find_fallback(registry, "oncall", made[3], made) == base
     assert find_fallback(registry, "oncall", made[3], [*made, base]) is None
+
+
+def test_a_mark_that_was_altered_is_refused_and_never_read_as_a_later_deadline(store: ObjectStore) -> None:
+    mark_tainted(store, "oncall", "v1.202648.1", MARK)
+    key = "taints/oncall/v1.202648.1"
+    store.put_bytes(key, store.get_bytes(key).replace(b"2026-12-28", b"2029-12-28"))
+    with pytest.raises(RegistryError, match=f"{key} was changed"):
+        refuse_blocked(store, "oncall", "v1.202648.1", NOW)
