@@ -36,8 +36,10 @@ def merge(folder: Path, kinds: list[str]) -> None:
     from transformers import AutoModelForCausalLM
 
     (dtype,) = kinds
-    model: Any = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=getattr(torch, dtype))
-    merged: Any = PeftModel.from_pretrained(model, str(folder / "adapter")).merge_and_unload()
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder / "base", dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=True
+    )
+    merged: Any = PeftModel.from_pretrained(model, str(folder / "adapter"), use_safetensors=True).merge_and_unload()
     merged.save_pretrained(folder / "merged")
 
 
@@ -80,7 +82,7 @@ STEPS: Mapping[str, Callable[[Path, list[str]], None]] = {
 def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder / "base")
+    return AutoTokenizer.from_pretrained(folder / "base", trust_remote_code=False)
 
 
 def _read_status(key: str) -> int:

@@ -364,7 +364,7 @@ def test_every_from_pretrained_says_that_code_is_not_trusted() -> None:
                 continue  # a JSON file
             if "Peft" not in owner:
                 assert given.get("trust_remote_code") is False, f"{path}:{node.lineno}"
-            if "Tokenizer" not in owner:
+            if "Tokenizer" not in owner and "AutoConfig" not in owner:  # neither reads weights
                 assert given.get("use_safetensors") is True, f"{path}:{node.lineno}"
     assert calls >= 5
     assert models.__doc__

@@ -64,7 +64,7 @@ class Place:
     def register(self, folder: Path | None, *, key: str, dataset: str = "", **facts: Any) -> str:
         """Registers an adapter or full weights of the tiny base (or the bare base) as a version of `oncall`."""
         kind = "base" if folder is None else "candidate"
-        files = {"model-Q8_0.gguf": self.file}
+        files = {"recipe.json": self.file}
         if folder is not None:
             inside = "adapter" if (folder / "adapter_config.json").is_file() else "weights"
             files |= {f"{inside}/{path.name}": path for path in folder.iterdir() if path.is_file()}

@@ -94,7 +94,7 @@ def test_the_header_says_what_it_is_and_the_same_adapter_gives_the_same_bytes(tr
     assert (fields["general.type"], fields["adapter.type"], fields["general.architecture"]) == (
         "adapter", "lora", "llama",
     )  # fmt: skip
-    assert fields["adapter.lora.alpha"] == 8.0
+    assert fields["adapter.lora.alpha"] == 4.0  # the rank: the scale, 8/4, is in the numbers
     shapes = {tensor.name: [int(size) for size in tensor.shape] for tensor in reader.tensors}
     assert shapes["blk.3.ffn_down.weight.lora_a"] == [768, 4]
     assert shapes["blk.3.ffn_down.weight.lora_b"] == [4, 256]
@@ -120,7 +120,7 @@ def test_the_gate_refuses_a_wrong_adapter_file(
         path.write_bytes(trained.alone[1].read_bytes())
     if fault == "halved":
         reader = GGUFReader(path, "r+")
-        reader.fields["adapter.lora.alpha"].parts[-1][0] = np.float32(4.0)
+        reader.fields["adapter.lora.alpha"].parts[-1][0] *= np.float32(0.5)
         reader.data.flush()
     with pytest.raises(ExportError, match=r"^adapter\.gguf: llama\.cpp computes something else"):
         check_parity(

@@ -46,7 +46,7 @@ def ask(found: list[Gap], executed: list[Gap], noise: list[Gap], base: list[Gap]
 @pytest.mark.parametrize(
     ("figures", "told"),
     [
-        ({"executed": [gap(6e-5), gap(6e-5)]}, r"something else than these numbers say, 6e-05 .* \(at most 5e-05"),
+        ({"executed": [gap(4e-4), gap(4e-4)]}, r"something else than these numbers say, 0.0004 .* \(at most 0.0003"),
         ({"executed": [gap(0), gap(math.nan)]}, "computes something else"),
         ({"found": [gap(1e-4), gap(math.inf)]}, "text 2: logits that are not finite"),
         ({"found": [gap(5e-4), gap(5e-4)]}, r"loses 5 times what Q4_K_M costs the base on the same texts \(at most 4"),
@@ -55,7 +55,7 @@ def ask(found: list[Gap], executed: list[Gap], noise: list[Gap], base: list[Gap]
             {"found": [gap(1e-4, 0), gap(1e-4, 12)]},
             r"another at 12 of 200 positions \(at most 10; rounding alone makes 4\), first at text 2, token 89: t0 for",
         ),
-        ({"executed": [gap(9e-6, 0, 1000), gap(3e-4, 0, 10)]}, "text 2: llama.cpp computes .* only some texts use"),
+        ({"executed": [gap(9e-6, 0, 1000), gap(3e-3, 0, 10)]}, "text 2: llama.cpp computes .* only some texts use"),
     ],
     ids=["execution", "nan", "infinite", "factor", "base", "top1", "one-text"],
 )

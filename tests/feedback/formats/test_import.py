@@ -97,7 +97,7 @@ def test_preferences_of_two_parts(bench: Bench) -> None:
 
 
 def test_command(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = SimpleNamespace(database_url=bench.url, home=tmp_path)
+    there = SimpleNamespace(database_url=bench.url, home=tmp_path, erasure_key="")
     monkeypatch.setattr("flytewheel.feedback_commands.open_services", lambda: there)
     path = write(tmp_path / "log.jsonl", [{"id": "c1", "messages": ASKED, "thumbs": "up"}, {"id": "c2"}])
     call = ["import", "--format", "chat", str(path), "--source", "web", "--time", "2026-11-09"]
