@@ -83,6 +83,7 @@ def export_versions(
         "files": to_jsonable(report.files),
         "parity": to_jsonable(report.parity),
         "serve": served,
+        "notes": list(report.notes),
     }
     if report.adapter_file is not None:
         facts["adapter_file"] = {"name": ADAPTER, "base_kind": export.serve, **to_jsonable(report.adapter_file)}

@@ -145,7 +145,8 @@ def _judged(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _exported(_: str, report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [("export", f"parity held; serves {report['serve']}")]
+    notes = (f"; {note}" for note in report.get("notes", ()))
+    rows = [("export", f"parity held; serves {report['serve']}{''.join(notes)}")]
     metrics = report.get("speed", {}).get("metrics", {})
     figures = [
         f"{metrics[name]['candidate']['estimate']:,.0f} {unit}, champion {metrics[name]['champion']['estimate']:,.0f}"

@@ -28,7 +28,7 @@ from flytewheel.export.header import Layout, lay_out, pack_keys
 from flytewheel.export.identity import write_identity
 from flytewheel.export.source import Source
 from flytewheel.export.tensor_types import KINDS, ModelFacts, TensorTypes, check_written, order_names, plan_types
-from flytewheel.export.vocabulary import write_vocabulary
+from flytewheel.export.vocabulary import Match, write_vocabulary
 
 CHUNK_NUMBERS = 1 << 20  # of a tensor at once, 4 MiB in fp32: a quarter, or twice as many, took the same CPU time
 ROOM_BYTES = 64 << 20  # that must be left on the disk, for reports and for others
@@ -39,10 +39,13 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What was written: llama.cpp's architecture and pre-tokenizer, the number of tensors, and their types by kind."""
+    """What was written: llama.cpp's architecture and pre-tokenizer, for which text alone its ids are the tokenizer's,
+    the number of tensors, and their types by kind.
+    """
 
     architecture: str
     pre_tokenizer: str
+    limits: tuple[str, ...]
     tensors: int
     types: Mapping[str, TensorTypes]
 
@@ -92,7 +95,7 @@ def write_kinds(
     planned = {tensor.name: tensor for tensor in family.plan(source.config, source.tensors)}
     planned = {tensor: planned[tensor] for tensor in order_names(list(planned))}
     shapes = {tensor.name: tensor.shape for tensor in planned.values()}
-    writer, pre = _describe(source, tokenizer, name=name)
+    writer, vocabulary = _describe(source, tokenizer, name=name)
     facts, keys = _read_facts(family.architecture, writer), pack_keys(writer)
     types = {kind: plan_types(kind, shapes, facts) for kind in files}
     layouts = {kind: lay_out(keys, KINDS[kind].file_type, shapes, types[kind]) for kind in files}
@@ -107,7 +110,8 @@ def write_kinds(
                 os.truncate(file.handle, file.layout.size)
     return Conversion(
         family.architecture,
-        pre,
+        vocabulary.layout.pre,
+        vocabulary.limits,
         len(planned),
         {kind: check_written(path, kind, types[kind]) for kind, path in files.items()},
     )
@@ -128,8 +132,8 @@ def read_rows(source: Source, tensor: PlannedTensor, start: int, stop: int) -> A
     return part + np.float32(tensor.shift) if tensor.shift else part
 
 
-def _describe(source: Source, tokenizer: Any, *, name: str) -> tuple[Any, str]:
-    """A writer that knows all keys but the kind's; and the pre-tokenizer."""
+def _describe(source: Source, tokenizer: Any, *, name: str) -> tuple[Any, Match]:
+    """A writer that knows all keys but the kind's; and how the vocabulary was written."""
     import gguf
 
     family = find_family(source.config)

@@ -130,6 +130,7 @@ def export_model(
             adapter_digest=_digest_adapter(adapter),
             architecture=conversion.architecture,
             pre_tokenizer=conversion.pre_tokenizer,
+            limits=conversion.limits,
             serve=files[export.serve].name,
             files={files[kind].name: _describe(kind, files[kind], conversion.types[kind]) for kind in kinds},
             adapter_file=None if obstacle else _describe_adapter(staging / ADAPTER),

@@ -45,13 +45,15 @@ class ParitySummary:
 @dataclass(frozen=True, slots=True)
 class ExportReport:
     """An export. `files` by name, `serve` is the one that the router is to take, `seconds` by step. `adapter_file` is
-    the adapter alone, for a server that has the base; where there is none, `adapter_obstacle` says why.
+    the adapter alone, for a server that has the base; where there is none, `adapter_obstacle` says why. `limits` say
+    for which text alone llama.cpp gives the tokenizer's ids; none: for all.
     """
 
     base_model: str
     adapter_digest: str | None
     architecture: str
     pre_tokenizer: str
+    limits: tuple[str, ...]
     serve: str
     files: dict[str, ExportedFile]
     adapter_file: ExportedFile | None
@@ -69,6 +71,8 @@ class ExportReport:
             for name, file in self.files.items()
             if file.fallbacks
         ]
+        if self.limits:
+            found.append(f"llama.cpp gives the tokenizer's ids for {'; '.join(self.limits)}")
         if self.adapter_obstacle:
             found.append(f"no adapter file: {self.adapter_obstacle}")
         if self.parity.looping:
@@ -92,6 +96,7 @@ def read_report(out: Path) -> ExportReport:
     try:
         raw: dict[str, Any] = json.loads((out / NAME).read_text(encoding="utf-8"))
         raw["files"] = {name: ExportedFile(**file) for name, file in raw["files"].items()}
+        raw["limits"] = tuple(raw["limits"])
         raw["parity"] = ParitySummary(**raw["parity"])
         raw["adapter_file"] = raw["adapter_file"] and ExportedFile(**raw["adapter_file"])
         return ExportReport(**raw)

@@ -23,8 +23,8 @@ __all__ = ["Match", "Specials", "find_match", "find_specials", "plain_template",
 logger = logging.getLogger(__name__)
 
 
-def write_vocabulary(writer: Any, tokenizer: Any, size: int, folder: Path | None = None) -> str:
-    """Writes the tokenizer into a `gguf.GGUFWriter`; returns the name of its pre-tokenizer.
+def write_vocabulary(writer: Any, tokenizer: Any, size: int, folder: Path | None = None) -> Match:
+    """Writes the tokenizer into a `gguf.GGUFWriter`; returns how, and for which text the ids are the same.
 
     Args:
         writer: Before its header is written.
@@ -45,7 +45,7 @@ def write_vocabulary(writer: Any, tokenizer: Any, size: int, folder: Path | None
         logger.warning("llama.cpp has no room for all end tokens and does not stop at %s", names)
     match.layout.write(writer)
     specials.write(writer)
-    return match.layout.pre
+    return match
 
 
 def _find_folder(tokenizer: Any) -> Path | None:
