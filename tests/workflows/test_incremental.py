@@ -104,7 +104,8 @@ def test_a_small_turn_makes_a_version_that_goes_on_from_the_champion(
         mode="json"
     )
     assert (champion.facts["mode"], champion.facts["started_from"]) == ("full", "")
-    assert place.registry().aliases(NAME) == {"champion": champion.version, "challenger": version.version}
+    aliases = place.registry().aliases(NAME)
+    assert (aliases["champion"], aliases["challenger"]) == (champion.version, version.version)
     assert f"incremental: on from {champion.version}" in small.out
 
 
