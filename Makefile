@@ -72,6 +72,9 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.groundedness --quick
 	$(BIN)/python -m benchmarks.registry --quick
 	$(BIN)/python -m benchmarks.export --quick
+	$(BIN)/python -m benchmarks.tokens --quick
+	$(BIN)/python -m benchmarks.headers --quick
+	$(BIN)/python -m benchmarks.parity --quick
 
 format: $(READY) ## mend what ruff can
 	$(BIN)/ruff check --fix .
