@@ -10,24 +10,21 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import model_signing.signing  # noqa: F401  (here, or each fork would load them anew)
 import safetensors.numpy  # noqa: F401
 
+from benchmarks.registry_faults import arm
 from flytewheel import release, runs
 from flytewheel.local.services import Services, find_services
 from flytewheel.settings import read_settings
-from registry.store import ObjectStore
 from registry.versions import Registry
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-WRITES = ("put_bytes", "put_file", "put_if_absent", "put_if_match")
 
 
 def main(services: str, exported: str, *run_ids: str) -> None:
@@ -53,27 +50,10 @@ def _arm_after_opening(kill: int) -> None:
 
     def opened(services: Services) -> Registry:
         registry = open_registry(services)
-        _arm(kill)
+        arm(kill)
         return registry
 
     release.open_registry = opened  # type: ignore[assignment]
-
-
-def _arm(kill: int) -> None:
-    left = kill
-
-    def armed(write: Any) -> Any:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            nonlocal left
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left -= 1
-            return write(*args, **kwargs)
-
-        return counted
-
-    for name in WRITES:
-        setattr(ObjectStore, name, armed(getattr(ObjectStore, name)))
 
 
 if __name__ == "__main__":

@@ -114,7 +114,8 @@ REAL = (
 
 @pytest.mark.skipif(
     not os.environ.get("LLAMA_CPP_SOURCE"),
-    reason="LLAMA_CPP_SOURCE names no folder vendor/llama.cpp of llama-cpp-python's unpacked source archive",
+    reason="LLAMA_CPP_SOURCE names no folder: pip download --no-binary :all: --no-deps llama-cpp-python, unpack, "
+    "give vendor/llama.cpp",
 )
 @pytest.mark.parametrize("name", REAL)
 @settings(max_examples=60, deadline=None)

@@ -15,7 +15,9 @@ from tests.export.real_vocabularies import NAMES, VARIABLE, locate, read_tokeniz
 from tests.export.tokenizer_families import draw_strings
 
 pytestmark = pytest.mark.skipif(
-    locate() is None, reason=f"{VARIABLE} is unset: give vendor/llama.cpp of llama-cpp-python's unpacked source archive"
+    locate() is None,
+    reason=f"{VARIABLE} is unset: pip download --no-binary :all: --no-deps llama-cpp-python, unpack, "
+    "give vendor/llama.cpp",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,7 @@ class ProtocolError(Exception):
         self.status = status
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler, ABC):
     """Reads and writes whole bodies and streams; a subclass's `route` says what is answered."""
 
     protocol_version = "HTTP/1.1"
@@ -48,8 +49,9 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_HEAD = do_DELETE = dispatch  # noqa: N815
 
+    @abstractmethod
     def route(self) -> None:
-        raise NotImplementedError
+        """Answers one request that keeps to HTTP."""
 
     def read_pieces(self) -> Iterator[bytes]:
         """The body as it comes; its length is announced, or it is chunked."""

@@ -41,8 +41,8 @@ from tests.export.families.tiny_families import CASES, read_tokenizer
 LLAMA_CPP = os.environ.get("LLAMA_CPP_SOURCE")
 pytestmark = pytest.mark.skipif(
     not LLAMA_CPP or not (Path(LLAMA_CPP) / "convert_hf_to_gguf.py").is_file(),
-    reason="LLAMA_CPP_SOURCE names no folder with convert_hf_to_gguf.py: unpack llama-cpp-python's source archive "
-    "and give its vendor/llama.cpp",
+    reason="LLAMA_CPP_SOURCE names no folder with convert_hf_to_gguf.py: "
+    "pip download --no-binary :all: --no-deps llama-cpp-python, unpack, give vendor/llama.cpp",
 )
 # Keys that only one of the two has, by their ends; what a key of both says must be the same.
 _ONLY_OURS = (
