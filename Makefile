@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 READY  := $(VENV)/.installed
+SOURCE := $(abspath $(VENV))/llama-cpp-source
 PYTEST ?= -n 2 --dist loadfile
 
 export OMP_WAIT_POLICY = PASSIVE
@@ -38,8 +39,14 @@ browser:         # Debian's chromium, for the tests of the pages; where it canno
 	    && { $(APT) update; $(APT) install -y --no-install-recommends chromium fonts-dejavu-core; } >/dev/null 2>&1; } \
 	  || echo "no chromium: the tests of the pages are skipped (apt-get install chromium)"
 
-test: $(READY) browser   ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)
+$(SOURCE): | $(READY)   # llama.cpp's converter, vocabularies and chat templates, that tests compare with; without them these are skipped
+	@rm -rf $@.part && mkdir -p $@.part && PATH="$(abspath $(BIN)):$$PATH" timeout 300 $(BIN)/python -m pip download \
+	  --disable-pip-version-check -q -c constraints.txt --no-binary :all: --no-deps --no-build-isolation -d $@.part llama-cpp-python \
+	  && tar xzf $@.part/*.tar.gz -C $@.part --strip-components=1 && mv $@.part $@ \
+	  || { rm -rf $@.part; echo "no source archive of llama-cpp-python: the tests that compare with llama.cpp's own are skipped"; }
+
+test: $(READY) browser | $(SOURCE)   ## all tests
+	OMP_NUM_THREADS=1 LLAMA_CPP_SOURCE="$$(ls -d $(SOURCE)/vendor/llama.cpp 2>/dev/null)" $(BIN)/python -m pytest $(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .
