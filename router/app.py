@@ -1,5 +1,5 @@
 """The router's web application: FastAPI for control, feedback and docs; the chat path beside it as bare ASGI
-(router/proxy.py).
+(router/proxy).
 
 Every refusal has the same shape, OpenAI's `{"error": {"message", "type", "param", "code"}}`, with one line in
 `message`.
@@ -31,12 +31,12 @@ from flytewheel.errors import (
     StoreError,
 )
 from flytewheel.settings import Settings
-from router.calls import PREFIX, RefusedError, error_body, send_error
 from router.control import State, control
 from router.feedback_api import feedback
 from router.proxy import ChatProxy
+from router.refusals import RefusedError, error_body, send_error
 from router.review_api import review
-from router.state import RouterState, check_settings, close_state, open_state
+from router.state import MODEL_PREFIX, RouterState, check_settings, close_state, open_state
 
 BODY_LIMIT = 4 << 20
 _STATUS: tuple[tuple[type[FlytewheelError], int], ...] = (
@@ -156,7 +156,7 @@ def _add_pages(app: FastAPI) -> None:
         return {
             "object": "list",
             "data": [
-                {"id": PREFIX + name, "object": "model", "created": 0, "owned_by": "flytewheel"}
+                {"id": MODEL_PREFIX + name, "object": "model", "created": 0, "owned_by": "flytewheel"}
                 for name in sorted(state.routes)
             ],
         }

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flytewheel.records import Message, build_prompt
-from router.calls import PromptError, split_prompt
+from router.protocols.prompts import PromptError, split_prompt
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 TURNS = st.lists(st.builds(Message, role=st.sampled_from(["user", "assistant"]), content=TEXT), max_size=4)

@@ -1,0 +1,118 @@
+"""One request on its way: what it asks for, read from the wire and checked, and what becomes of it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from flytewheel.records import Message
+from router.asgi import Receive, Scope, read_body
+from router.protocols.prompts import PromptError, read_plain_prompt, split_prompt
+from router.receipts import name_caller
+from router.refusals import RefusedError
+from router.state import MODEL_PREFIX, Route, RouterState
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way. `started` is `time.perf_counter`'s, in seconds."""
+
+    endpoint: str
+    body: dict[str, Any]
+    route: Route
+    user: str
+    unit: str
+    query: str
+    context: str | None
+    history: tuple[Message, ...]
+    interaction_id: str
+    arrived: datetime
+    started: float
+    arm: str = "champion"
+    propensity: float | None = None
+    version: str = ""
+    assigned_version: str = ""
+    served_arm: str = ""
+    digest: str = ""
+    fallback: str | None = None
+    begun: bool = False
+    first_s: float | None = None
+    last_s: float | None = None
+    chunks: list[bytes] = field(default_factory=list)
+
+    @property
+    def streamed(self) -> bool:
+        return self.body.get("stream") is True
+
+
+async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call | None:
+    """Reads and checks a request; None when the client went before it was all here.
+
+    Raises:
+        RefusedError: it cannot be served.
+    """
+    started, arrived = time.perf_counter(), datetime.now(UTC)
+    raw = await read_body(receive)
+    if raw is None:
+        return None
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise RefusedError(400, "invalid_request_error", f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict) or not isinstance(body.get("model"), str):
+        raise RefusedError(400, "invalid_request_error", "the body must be an object that names a `model`")
+    endpoint = scope["path"]
+    try:
+        if endpoint.endswith("/chat/completions"):
+            query, context, history = split_prompt(body.get("messages"))
+        else:
+            query, context, history = split_prompt([{"role": "user", "content": read_plain_prompt(body.get("prompt"))}])
+        headers = dict(scope["headers"])
+        user, unit = _read_user(state, body, headers, scope.get("client"))
+    except PromptError as error:
+        raise RefusedError(400, "invalid_request_error", str(error)) from None
+    route = (
+        await state.find_route(body["model"].removeprefix(MODEL_PREFIX))
+        if body["model"].startswith(MODEL_PREFIX)
+        else None
+    )
+    if route is None and (reason := state.withheld.get(body["model"].removeprefix(MODEL_PREFIX))) is not None:
+        raise RefusedError(503, "server_error", f"model {body['model']!r} does not answer: {reason}", "model_withheld")
+    if route is None:
+        known = ", ".join(MODEL_PREFIX + name for name in sorted(state.routes)) or "none yet"
+        raise RefusedError(
+            404,
+            "invalid_request_error",
+            f"no model {body['model']!r} with a champion; served are: {known}",
+            "model_not_found",
+        )
+    return Call(
+        endpoint=endpoint,
+        body=body,
+        route=route,
+        user=user,
+        unit=unit,
+        query=query,
+        context=context,
+        history=history,
+        interaction_id=uuid.uuid4().hex,
+        arrived=arrived,
+        started=started,
+    )
+
+
+def _read_user(state: RouterState, body: dict[str, Any], headers: dict[bytes, bytes], client: Any) -> tuple[str, str]:
+    user = body.get("user")
+    if user is None:
+        user = headers.get(b"x-flytewheel-user", b"").decode(errors="replace") or None
+    if user is None:
+        authorization = headers.get(b"authorization", b"").decode("latin-1") or None
+        return name_caller(state.assignment_key, authorization=authorization, address=client[0] if client else "")
+    if not isinstance(user, str) or not 0 < len(user) <= 200 or "\0" in user:
+        raise PromptError("user must be text of 1 to 200 characters")
+    return user, "user"

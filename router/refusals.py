@@ -1,0 +1,32 @@
+"""Refusals in the one shape that all of the router's have: `{"error": {"message", "type", "param", "code"}}`, OpenAI's."""
+
+from __future__ import annotations
+
+import orjson
+
+from router.asgi import Send
+
+
+class RefusedError(Exception):
+    """The request cannot be served; said to the client in OpenAI's shape."""
+
+    def __init__(self, status: int, kind: str, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.code = code
+
+
+def error_body(kind: str, message: str, code: str | None = None) -> bytes:
+    """An error in OpenAI's shape."""
+    return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+
+async def send_error(send: Send, refused: RefusedError, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    """Sends a refusal as the whole answer."""
+    body = error_body(refused.kind, str(refused), refused.code)
+    own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if refused.status == 503:
+        own.append((b"retry-after", b"1"))
+    await send({"type": "http.response.start", "status": refused.status, "headers": own + (headers or [])})
+    await send({"type": "http.response.body", "body": body})
