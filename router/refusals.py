@@ -1,4 +1,4 @@
-"""Refusals in the one shape that all of the router's have: `{"error": {"message", "type", "param", "code"}}`, OpenAI's."""
+"""Refusals in the one shape that all have here: `{"error": {"message", "type", "param", "code"}}`, as OpenAI's."""
 
 from __future__ import annotations
 

@@ -76,12 +76,9 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
         user, unit = _read_user(state, body, headers, scope.get("client"))
     except PromptError as error:
         raise RefusedError(400, "invalid_request_error", str(error)) from None
-    route = (
-        await state.find_route(body["model"].removeprefix(MODEL_PREFIX))
-        if body["model"].startswith(MODEL_PREFIX)
-        else None
-    )
-    if route is None and (reason := state.withheld.get(body["model"].removeprefix(MODEL_PREFIX))) is not None:
+    name = body["model"].removeprefix(MODEL_PREFIX)
+    route = await state.find_route(name) if body["model"].startswith(MODEL_PREFIX) else None
+    if route is None and (reason := state.withheld.get(name)) is not None:
         raise RefusedError(503, "server_error", f"model {body['model']!r} does not answer: {reason}", "model_withheld")
     if route is None:
         known = ", ".join(MODEL_PREFIX + name for name in sorted(state.routes)) or "none yet"
