@@ -1,0 +1,213 @@
+"""Keeps the workers running: processes that share one listening socket and serve by the keeper's table.
+
+One that ends by itself, killed or not, is started again: at once the first time, then at growing intervals. One that
+does not acknowledge a table in time is killed, so that a change which was answered is true everywhere. They all end
+with the keeper, because their pair of sockets with it breaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from router.backends import BackendPool
+from router.backends.backend import Status
+from router.channel import Channel, GoneError
+from router.table import Table
+
+logger = logging.getLogger("router.workers")
+
+ACKNOWLEDGE_S = 10.0
+STEADY_S = 30.0  # one that ran so long is started again at once, as if it had never failed
+LONGEST_PAUSE_S = 5.0
+FLUSH_S = 15.0  # after its last answer, for writing what it logged
+
+
+class Worker:
+    """One process, in the `slot`-th place."""
+
+    def __init__(self, slot: int, number: int) -> None:
+        self.slot = slot
+        self.name = f"worker {slot}.{number}"
+        self.began = asyncio.get_running_loop().time()
+        self.serving = asyncio.Event()
+        self.greeted = False
+        self.leaving = False
+        self.process: asyncio.subprocess.Process
+        self.channel: Channel
+
+    def kill(self) -> None:
+        """Ends it now."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+
+
+class Workers:
+    """All workers of one keeper; `get_table` gives the table that holds now."""
+
+    def __init__(
+        self,
+        count: int,
+        listener: socket.socket,
+        options: Sequence[str],
+        *,
+        pool: BackendPool,
+        get_table: Callable[[], Table],
+    ) -> None:
+        self.count = count
+        self.restarts = 0
+        self._listener = listener
+        self._options = options
+        self._pool = pool
+        self._get_table = get_table
+        self._number = 0
+        self._alive: dict[Worker, asyncio.Task[None]] = {}
+        self._places: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    def start(self) -> None:
+        """Starts one in each place, and sees to it that there always is one."""
+        for slot in range(self.count):
+            self._places.add(asyncio.create_task(self._keep(slot)))
+
+    @property
+    def serving(self) -> list[Worker]:
+        """Those that take connections."""
+        return [worker for worker in self._alive if worker.serving.is_set() and not worker.leaving]
+
+    async def publish(self) -> None:
+        """Has every worker go by the present table; returns when all do."""
+        data = self._get_table().to_wire()
+        await asyncio.gather(*(self._hand_over(worker, data) for worker in list(self._alive) if worker.greeted))
+
+    async def ask_all(self, kind: str, content: Any = None, *, timeout_s: float = 2.0) -> list[Any]:
+        """What the workers reply; one that does not is left out."""
+        asked = [worker.channel.ask(kind, content, timeout_s=timeout_s) for worker in self._alive if worker.greeted]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        return [reply for reply in found if not isinstance(reply, BaseException)]
+
+    def tell_all(self, kind: str, content: Any = None) -> None:
+        """Says something to every worker."""
+        for worker in self._alive:
+            worker.channel.tell(kind, content)
+
+    async def replace_all(self) -> None:
+        """Starts a new worker in each place, and ends the old one after its running answers; no connection is lost."""
+        for old in [worker for worker in self._alive if not worker.leaving]:
+            new = await self._spawn(old.slot)
+            await asyncio.wait(
+                {asyncio.ensure_future(new.serving.wait()), self._alive[new]}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not new.serving.is_set():
+                logger.error("%s did not start; %s goes on", new.name, old.name)
+                return
+            self._dismiss(old)
+
+    async def stop(self, drain_s: float) -> None:
+        """Ends all: no connection is taken any more, running answers have `drain_s` seconds."""
+        self._stopping = True
+        for place in self._places:
+            place.cancel()
+        for worker in self._alive:
+            self._dismiss(worker)
+        if self._alive:
+            _, late = await asyncio.wait(self._alive.values(), timeout=drain_s + FLUSH_S)
+            if late:
+                self.kill()
+                await asyncio.wait(late)
+
+    def kill(self) -> None:
+        """Ends all now."""
+        self._stopping = True
+        for worker in self._alive:
+            worker.kill()
+
+    # -- one worker
+
+    async def _keep(self, slot: int) -> None:
+        pause_s = 0.0
+        while True:
+            try:
+                worker = await self._spawn(slot)
+            except OSError as error:
+                logger.error("worker %d does not start: %s", slot, error)
+                pause_s = LONGEST_PAUSE_S
+            else:
+                while (current := self._find(slot, worker)) is not None:  # also those that took its place
+                    worker = current
+                    await asyncio.wait({self._alive[worker]})
+                lived_s = asyncio.get_running_loop().time() - worker.began
+                pause_s = 0.0 if lived_s > STEADY_S else pause_s
+                self.restarts += 1
+                logger.warning("%s ended with code %s; starting another", worker.name, worker.process.returncode)
+            await asyncio.sleep(pause_s)
+            pause_s = min(LONGEST_PAUSE_S, max(0.1, pause_s * 2))
+
+    def _find(self, slot: int, last: Worker) -> Worker | None:
+        found = [worker for worker in self._alive if worker.slot == slot and not worker.leaving]
+        return found[-1] if found else (last if last in self._alive else None)
+
+    async def _spawn(self, slot: int) -> Worker:
+        self._number += 1
+        worker = Worker(slot, self._number)
+        ours, theirs = socket.socketpair()
+        try:
+            worker.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "router.worker", "--listener", str(self._listener.fileno()), "--channel", str(theirs.fileno())),
+                *("--slot", str(slot), *self._options),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(self._listener.fileno(), theirs.fileno()),
+                env=os.environ,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        worker.channel = await Channel.open(ours, lambda kind, content: self._hear(worker, kind, content))
+        self._alive[worker] = asyncio.create_task(self._watch(worker))
+        return worker
+
+    async def _watch(self, worker: Worker) -> None:
+        """Listens to a worker until it has ended."""
+        listening = asyncio.create_task(worker.channel.run())
+        try:
+            await worker.process.wait()
+        finally:
+            worker.channel.close()
+            listening.cancel()
+            self._pool.detach(worker.name)
+            self._alive.pop(worker, None)
+
+    def _hear(self, worker: Worker, kind: str, content: Any) -> None:
+        if kind == "word":
+            serial, word = content
+            self._pool.hear(worker.name, serial, word)
+        elif kind == "hello":
+            worker.greeted = True
+            self._pool.attach(worker.name, lambda status: self._say(worker, status))
+            worker.channel.tell("table", self._get_table().to_wire())
+        elif kind == "serving":
+            worker.serving.set()
+
+    def _say(self, worker: Worker, status: Status) -> None:
+        worker.channel.tell("status", status.to_wire())
+
+    async def _hand_over(self, worker: Worker, data: bytes) -> None:
+        try:
+            await worker.channel.ask("table", data, timeout_s=ACKNOWLEDGE_S)
+        except GoneError as error:
+            if worker in self._alive and not worker.channel.gone:
+                logger.error("%s does not take the table (%s); it is ended", worker.name, error)
+                worker.kill()
+
+    def _dismiss(self, worker: Worker) -> None:
+        worker.leaving = True
+        worker.channel.tell("leave")
