@@ -21,6 +21,10 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_BACKEND_URL` | where that Ollama or vLLM is, `http(s)://[user:password@]host[:port]` | – |
 | `FLYTEWHEEL_BACKEND_KEY` | its key, sent as a Bearer token | – |
 | `FLYTEWHEEL_BACKEND_FOLDER` | where vLLM's machine sees `HOME/models` | the same path |
+| `FLYTEWHEEL_WORKERS` | processes that answer, beside the router's keeper (`flytewheel up --workers`) | 1 |
+| `FLYTEWHEEL_DRAIN_S` | seconds that running answers have when the router is told to end | 30 |
+| `FLYTEWHEEL_CONTROL_ONLY_AFTER_S` | seconds without the database after which nobody meets a treatment | 600 |
+| `FLYTEWHEEL_TLS_CERTIFICATE`, `FLYTEWHEEL_TLS_KEY` | PEM files for `python -m router` to serve HTTPS by | – |
 | `FLYTEWHEEL_IMAGE_REGISTRY` | container registry of the tasks' images, read when these are built | `localhost:30000` |
 | `FLYTEWHEEL_RECIPE` | recipe of the scheduled launch plans, read at registration | `recipes/laptop.yaml` |
 | `FLYTEWHEEL_FRESH` | `1`: trainings begin anew; unfinished ones are set aside (`flytewheel run --fresh`) | – |
@@ -40,6 +44,7 @@ from flytewheel.errors import SettingsError
 
 PREFIX = "FLYTEWHEEL_"
 BACKENDS = ("llama.cpp", "ollama", "vllm")
+_NUMBERS = (("workers", 1, 64), ("drain_s", 0, 3600), ("control_only_after_s", 1, 86400))
 
 
 class Settings(BaseModel):
@@ -65,6 +70,11 @@ class Settings(BaseModel):
     backend_url: str | None = None
     backend_key: SecretStr | None = None
     backend_folder: str | None = None
+    workers: int | None = None
+    drain_s: float = 30.0
+    control_only_after_s: float = 600.0
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     image_registry: str | None = None
     recipe: Path | None = None
     fresh: bool = False
@@ -112,9 +122,23 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(f"{PREFIX}BACKEND={backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend != BACKENDS[0] and "backend_url" not in given:
         raise SettingsError(f"{PREFIX}BACKEND={backend} needs {PREFIX}BACKEND_URL, where that server is")
+    for key, low, high in _NUMBERS:
+        if key in given:
+            _check_number(key, given[key], low, high)
     for key in ("debug", "fresh"):
         if key in given:
             given[key] = "1" if given[key].lower() in {"1", "true", "yes"} else "0"
     given.setdefault("home", ".flytewheel")
     settings = Settings.model_validate(given)
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def _check_number(key: str, value: str, low: float, high: float) -> None:
+    kind = int if key == "workers" else float
+    try:
+        right = low <= kind(value) <= high
+    except ValueError:
+        right = False
+    if not right:
+        what = "a whole number" if kind is int else "a number"
+        raise SettingsError(f"{PREFIX}{key.upper()}={value!r}: expected {what} from {low} to {high}")

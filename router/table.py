@@ -6,9 +6,7 @@ It crosses to the workers as msgpack (`router.channel`), and its part that outli
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -35,33 +33,14 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class BackendFacts:
-    """What a request needs to know of a loaded version (`router.backends.backend.Backend` says what each means)."""
-
-    name: str
-    version: str
-    digest: str
-    url: str
-    alias: str
-    headers: Mapping[str, str]
-    endpoints: frozenset[str]
-    state: str
-    ready: bool
-    served_before: bool
-
-    @property
-    def key(self) -> Key:
-        return (self.name, self.version)
-
-
-@dataclass(frozen=True, slots=True)
 class Table:
-    """Everything at one moment. `loading`: versions that are on their way in; `loaded`: it was read once at least."""
+    """Everything at one moment, except the loaded versions, which are told one by one (`router.backends`).
+
+    `loaded`: the sources were read once at least, or a good table of the last process was.
+    """
 
     routes: dict[str, Route] = field(default_factory=dict)
     withheld: dict[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
-    backends: tuple[BackendFacts, ...] = ()
-    loading: tuple[Key, ...] = ()
     loaded: bool = False
 
     def to_wire(self) -> bytes:
@@ -72,8 +51,3 @@ class Table:
     def from_wire(cls, data: bytes) -> Table:
         """The table that a keeper sent."""
         return msgspec.msgpack.decode(data, type=cls)
-
-
-def spell_names(routes: Mapping[str, Any]) -> str:
-    """The served model names, for a person who named another."""
-    return ", ".join(MODEL_PREFIX + name for name in sorted(routes)) or "none yet"

@@ -139,9 +139,8 @@ class Workers:
                 logger.error("worker %d does not start: %s", slot, error)
                 pause_s = LONGEST_PAUSE_S
             else:
-                while (current := self._find(slot, worker)) is not None:  # also those that took its place
-                    worker = current
-                    await asyncio.wait({self._alive[worker]})
+                while tasks := self._list_watches(slot):  # of this one, and of one that is to take its place
+                    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 lived_s = asyncio.get_running_loop().time() - worker.began
                 pause_s = 0.0 if lived_s > STEADY_S else pause_s
                 self.restarts += 1
@@ -149,9 +148,8 @@ class Workers:
             await asyncio.sleep(pause_s)
             pause_s = min(LONGEST_PAUSE_S, max(0.1, pause_s * 2))
 
-    def _find(self, slot: int, last: Worker) -> Worker | None:
-        found = [worker for worker in self._alive if worker.slot == slot and not worker.leaving]
-        return found[-1] if found else (last if last in self._alive else None)
+    def _list_watches(self, slot: int) -> list[asyncio.Task[None]]:
+        return [task for worker, task in self._alive.items() if worker.slot == slot and not worker.leaving]
 
     async def _spawn(self, slot: int) -> Worker:
         self._number += 1
