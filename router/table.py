@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from flytewheel.api_keys import ApiKey
 from flytewheel.experiment.experiments import Experiment
 
 MODEL_PREFIX = "flytewheel/"  # of the routed model names
@@ -41,6 +42,7 @@ class Table:
 
     routes: dict[str, Route] = field(default_factory=dict)
     withheld: dict[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
+    keys: tuple[ApiKey, ...] | None = None  # None: not read yet
     loaded: bool = False
 
     def to_wire(self) -> bytes:

@@ -22,9 +22,11 @@ from pathlib import Path
 
 import msgspec
 
+from flytewheel.api_keys import ApiKey
 from flytewheel.database import describe_url
 from flytewheel.experiment.experiments import Experiment
 from flytewheel.settings import Settings
+from router.access.keys import Keys
 from router.blocked import Served
 from router.keeper.routing import Routing
 from router.table import Key
@@ -43,6 +45,7 @@ class _Content:
     contact: float
     served: dict[str, Served]
     running: dict[str, Experiment]
+    keys: tuple[ApiKey, ...] | None  # hashes, as the database has them
     records: dict[str, dict[str, str | None]]  # of `name version`: what was read by its key, as base64; None: nothing
 
 
@@ -74,14 +77,16 @@ class LastGood:
                 }
         return one
 
-    def restore(self, routing: Routing) -> None:
-        """Gives a routing that has read nothing yet what the last process knew."""
+    def restore(self, routing: Routing, keys: Keys) -> None:
+        """Gives a routing that has read nothing yet and API keys what the last process knew."""
         if self._content is not None:
             routing.served = self._content.served
             routing.running = self._content.running
             routing.contact.wall = self._content.contact
+            if self._content.keys is not None:
+                keys.replace(self._content.keys)
 
-    def keep(self, routing: Routing) -> None:
+    def keep(self, routing: Routing, keys: tuple[ApiKey, ...] | None) -> None:
         """Writes what `routing` knows, where it differs from what is there; the time of contact alone now and then."""
         if routing.served is None:
             return
@@ -91,6 +96,7 @@ class LastGood:
             routing.contact.wall,
             dict(routing.served),
             dict(routing.running or {}),
+            keys,
             {
                 f"{name} {version}": {
                     key: None if data is None else base64.b64encode(data).decode() for key, data in records.items()
@@ -157,4 +163,4 @@ class LastGood:
 
 
 def _without_contact(content: _Content) -> tuple[object, ...]:
-    return (content.served, content.running, content.records)
+    return (content.served, content.running, content.keys, content.records)

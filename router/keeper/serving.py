@@ -14,16 +14,19 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from flytewheel.database import last_line, migrate
 from flytewheel.errors import FlytewheelError
 from flytewheel.experiment import experiments
 from registry.versions import Registry
+from router.access.keys import Keys
 from router.backends import BackendPool
 from router.blocked import Blocked
 from router.keeper.lastgood import LastGood
 from router.keeper.routing import Contact, Routing, read_champions, read_running
 from router.keeper.workers import Workers
+from router.log import LogState
 from router.state import RouterState
 from router.table import Key, Route, Table
 
@@ -43,6 +46,7 @@ class Keeping(RouterState):
     registry: Registry
     routing: Routing
     lastgood: LastGood
+    keys: Keys
     workers: Workers | None = None
     troubles: dict[str, str] = field(default_factory=dict)
     migrated: bool = False
@@ -67,7 +71,24 @@ class Keeping(RouterState):
 
     def get_table(self) -> Table:
         """What workers are to go by now."""
-        return Table(dict(self.routes), dict(self.withheld), loaded=self.loaded.is_set())
+        return Table(dict(self.routes), dict(self.withheld), self.keys.keys, loaded=self.loaded.is_set())
+
+    async def count_inflight(self) -> Counter[int]:
+        """Running answers of all workers, by the serial of their backend."""
+        counts: Counter[int] = Counter()
+        for report in await self._ask_reports():
+            counts.update({int(serial): count for serial, count in report["inflight"].items()})
+        return counts
+
+    async def ask_log(self) -> LogState:
+        """Where the logs of all workers stand, together."""
+        logs = [self.log.state, *(LogState(**report["log"]) for report in await self._ask_reports())]
+        failing = next((log.failing for log in logs if log.failing is not None), None)
+        written, waiting, shed = (sum(getattr(log, name) for log in logs) for name in ("written", "waiting", "shed"))
+        return LogState(written, waiting, shed, failing)
+
+    async def _ask_reports(self) -> list[dict[str, Any]]:
+        return await self.workers.ask_all("report") if self.workers is not None else []
 
     def lock(self, name: str) -> asyncio.Lock:
         """Held while something happens that must not happen twice at a time, by the name of that."""
@@ -223,7 +244,7 @@ class Keeping(RouterState):
                 self.loaded.set()
             table = self.get_table()
             if self.loaded.is_set():
-                await asyncio.to_thread(self.lastgood.keep, self.routing)
+                await asyncio.to_thread(self.lastgood.keep, self.routing, self.keys.keys)
             if table != self._published and self.workers is not None:
                 await self.workers.publish()
                 self._published = table

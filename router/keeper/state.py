@@ -17,6 +17,7 @@ from flytewheel.signed_registry import seal_registry
 from flytewheel.signing_keys import ring_of_settings
 from registry.store import ObjectStore
 from registry.taints import refuse_blocked
+from router.access.keys import Keys
 from router.backends import BackendPool
 from router.backends.kinds import serve_by_settings
 from router.keeper.fetching import Fetcher
@@ -114,7 +115,7 @@ class KeeperState(Keeping):
         announce_change(self.database_url, "champion", name)
 
 
-async def open_keeper(settings: Settings) -> KeeperState:
+async def open_keeper(settings: Settings, keys: Keys) -> KeeperState:
     """Opens everything that a keeper with checked settings needs; nothing is asked of the services yet."""
     assert settings.s3_url is not None
     assert settings.s3_access_key is not None
@@ -131,7 +132,7 @@ async def open_keeper(settings: Settings) -> KeeperState:
     parts = open_parts(settings)
     lastgood = LastGood.open(settings, parts["assignment_key"])
     routing = Routing(Contact(settings.control_only_after_s))
-    lastgood.restore(routing)
+    lastgood.restore(routing, keys)
     models = settings.home / "models"
     fetcher = Fetcher(store, ring, lastgood, models, settings.backend)
     return KeeperState(
@@ -139,5 +140,6 @@ async def open_keeper(settings: Settings) -> KeeperState:
         registry=registry,
         routing=routing,
         lastgood=lastgood,
+        keys=keys,
         **parts,
     )

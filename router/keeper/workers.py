@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -74,7 +73,7 @@ class Workers:
     def start(self) -> None:
         """Starts one in each place, and sees to it that there always is one."""
         for slot in range(self.count):
-            self._places.add(asyncio.create_task(self._keep(slot)))
+            self._places.add(asyncio.create_task(self._keep(slot), name=f"worker {slot}"))
 
     @property
     def serving(self) -> list[Worker]:
@@ -135,8 +134,8 @@ class Workers:
         while True:
             try:
                 worker = await self._spawn(slot)
-            except OSError as error:
-                logger.error("worker %d does not start: %s", slot, error)
+            except Exception as error:  # an end of this loop would leave the place empty for ever
+                logger.error("worker %d does not start: %s: %s", slot, type(error).__name__, error)
                 pause_s = LONGEST_PAUSE_S
             else:
                 while tasks := self._list_watches(slot):  # of this one, and of one that is to take its place
@@ -162,7 +161,6 @@ class Workers:
                 *("--slot", str(slot), *self._options),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(self._listener.fileno(), theirs.fileno()),
-                env=os.environ,
             )
         except BaseException:
             ours.close()

@@ -20,6 +20,9 @@ from typing import Any
 import uvloop
 
 from flytewheel.settings import Settings, read_settings
+from router.access import open_access
+from router.access.keys import Keys
+from router.access.rates import Rates
 from router.backends.backend import Status
 from router.backends.view import BackendView
 from router.channel import Channel
@@ -44,6 +47,8 @@ class Worker:
         self._informed = asyncio.Event()
         self._leave = asyncio.Event()
         self._view = BackendView(lambda serial, word: self._channel.tell("word", (serial, word)))
+        self._settings: Settings
+        self._access: tuple[Keys, Rates]
         self._state: RouterState
         self._channel: Channel
 
@@ -51,6 +56,8 @@ class Worker:
         """Serves until it is told to leave, or nobody is there to tell it anything."""
         if self._certificate is not None:
             self._context = self._certificate.load()
+        self._settings = settings
+        self._access = open_access(settings)
         self._state = state = await open_state(settings, self._view)
         self._channel = await Channel.open(end, self._hear)
         listening = asyncio.create_task(self._channel.run())
@@ -65,7 +72,7 @@ class Worker:
         await close_state(state)
 
     async def _serve(self, state: RouterState) -> None:
-        app = make_app(state, PassingOn(self._keeper))
+        app = make_app(self._settings, state, self._access, PassingOn(self._keeper))
         server = Server(make_config(app, context=self._context, drain_s=self._drain_s))
         serving = asyncio.create_task(server.serve_on(self._listener))
         await server.wait_started()
@@ -81,7 +88,10 @@ class Worker:
         if kind == "status":
             self._view.apply(Status.from_wire(content))
         elif kind == "table":
-            self._state.apply(Table.from_wire(content))
+            table = Table.from_wire(content)
+            self._state.apply(table)
+            if table.keys is not None:
+                self._access[0].replace(table.keys)
             self._informed.set()
         elif kind == "leave":
             self._leave.set()

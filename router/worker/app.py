@@ -1,21 +1,25 @@
-"""What a worker serves itself, and what it passes on to the keeper: everything else."""
+"""What a worker serves itself, behind the front door; everything else is passed on to the keeper."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from router.asgi import Receive, Scope, Send
-from router.limits import BodyLimit
+from flytewheel.settings import Settings
+from router.access.bodies import IMAGES_FACTOR
+from router.access.callers import SERVE
+from router.access.keys import Keys
+from router.access.origins import Origins
+from router.access.rates import Rates
+from router.front import Endpoint, Front
 from router.proxy import ChatProxy
 from router.state import RouterState
 
 
-def make_app(state: RouterState, keeper: Any) -> Any:
-    """The worker's ASGI application; `keeper` serves what it does not."""
-    own = {("POST", path): ChatProxy(state) for path in ("/v1/chat/completions", "/v1/completions")}
-
-    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = own.get((scope["method"], scope["path"]), keeper) if scope["type"] == "http" else keeper
-        await endpoint(scope, receive, send)
-
-    return BodyLimit(dispatch)
+def make_app(settings: Settings, state: RouterState, access: tuple[Keys, Rates], keeper: Endpoint) -> Front:
+    """The worker's application; `keeper` serves what it does not, behind a front door of its own."""
+    keys, rates = access
+    front = Front(
+        keeper, door=keys, meter=rates, origins=Origins(settings.cors_origins), body_limit=settings.body_limit
+    )
+    proxy = ChatProxy(state)
+    for path in ("/v1/chat/completions", "/v1/completions"):
+        front.add(path, ("POST",), SERVE, proxy, body_limit=IMAGES_FACTOR * settings.body_limit)
+    return front
