@@ -40,6 +40,12 @@ class Metrics:
             ["name", "version"],
             registry=self.registry,
         )
+        self.held_back = Counter(
+            "flytewheel_backend_held_back",
+            "requests that a version was not asked for: its breaker was open, or it was full",
+            ["name", "version", "reason"],
+            registry=self.registry,
+        )
         self.feedback = Counter("feedback_events", "feedback events stored", ["feedback_type"], registry=self.registry)
         self.waiting = Gauge("flytewheel_interactions_waiting", "rows not written yet", registry=self.registry)
         self.dropped = Gauge("flytewheel_interactions_dropped", "rows lost since the start", registry=self.registry)

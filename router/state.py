@@ -12,8 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
-
 from flytewheel.errors import SettingsError
 from flytewheel.feedback.store import FeedbackStore
 from flytewheel.settings import PREFIX, Settings
@@ -34,7 +32,6 @@ class RouterState:
     assignment_key: bytes
     pool: BackendPool | BackendView
     log: Log
-    session: aiohttp.ClientSession
     feedback: FeedbackStore
     metrics: Metrics
     backend_wait_s: float = 30.0
@@ -74,20 +71,11 @@ def open_parts(settings: Settings) -> dict[str, Any]:
     assert settings.database_url is not None
     assert settings.admin_key is not None
     assert settings.assignment_key is not None
-    session = aiohttp.ClientSession(
-        auto_decompress=False,
-        # llama.cpp closes an idle connection after 5 s; ours goes first, so that no request meets a closing one.
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0),
-        headers={"accept-encoding": "identity"},
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=600.0),
-        trust_env=False,
-    )
     return {
         "database_url": settings.database_url,
         "admin_key": settings.admin_key.get_secret_value().encode(),
         "assignment_key": settings.assignment_key.get_secret_value().encode(),
         "log": Log(settings.database_url, settings.home / "spool"),
-        "session": session,
         "feedback": FeedbackStore(settings.database_url),
         "metrics": Metrics(),
     }
@@ -100,5 +88,5 @@ async def open_state(settings: Settings, pool: BackendView) -> RouterState:
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued."""
-    for close in (state.session.close, state.log.close):
-        await close()
+    await state.pool.close()
+    await state.log.close()

@@ -254,5 +254,4 @@ class Keeping(RouterState):
         for _, task in self._loads.values():
             task.cancel()
         await self.pool.close()
-        await self.session.close()
         await self.log.close()

@@ -20,6 +20,7 @@ from registry.taints import refuse_blocked
 from router.access.keys import Keys
 from router.backends import BackendPool
 from router.backends.kinds import serve_by_settings
+from router.backends.rules import Rules
 from router.keeper.fetching import Fetcher
 from router.keeper.lastgood import LastGood
 from router.keeper.routing import CHAMPION, Contact, Routing
@@ -136,7 +137,7 @@ async def open_keeper(settings: Settings, keys: Keys) -> KeeperState:
     models = settings.home / "models"
     fetcher = Fetcher(store, ring, lastgood, models, settings.backend)
     return KeeperState(
-        pool=BackendPool(fetcher.fetch, serve_by_settings(settings, models)),
+        pool=BackendPool(fetcher.fetch, serve_by_settings(settings, models), Rules.of_settings(settings)),
         registry=registry,
         routing=routing,
         lastgood=lastgood,

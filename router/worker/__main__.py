@@ -24,6 +24,7 @@ from router.access import open_access
 from router.access.keys import Keys
 from router.access.rates import Rates
 from router.backends.backend import Status
+from router.backends.rules import Rules
 from router.backends.view import BackendView
 from router.channel import Channel
 from router.passing import PassingOn
@@ -46,7 +47,7 @@ class Worker:
         self._context: ssl.SSLContext | None = None
         self._informed = asyncio.Event()
         self._leave = asyncio.Event()
-        self._view = BackendView(lambda serial, word: self._channel.tell("word", (serial, word)))
+        self._view: BackendView
         self._settings: Settings
         self._access: tuple[Keys, Rates]
         self._state: RouterState
@@ -58,6 +59,9 @@ class Worker:
             self._context = self._certificate.load()
         self._settings = settings
         self._access = open_access(settings)
+        self._view = BackendView(
+            lambda serial, word: self._channel.tell("word", (serial, word)), Rules.of_settings(settings)
+        )
         self._state = state = await open_state(settings, self._view)
         self._channel = await Channel.open(end, self._hear)
         listening = asyncio.create_task(self._channel.run())

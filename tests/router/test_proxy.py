@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import httpx
 import psycopg
 import pytest
@@ -211,27 +210,25 @@ def test_a_client_that_hangs_up_at_the_end_of_the_stream_had_its_answer(database
                 done.set()
                 await asyncio.Event().wait()  # a client that is gone takes nothing more
 
-        async with aiohttp.ClientSession() as session:
-            state = RouterState(
-                database_url=database_url,
-                admin_key=b"",
-                assignment_key=KEY,
-                registry=Registry(ObjectStore("http://127.0.0.1:9", "", "", "none")),
-                pool=BackendPool(lambda name, version: ServedModel(name, version, "d", file), serve_by_llama(tmp_path)),
-                writer=InteractionWriter(database_url),
-                session=session,
-                feedback=FeedbackStore(database_url),
-                metrics=Metrics(),
-                routes={"demo": Route("demo", "v1")},
-            )
-            state.loaded.set()
-            await state.pool.ensure("demo", "v1")
-            async with asyncio.timeout(30):
-                await ChatProxy(state)(scope, receive, send)
-                while not await asyncio.to_thread(read):  # it is written behind the client's back
-                    await asyncio.sleep(0.02)
-            await state.pool.close()
-            await state.writer.close()
+        state = RouterState(
+            database_url=database_url,
+            admin_key=b"",
+            assignment_key=KEY,
+            registry=Registry(ObjectStore("http://127.0.0.1:9", "", "", "none")),
+            pool=BackendPool(lambda name, version: ServedModel(name, version, "d", file), serve_by_llama(tmp_path)),
+            writer=InteractionWriter(database_url),
+            feedback=FeedbackStore(database_url),
+            metrics=Metrics(),
+            routes={"demo": Route("demo", "v1")},
+        )
+        state.loaded.set()
+        await state.pool.ensure("demo", "v1")
+        async with asyncio.timeout(30):
+            await ChatProxy(state)(scope, receive, send)
+            while not await asyncio.to_thread(read):  # it is written behind the client's back
+                await asyncio.sleep(0.02)
+        await state.pool.close()
+        await state.writer.close()
 
     def read() -> list[tuple[Any, ...]]:
         with psycopg.connect(database_url) as connection:
