@@ -1,4 +1,5 @@
-"""The keeper's web application: FastAPI for control, pages and docs. The hot path is the workers' (`router.worker.app`).
+"""The keeper's web application: FastAPI for control, pages and docs. The hot path is the workers'
+(`router.worker.app`).
 
 Every refusal has the same shape, OpenAI's `{"error": {"message", "type", "param", "code"}}`, with one line in
 `message`.

@@ -1,8 +1,8 @@
 """What a worker does not serve itself, the keeper does: one request a connection, over a Unix socket.
 
 Not HTTP again, but the messages of ASGI themselves: the worker's server has read the request, and nothing is to be
-understood in two ways. Bodies and answers stream; each side waits for the other where it is slower. The socket lies in a folder that only this user
-may enter.
+understood in two ways. Bodies and answers stream; each side waits for the other where it is slower. The socket lies in
+a folder that only this user may enter.
 """
 
 from __future__ import annotations

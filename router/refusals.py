@@ -37,7 +37,5 @@ async def send_error(send: Send, refused: RefusedError, headers: list[tuple[byte
     own += refused.headers
     if refused.status == 503 and all(name != b"retry-after" for name, _ in own):
         own.append((b"retry-after", b"1"))
-    await send(
-        {"type": "http.response.start", "status": refused.status, "headers": own + (headers or [])}
-    )
+    await send({"type": "http.response.start", "status": refused.status, "headers": own + (headers or [])})
     await send({"type": "http.response.body", "body": body})

@@ -10,15 +10,18 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flytewheel.errors import SettingsError
 from flytewheel.feedback.store import FeedbackStore
 from flytewheel.settings import PREFIX, Settings
-from router.backends import BackendPool, BackendView
+from router.backends.view import BackendView
 from router.log import Log
 from router.metrics import Metrics
 from router.table import MODEL_PREFIX, Route, Table
+
+if TYPE_CHECKING:
+    from router.backends.pool import BackendPool  # the keeper's, which a worker need not load
 
 __all__ = ["MODEL_PREFIX", "Route", "RouterState", "check_settings", "close_state", "open_state"]
 

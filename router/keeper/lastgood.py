@@ -1,8 +1,8 @@
 """What outlives the process: the last table that was good, for a start without database or object store.
 
-One file, replaced as a whole. It is sealed with an HMAC by a key made from the assignment key, over the names of database
-and bucket too: a torn, changed or foreign file is refused in one line, and the router starts without it. It holds no
-text and no secret: routes, shares, the small records that prove a version (pointer, manifest, signature, marks of
+One file, replaced as a whole. It is sealed with an HMAC by a key made from the assignment key and the names of database
+and bucket: a torn, changed or foreign file is refused in one line, and the router starts without it. It holds no text
+and no secret: routes, shares, hashes of API keys, the records that prove a version (pointer, manifest, signature, marks of
 erasure), and when the database was last heard of. What it says is written before it is served by, so that it never
 holds a share that was taken back; where it cannot be written, it is removed.
 """
@@ -106,10 +106,10 @@ class LastGood:
             },
         )
         before = self._on_disk
-        if before is not None and _without_contact(before) == _without_contact(content):
-            # A contact that is dated too early only ends the grace of a later start sooner.
-            if before.contact <= content.contact < before.contact + self.every_s:
-                return
+        same = before is not None and _without_contact(before) == _without_contact(content)
+        # A contact that is dated too early only ends the grace of a later start sooner.
+        if same and before is not None and before.contact <= content.contact < before.contact + self.every_s:
+            return
         try:
             self._write(content)
         except OSError as error:

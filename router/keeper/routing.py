@@ -6,8 +6,8 @@ until the next. A version is loaded *before* the table points to it, so that tra
 exception is a name that is new, whose requests wait for their backend instead.
 
 A weight that this process read never rises by itself: without the database, experiments stay as they were read; after
-`limit_s` seconds without it everybody meets the champion, outside of any experiment, because nobody could take a harmful
-version back.
+`limit_s` seconds without it everybody meets the champion, outside of any experiment, because nobody could take a
+harmful version back.
 """
 
 from __future__ import annotations

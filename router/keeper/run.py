@@ -1,5 +1,5 @@
-"""Starts and ends a router in order: socket, workers, sources; then traffic stops, answers end, logs are written, backends
-go.
+"""Starts and ends a router in order: socket, workers, sources; at the end traffic stops, answers end, logs are written,
+backends go.
 """
 
 from __future__ import annotations
@@ -15,13 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flytewheel.settings import Settings
-from router.access import open_access
-from router.access.watch import watch_keys
-from router.app import create_app
-from router.keeper.listening import listen
-from router.keeper.state import KeeperState, open_keeper
 from router.keeper.workers import Workers
-from router.passing import PassedOn
 from router.server import Certificate
 
 logger = logging.getLogger("router.keeper")
@@ -43,43 +37,28 @@ async def keep(settings: Settings, listener: socket.socket, options: Options) ->
 
     SIGHUP replaces the workers one by one, each after its running answers.
     """
-    access = open_access(settings)
-    state = await open_keeper(settings, access[0])
-    passed = PassedOn(create_app(settings, state, access))
     folder = _choose_folder(settings.home)
     path = folder / f"keeper-{os.getpid()}.sock"
-    state.workers = workers = Workers(
-        options.workers,
-        listener,
-        _spell(path, settings, options),
-        pool=state.pool,
-        get_table=state.get_table,
-    )
+    workers = Workers(options.workers, listener, _spell(path, settings, options))
     ended = _catch_signals(workers)
-    tasks: list[asyncio.Task[None]] = []
+    await workers.start()
     try:
-        await passed.listen(path)
-        workers.start()
-        tasks += [
-            asyncio.create_task(state.keep_fresh()),
-            asyncio.create_task(state.keep_watch()),
-            asyncio.create_task(listen(state.database_url, lambda kind, name: _look(state, tasks, kind, name))),
-            asyncio.create_task(watch_keys(settings, access[0], state.publish)),
-        ]
-        if options.certificate is not None:
-            tasks.append(asyncio.create_task(_renew(options.certificate, workers)))
-        await ended.wait()
-        logger.info("ending after the running answers, within %g s", settings.drain_s)
-        state.draining = True
-        listener.close()
-        await workers.stop(settings.drain_s)
-        await passed.close(2.0)
+        from router.keeper.tending import Tending  # takes a second to import, in which the workers boot
+
+        tending = await Tending.open(settings, workers, path)
+        try:
+            if options.certificate is not None:
+                tending.do(_renew(options.certificate, workers))
+            await ended.wait()
+            logger.info("ending after the running answers, within %g s", settings.drain_s)
+            tending.state.draining = True
+            listener.close()
+            await workers.stop(settings.drain_s)
+        finally:
+            workers.kill()
+            await tending.close()
     finally:
         workers.kill()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await state.close()
         path.unlink(missing_ok=True)
         if folder != settings.home / "router":
             with suppress(OSError):
@@ -127,14 +106,6 @@ def _catch_signals(workers: Workers) -> asyncio.Event:
     loop.add_signal_handler(signal.SIGINT, end)
     loop.add_signal_handler(signal.SIGHUP, replace)
     return ended
-
-
-def _look(state: KeeperState, tasks: list[asyncio.Task[None]], kind: str, name: str) -> None:
-    """Reads again what somebody says has changed."""
-    work = {"experiment": state.refresh_running, "champion": state.refresh_champions}.get(kind, state.refresh)
-    task = asyncio.ensure_future(work(name or None))
-    tasks.append(task)
-    task.add_done_callback(lambda task: tasks.remove(task) if task in tasks else None)
 
 
 async def _renew(certificate: Certificate, workers: Workers) -> None:

@@ -1,9 +1,9 @@
 """What the keeper holds, and the order in which a change comes about: read, load, keep on disk, tell every worker,
 unload.
 
-The truth lies outside, in the registry and in PostgreSQL; `routing` says how it becomes routes. It is read again every few seconds, and at
-once when PostgreSQL says that something changed (`listening`), so that an alias moved by hand, or a change by another
-router, arrives.
+The truth lies outside, in the registry and in PostgreSQL; `routing` says how it becomes routes. It is read again every
+few seconds, and at once when PostgreSQL says that something changed (`listening`), so that an alias moved by hand, or a
+change by another router, arrives.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flytewheel.errors import FlytewheelError
 from flytewheel.experiment import experiments
 from registry.versions import Registry
 from router.access.keys import Keys
-from router.backends import BackendPool
+from router.backends.pool import BackendPool
 from router.blocked import Blocked
 from router.keeper.lastgood import LastGood
 from router.keeper.routing import Contact, Routing, read_champions, read_running
@@ -119,7 +119,8 @@ class Keeping(RouterState):
             await asyncio.sleep(min(1.0, self.contact.limit_s / 10))
             if lost != self.contact.lost:
                 lost = not lost
-                logger.warning("%s", "the database is away for too long: control only" if lost else "it is back")
+                if lost:
+                    logger.warning("no database for %g s: nobody meets a treatment", self.contact.limit_s)
                 await self._present()
 
     async def refresh(self, only: str | None = None, *, strict: bool = False) -> None:

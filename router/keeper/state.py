@@ -18,8 +18,8 @@ from flytewheel.signing_keys import ring_of_settings
 from registry.store import ObjectStore
 from registry.taints import refuse_blocked
 from router.access.keys import Keys
-from router.backends import BackendPool
 from router.backends.kinds import serve_by_settings
+from router.backends.pool import BackendPool
 from router.backends.rules import Rules
 from router.keeper.fetching import Fetcher
 from router.keeper.lastgood import LastGood

@@ -13,9 +13,8 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
-from router.backends import BackendPool
 from router.backends.backend import Status
 from router.channel import Channel, GoneError
 from router.table import Table
@@ -26,6 +25,19 @@ ACKNOWLEDGE_S = 10.0
 STEADY_S = 30.0  # one that ran so long is started again at once, as if it had never failed
 LONGEST_PAUSE_S = 5.0
 FLUSH_S = 15.0  # after its last answer, for writing what it logged
+
+
+class Pool(Protocol):
+    """What workers are told of, and tell of, the loaded versions: `router.backends.pool.BackendPool`."""
+
+    def attach(self, view: str, say: Callable[[Status], None]) -> None:
+        """Tells everything from now on."""
+
+    def detach(self, view: str) -> None:
+        """Nobody is there any more."""
+
+    def hear(self, view: str, serial: int, word: str) -> None:
+        """A word about one loading."""
 
 
 class Worker:
@@ -48,32 +60,33 @@ class Worker:
 
 
 class Workers:
-    """All workers of one keeper; `get_table` gives the table that holds now."""
+    """All workers of one keeper. They boot while the keeper does, and wait until `open` says what they serve by."""
 
-    def __init__(
-        self,
-        count: int,
-        listener: socket.socket,
-        options: Sequence[str],
-        *,
-        pool: BackendPool,
-        get_table: Callable[[], Table],
-    ) -> None:
+    def __init__(self, count: int, listener: socket.socket, options: Sequence[str]) -> None:
         self.count = count
         self.restarts = 0
         self._listener = listener
         self._options = options
-        self._pool = pool
-        self._get_table = get_table
+        self._pool: Pool | None = None
+        self._get_table: Callable[[], Table] = Table
+        self._booted: list[Worker] = []
         self._number = 0
         self._alive: dict[Worker, asyncio.Task[None]] = {}
         self._places: set[asyncio.Task[None]] = set()
         self._stopping = False
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Starts one in each place, and sees to it that there always is one."""
         for slot in range(self.count):
             self._places.add(asyncio.create_task(self._keep(slot), name=f"worker {slot}"))
+        await asyncio.sleep(0)  # they are on their way before anything else is done
+
+    def open(self, pool: Pool, get_table: Callable[[], Table]) -> None:
+        """Has the workers send requests to what `pool` holds, by the table that `get_table` gives."""
+        self._pool = pool
+        self._get_table = get_table
+        for worker in list(self._booted):
+            self._greet(worker)
 
     @property
     def serving(self) -> list[Worker]:
@@ -179,19 +192,26 @@ class Workers:
         finally:
             worker.channel.close()
             listening.cancel()
-            self._pool.detach(worker.name)
+            if self._pool is not None:
+                self._pool.detach(worker.name)
             self._alive.pop(worker, None)
 
     def _hear(self, worker: Worker, kind: str, content: Any) -> None:
-        if kind == "word":
+        if kind == "word" and self._pool is not None:
             serial, word = content
             self._pool.hear(worker.name, serial, word)
         elif kind == "hello":
-            worker.greeted = True
-            self._pool.attach(worker.name, lambda status: self._say(worker, status))
-            worker.channel.tell("table", self._get_table().to_wire())
+            self._booted.append(worker)
+            self._greet(worker)
         elif kind == "serving":
             worker.serving.set()
+
+    def _greet(self, worker: Worker) -> None:
+        if self._pool is not None and not worker.greeted:
+            worker.greeted = True
+            self._booted.remove(worker)
+            self._pool.attach(worker.name, lambda status: self._say(worker, status))
+            worker.channel.tell("table", self._get_table().to_wire())
 
     def _say(self, worker: Worker, status: Status) -> None:
         worker.channel.tell("status", status.to_wire())

@@ -17,8 +17,9 @@ from flytewheel.experiment.assign import choose_arm
 from flytewheel.feedback.store import FeedbackStore
 from registry.store import ObjectStore
 from registry.versions import Registry
-from router.backends import BackendPool, ServedModel
 from router.backends.kinds import serve_by_llama
+from router.backends.pool import BackendPool
+from router.backends.served import ServedModel
 from router.interactions import InteractionWriter
 from router.metrics import Metrics
 from router.proxy import ChatProxy
