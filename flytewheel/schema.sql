@@ -95,7 +95,7 @@ CREATE INDEX IF NOT EXISTS released_votes_xid ON released_votes (series, xid);
 CREATE TABLE IF NOT EXISTS experiments (
     experiment_id text PRIMARY KEY,
     name          text        NOT NULL,           -- the model name
-    state         text        NOT NULL CHECK (state IN ('running', 'stopped')),
+    state         text        NOT NULL CHECK (state IN ('draft', 'running', 'stopped')),
     control       text        NOT NULL,           -- version
     treatment     text        NOT NULL,           -- version
     share         double precision NOT NULL CHECK (share >= 0 AND share <= 1),
@@ -106,6 +106,13 @@ CREATE TABLE IF NOT EXISTS experiments (
     stopped_at    timestamptz
 );
 CREATE UNIQUE INDEX IF NOT EXISTS experiments_one_running ON experiments (name) WHERE state = 'running';
+DO $$ BEGIN                                       -- of before there were drafts
+    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'experiments_state_check'
+                   AND pg_get_constraintdef(oid) LIKE '%draft%') THEN
+        ALTER TABLE experiments DROP CONSTRAINT IF EXISTS experiments_state_check;
+        ALTER TABLE experiments ADD CONSTRAINT experiments_state_check CHECK (state IN ('draft', 'running', 'stopped'));
+    END IF;
+END $$;
 
 CREATE TABLE IF NOT EXISTS rollouts (
     rollout_id    text PRIMARY KEY,
