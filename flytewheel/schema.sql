@@ -341,3 +341,17 @@ CREATE TABLE IF NOT EXISTS retrains (
     asked_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (name, erasure_id)
 );
+
+-- The arm of a user, for analysis: flytewheel/experiment/assign.py in SQL. HMAC-SHA256 (RFC 2104) of sha256() alone.
+CREATE OR REPLACE FUNCTION hmac_block(key bytea, pad integer) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT string_agg(set_byte('\x00'::bytea, 0, get_byte(block.bytes, place) # pad), ''::bytea ORDER BY place)
+    FROM generate_series(0, 63) AS place, (SELECT CASE WHEN length(key) > 64 THEN sha256(key) ELSE key END
+        || decode(repeat('00', 64), 'hex') AS bytes) AS block
+$$;
+-- In [0, 1): treatment where draw_unit(…) < share. STABLE as convert_to is, so that it is inlined and the blocks are made once.
+CREATE OR REPLACE FUNCTION draw_unit(key bytea, experiment_id text, user_id text) RETURNS double precision
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT (('x' || encode(substring(sha256(hmac_block(key, 92) || sha256(hmac_block(key, 54)
+        || convert_to(experiment_id, 'UTF8') || '\x00'::bytea || convert_to(user_id, 'UTF8'))) FROM 1 FOR 7), 'hex'))
+        ::bit(56)::bigint >> 3) / 9007199254740992.0::float8
+$$;
