@@ -20,21 +20,24 @@ class OpenAiProtocol(Protocol):
         return b"data: " + self.write_error(refused) + b"\n\n"
 
 
-class Chat(OpenAiProtocol):
+CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
+
+
+class OpenAiChat(OpenAiProtocol):
     """`/v1/chat/completions`."""
 
     def admit(self, body: Body) -> Prompt:
         return split_prompt(body.get("messages"))
 
 
-class Completions(OpenAiProtocol):
+class OpenAiCompletions(OpenAiProtocol):
     """`/v1/completions`."""
 
     def admit(self, body: Body) -> Prompt:
         return split_prompt([{"role": "user", "content": read_plain_prompt(body.get("prompt"))}])
 
 
-class Embeddings(OpenAiProtocol):
+class OpenAiEmbeddings(OpenAiProtocol):
     """`/v1/embeddings`: no conversation, so nothing of it is remembered."""
 
     remembered = False

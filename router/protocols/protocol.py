@@ -44,8 +44,8 @@ class Translation(ABC):
         """
 
     @abstractmethod
-    def finish(self) -> bytes:
-        """The end of the stream.
+    def finish(self) -> Iterator[bytes]:
+        """The events that were left when the stream ended.
 
         Raises:
             AnswerError: it ended too early.

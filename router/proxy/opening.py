@@ -14,6 +14,7 @@ import orjson
 
 from flytewheel.experiment.assign import choose_arm
 from router.backends import Backend, ModelGoneError
+from router.protocols.prompts import PromptError
 from router.proxy.call import Call
 from router.refusals import RefusedError
 from router.state import MODEL_PREFIX, RouterState
@@ -147,7 +148,10 @@ def _translate(call: Call, backend: Backend) -> None:
         raise RefusedError(
             400, "invalid_request_error", f"{call.endpoint} is not served by this router's backend; use {known}"
         )
-    call.path, call.translation = path, call.protocol.translate(call.body, path, call.asked_model)
+    try:
+        call.path, call.translation = path, call.protocol.translate(call.body, path, call.asked_model)
+    except PromptError as error:
+        raise RefusedError(400, "invalid_request_error", str(error)) from None
 
 
 def _passes(name: bytes) -> bool:

@@ -57,7 +57,7 @@ async def _relay_stream(call: Call, reply: Reply, translation: Translation, head
             call.last_s = time.perf_counter() - call.started
             chunk = await reply.upstream.content.readany()
             call.chunks.append(chunk)
-        last = translation.finish()
+        last = b"".join(translation.finish())
     except AnswerError as error:
         last, broken = call.protocol.write_break(_refuse(error)), str(error)
     except (aiohttp.ClientError, OSError) as error:
