@@ -14,17 +14,17 @@ from router.protocols.protocol import Body
 from router.refusals import RefusedError
 
 # They decide how a model is loaded. It is loaded already, for everybody, by the router.
-LOADING = frozenset(
-    ("numa", "num_ctx", "num_batch", "num_gpu", "main_gpu", "low_vram", "f16_kv", "logits_all", "vocab_only")
-    + ("use_mmap", "use_mlock", "embedding_only", "num_thread", "draft_num_predict")
-)
+LOADING = frozenset({
+    "numa", "num_ctx", "num_batch", "num_gpu", "main_gpu", "low_vram", "f16_kv", "logits_all", "vocab_only", "use_mmap",
+    "use_mlock", "embedding_only", "num_thread", "draft_num_predict",
+})  # fmt: skip
 _NAMES = {"num_predict": "max_tokens", "num_keep": "n_keep"}
 _BACK = {theirs: ours for ours, theirs in _NAMES.items()}
-_OPTIONS = frozenset(
-    ("temperature", "top_p", "top_k", "min_p", "typical_p", "tfs_z", "seed", "stop", "max_tokens", "n_keep")
-    + ("presence_penalty", "frequency_penalty", "repeat_penalty", "repeat_last_n", "penalize_newline")
-    + ("mirostat", "mirostat_tau", "mirostat_eta")
-)
+_OPTIONS = frozenset({
+    "temperature", "top_p", "top_k", "min_p", "typical_p", "tfs_z", "seed", "stop", "max_tokens", "n_keep",
+    "presence_penalty", "frequency_penalty", "repeat_penalty", "repeat_last_n", "penalize_newline", "mirostat",
+    "mirostat_tau", "mirostat_eta",
+})  # fmt: skip
 
 
 def drop_loading(body: Body) -> None:
