@@ -34,6 +34,7 @@ from flytewheel.errors import (
 from flytewheel.settings import Settings
 from router.control import State, control
 from router.feedback_api import feedback
+from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.refusals import RefusedError, error_body, send_error
 from router.review_api import review
@@ -105,7 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
         state = await open_state(settings)
         app.state.router = state
         proxy = ChatProxy(state)
-        for path in ("/v1/chat/completions", "/v1/completions"):
+        for path in PROTOCOLS:
             app.router.routes.append(WebRoute(path, proxy, methods=["POST"]))
         fresh = asyncio.create_task(state.keep_fresh())
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from router.answers import Answer, read_plain, read_stream
+from router.protocols.answers import Answer, read_answer
 from router.proxy.call import Call
 from router.state import RouterState
 
@@ -14,12 +14,13 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
     name = call.route.name
     labels = (name, call.assigned_version, call.arm)
     raw = b"".join(call.chunks)
-    answer = read_stream(raw) if call.streamed else read_plain(raw)
+    answer = read_answer(call.path, raw, streamed=call.streamed)
     if call.streamed and answer.finished:
-        broken = None  # passed on up to its [DONE]: many clients hang up there
+        broken = None  # passed on up to its end: many clients hang up there
+    broken = broken or answer.fault
     status = "fallback" if call.fallback and status == "200" else status
     state.metrics.requests.labels(*labels, "broken" if broken and call.begun else status).inc()
-    if not call.begun or call.last_s is None or call.first_s is None:
+    if not call.protocol.remembered or not call.begun or call.last_s is None or call.first_s is None:
         state.log.forget(call.interaction_id)
         return
     state.metrics.latency.labels(*labels).observe(call.last_s)
