@@ -53,7 +53,7 @@ async def post_feedback(body: FeedbackBody, request: Request, state: State) -> d
             raise HTTPException(403, f"the receipt is not that of interaction {body.interaction_id!r}")
     elif not is_admin(request, state):
         raise HTTPException(401, "expected `receipt`: the x-flytewheel-receipt header of the answer, or the admin key")
-    if not await state.writer.settled(body.interaction_id, SETTLE_S):
+    if not await state.log.settled(body.interaction_id, SETTLE_S):
         raise HTTPException(503, "the interaction is not stored yet; send the feedback again", {"retry-after": "5"})
     event_id, status = await asyncio.to_thread(store_event, state, body)
     if status == "stored":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from flytewheel.records import Interaction
 from router.answers import Answer, read_plain, read_stream
 from router.proxy.call import Call
 from router.state import RouterState
@@ -21,14 +20,14 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
     status = "fallback" if call.fallback and status == "200" else status
     state.metrics.requests.labels(*labels, "broken" if broken and call.begun else status).inc()
     if not call.begun or call.last_s is None or call.first_s is None:
-        state.writer.forget(call.interaction_id)
+        state.log.forget(call.interaction_id)
         return
     state.metrics.latency.labels(*labels).observe(call.last_s)
     state.metrics.first_token.labels(*labels).observe(call.first_s)
-    state.writer.put(build_interaction(call, answer, broken), name)
+    state.log.put(build_interaction(call, answer, broken), name)
 
 
-def build_interaction(call: Call, answer: Answer, broken: str | None) -> Interaction:
+def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[str, Any]:
     experiment = call.route.experiment
     metadata: dict[str, Any] = {
         "endpoint": call.endpoint,
@@ -48,7 +47,7 @@ def build_interaction(call: Call, answer: Answer, broken: str | None) -> Interac
         metadata["broken"] = broken
     given = call.body.get("metadata")
     given = given if isinstance(given, dict) else {}
-    return Interaction(
+    return dict(
         interaction_id=call.interaction_id,
         session_id=_text(given.get("session_id")),
         user_id=call.user,
