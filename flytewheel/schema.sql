@@ -375,3 +375,31 @@ CREATE OR REPLACE FUNCTION tell_keys() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN NOTIFY flytewheel_keys; RETURN NULL; END $$;
 CREATE OR REPLACE TRIGGER api_keys_tell AFTER INSERT OR UPDATE OR DELETE ON api_keys
     FOR EACH STATEMENT EXECUTE FUNCTION tell_keys();
+
+-- What somebody asked the loop for. A look at the triggers launches it, under an execution's name made of the request, so that a
+-- look which is cut off and comes again starts nothing twice; the turn that it becomes is noted when it opens.
+CREATE TABLE IF NOT EXISTS turn_requests (
+    request_id text PRIMARY KEY,                  -- of the asking: the same key asks once
+    name       text        NOT NULL,              -- the model name
+    mode       text        NOT NULL CHECK (mode IN ('full', 'incremental')),
+    force      boolean     NOT NULL,              -- also where no trigger says that a turn is due
+    reason     text        NOT NULL,
+    asked_by   text        NOT NULL,
+    asked_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    state      text        NOT NULL DEFAULT 'requested' CHECK (state IN ('requested', 'launched', 'refused')),
+    outcome    text,                              -- why it waits or was refused, or the execution that was launched
+    settled_at timestamptz,
+    run_id     text                               -- the turn that it became; no reference: runs may go
+);
+CREATE INDEX IF NOT EXISTS turn_requests_name ON turn_requests (name, asked_at);
+
+-- What the looks at the triggers found, only ever appended to.
+CREATE TABLE IF NOT EXISTS trigger_looks (
+    entry     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name      text        NOT NULL,
+    at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    report    jsonb       NOT NULL,
+    causes    text[]      NOT NULL,               -- volume | age | drift | first run | small turn | erasure | by hand
+    execution text                                -- that it launched
+);
+CREATE INDEX IF NOT EXISTS trigger_looks_name ON trigger_looks (name, entry DESC);

@@ -61,7 +61,7 @@ async def post_feedback(body: FeedbackBody, request: Request, state: State) -> d
         raise HTTPException(503, "the interaction is not stored yet; send the feedback again", {"retry-after": "5"})
     event_id, status = await asyncio.to_thread(store_event, state, body)
     if status == "stored":
-        state.metrics.feedback.labels(body.feedback_type.value).inc()
+        state.metrics.count_feedback(body.feedback_type.value, None)
     return {"status": status, "event_id": event_id}
 
 
