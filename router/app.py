@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -38,6 +39,7 @@ from router.access.watch import watch_keys
 from router.control import State, control
 from router.feedback_api import feedback
 from router.front import Front
+from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.refusals import error_body
 from router.review_api import review
@@ -68,7 +70,7 @@ def create_app(settings: Settings) -> Front:
         state = await open_state(settings)
         app.state.router = state
         proxy = ChatProxy(state)
-        for path in ("/v1/chat/completions", "/v1/completions"):
+        for path in PROTOCOLS:
             front.add(path, ("POST",), SERVE, proxy, body_limit=IMAGES_FACTOR * settings.body_limit)
         tasks = [asyncio.create_task(state.keep_fresh()), asyncio.create_task(watch_keys(settings, keys))]
         try:
@@ -146,23 +148,18 @@ def _add_pages(app: FastAPI) -> None:
             "backends": backends,
             "failures": failures,
             "trouble": state.trouble,
-            "interactions": {
-                "written": state.writer.written,
-                "waiting": state.writer.waiting,
-                "dropped": state.writer.dropped,
-                "failing": state.writer.failing,
-            },
+            "log": asdict(state.log.state),
         }
 
     @app.get("/metrics", include_in_schema=False, dependencies=[needs(READ)])
     async def get_metrics(state: State) -> Response:
-        state.metrics.waiting.set(state.writer.waiting)
-        state.metrics.dropped.set(state.writer.dropped)
+        state.metrics.waiting.set(state.log.state.waiting)
+        state.metrics.dropped.set(state.log.state.shed)
         return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _judge(state: RouterState, backends: list[str]) -> str:
     if state.trouble == "starting" or "starting" in backends:
         return "starting"
-    healthy = state.trouble is None and not state.pool.failures and state.writer.failing is None
+    healthy = state.trouble is None and not state.pool.failures and state.log.state.failing is None
     return "ready" if healthy and all(backend == "ready" for backend in backends) else "degraded"

@@ -57,7 +57,7 @@ async def post_feedback(body: FeedbackBody, request: Request, state: State) -> d
         raise HTTPException(
             401, "expected `receipt`: the x-flytewheel-receipt header of the answer, or a key with the scope `feedback`"
         )
-    if not await state.writer.settled(body.interaction_id, SETTLE_S):
+    if not await state.log.settled(body.interaction_id, SETTLE_S):
         raise HTTPException(503, "the interaction is not stored yet; send the feedback again", {"retry-after": "5"})
     event_id, status = await asyncio.to_thread(store_event, state, body)
     if status == "stored":

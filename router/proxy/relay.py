@@ -9,13 +9,16 @@ import aiohttp
 from router.asgi import Send
 from router.proxy.call import Call
 from router.proxy.opening import Reply
+from router.proxy.translated import relay_translated
 from router.receipts import sign_receipt
-from router.refusals import error_body
+from router.refusals import BROKE_OFF
 from router.state import RouterState
 
 
 async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str | None:
     """Passes the answer on; returns what broke it off, if anything did."""
+    if call.translation is not None:
+        return await relay_translated(call, reply, call.translation, own_headers(state, call), send)
     call.first_s = time.perf_counter() - call.started
     call.chunks.append(reply.first)
     headers = reply.headers + own_headers(state, call)
@@ -35,8 +38,8 @@ async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except (aiohttp.ClientError, OSError) as error:
         # The status is sent: the one way left to say it is an event in the stream, then its end without [DONE].
-        said = error_body("server_error", "the model broke off its answer", "backend_unavailable")
-        await send({"type": "http.response.body", "body": b"data: " + said + b"\n\n", "more_body": False})
+        said = call.protocol.write_break(BROKE_OFF)
+        await send({"type": "http.response.body", "body": said, "more_body": False})
         return type(error).__name__
     await send({"type": "http.response.body", "body": b"", "more_body": False})
     return None
@@ -46,12 +49,12 @@ def own_headers(state: RouterState, call: Call) -> list[tuple[bytes, bytes]]:
     """What an answer says of itself."""
     receipt = sign_receipt(state.assignment_key, call.interaction_id)
     headers = {
-        "x-flytewheel-interaction": call.interaction_id,
         "x-flytewheel-version": call.version,
         "x-flytewheel-arm": call.arm,
-        "x-flytewheel-receipt": receipt,
         "x-flytewheel-unit": call.unit,
     }
+    if call.protocol.remembered:
+        headers |= {"x-flytewheel-interaction": call.interaction_id, "x-flytewheel-receipt": receipt}
     if call.route.experiment is not None:
         headers["x-flytewheel-experiment"] = call.route.experiment.experiment_id
     if call.fallback is not None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flytewheel.records import Interaction
-from router.answers import Answer, read_plain, read_stream
+from router.protocols.answers import Answer, read_answer
 from router.proxy.call import Call
 from router.state import RouterState
 
@@ -14,9 +13,10 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
     """Counts the call and queues its interaction; a call that no answer began for leaves none."""
     name = call.route.name
     raw = b"".join(call.chunks)
-    answer = read_stream(raw) if call.streamed else read_plain(raw)
+    answer = read_answer(call.path, raw, streamed=call.streamed)
     if call.streamed and answer.finished:
-        broken = None  # passed on up to its [DONE]: many clients hang up there
+        broken = None  # passed on up to its end: many clients hang up there
+    broken = broken or answer.fault
     status = "fallback" if call.fallback and status == "200" else status
     answered = call.begun and call.last_s is not None and call.first_s is not None
     state.metrics.count_call(
@@ -28,13 +28,13 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
         last_s=call.last_s if answered else None,
         tokens=answer.tokens,
     )
-    if not answered:
-        state.writer.forget(call.interaction_id)
+    if not answered or not call.protocol.remembered:
+        state.log.forget(call.interaction_id)
         return
-    state.writer.put(build_interaction(call, answer, broken), name)
+    state.log.put(build_interaction(call, answer, broken), name)
 
 
-def build_interaction(call: Call, answer: Answer, broken: str | None) -> Interaction:
+def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[str, Any]:
     experiment = call.route.experiment
     metadata: dict[str, Any] = {
         "endpoint": call.endpoint,
@@ -54,7 +54,7 @@ def build_interaction(call: Call, answer: Answer, broken: str | None) -> Interac
         metadata["broken"] = broken
     given = call.body.get("metadata")
     given = given if isinstance(given, dict) else {}
-    return Interaction(
+    return dict(
         interaction_id=call.interaction_id,
         session_id=_text(given.get("session_id")),
         user_id=call.user,
