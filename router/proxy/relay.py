@@ -9,7 +9,7 @@ import aiohttp
 from router.asgi import Send
 from router.proxy.call import Call
 from router.proxy.opening import Reply
-from router.receipts import sign_receipt
+from router.receipts import Receipt
 from router.refusals import error_body
 from router.state import RouterState
 
@@ -44,16 +44,26 @@ async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str
 
 def own_headers(state: RouterState, call: Call) -> list[tuple[bytes, bytes]]:
     """What an answer says of itself."""
-    receipt = sign_receipt(state.assignment_key, call.interaction_id)
+    experiment = call.route.experiment
+    receipt = Receipt(
+        interaction_id=call.interaction_id,
+        user=call.user,
+        source=call.route.name,
+        version=call.version,
+        arm=call.arm,
+        propensity=call.propensity,
+        experiment_id=experiment.experiment_id if experiment else None,
+        given_ms=int(call.arrived.timestamp() * 1000),
+    )
     headers = {
         "x-flytewheel-interaction": call.interaction_id,
         "x-flytewheel-version": call.version,
         "x-flytewheel-arm": call.arm,
-        "x-flytewheel-receipt": receipt,
+        "x-flytewheel-receipt": state.receipts.sign(receipt),
         "x-flytewheel-unit": call.unit,
     }
-    if call.route.experiment is not None:
-        headers["x-flytewheel-experiment"] = call.route.experiment.experiment_id
+    if experiment is not None:
+        headers["x-flytewheel-experiment"] = experiment.experiment_id
     if call.fallback is not None:
         headers["x-flytewheel-fallback"] = call.served_arm
     return [(name.encode(), value.encode()) for name, value in headers.items()]
