@@ -124,3 +124,7 @@ class ComparisonError(FlytewheelError):
 
 class StackError(FlytewheelError):
     """The embedded stack could not be started or stopped."""
+
+
+class ApiKeyError(FlytewheelError):
+    """An API key is not there, or cannot be what was asked for."""
