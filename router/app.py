@@ -40,6 +40,7 @@ from router.control import State, control
 from router.feedback import open_feedback
 from router.feedback.openapi import add_paths
 from router.front import Front
+from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.refusals import error_body
 from router.review_api import review
@@ -70,7 +71,7 @@ def create_app(settings: Settings) -> Front:
         state = await open_state(settings)
         app.state.router = state
         proxy = ChatProxy(state)
-        for path in ("/v1/chat/completions", "/v1/completions"):
+        for path in PROTOCOLS:
             front.add(path, ("POST",), SERVE, proxy, body_limit=IMAGES_FACTOR * settings.body_limit)
         state.feedback.add_to(front)
         tasks = [asyncio.create_task(state.keep_fresh()), asyncio.create_task(watch_keys(settings, keys))]

@@ -25,14 +25,19 @@ class RefusedError(Exception):
         self.code = code
 
 
+BROKE_OFF = RefusedError(502, "server_error", "the model broke off its answer", "backend_unavailable")
+
+
 def error_body(kind: str, message: str, code: str | None = None) -> bytes:
     """An error in OpenAI's shape."""
     return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
 
 
-async def send_error(send: Send, refused: RefusedError, headers: list[tuple[bytes, bytes]] | None = None) -> None:
-    """Sends a refusal as the whole answer."""
-    body = error_body(refused.kind, str(refused), refused.code)
+async def send_error(
+    send: Send, refused: RefusedError, headers: list[tuple[bytes, bytes]] | None = None, body: bytes | None = None
+) -> None:
+    """Sends a refusal as the whole answer; `body` says it in another protocol's form."""
+    body = error_body(refused.kind, str(refused), refused.code) if body is None else body
     own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if refused.status == 503:
         own.append((b"retry-after", b"1"))

@@ -9,25 +9,25 @@ from pathlib import Path
 from flytewheel.ollama import Ollama
 from flytewheel.settings import Settings
 from flytewheel.vllm import Vllm
-from router.backends.backend import Backend
-from router.backends.llama import LlamaBackend
-from router.backends.ollama import OllamaBackend
+from router.backends.host import Host
+from router.backends.llama import LlamaHost
+from router.backends.ollama import OllamaHost
 from router.backends.served import ServedModel
-from router.backends.vllm import VllmBackend
+from router.backends.vllm import VllmHost
 
 
-def serve_by_settings(settings: Settings, models: Path) -> Callable[[ServedModel], Backend]:
-    """What makes the backend of a version; `models` is our folder of versions."""
+def serve_by_settings(settings: Settings, models: Path) -> Callable[[ServedModel], Host]:
+    """What makes the host of a version; `models` is our folder of versions."""
     url, key = settings.backend_url or "", settings.backend_key.get_secret_value() if settings.backend_key else None
     if settings.backend == "ollama":
-        return lambda model: OllamaBackend(model, lambda timeout_s: Ollama(url, key=key, timeout_s=timeout_s))
+        return lambda model: OllamaHost(model, lambda timeout_s: Ollama(url, key=key, timeout_s=timeout_s))
     if settings.backend == "vllm":
         folders = (models, settings.backend_folder or str(models))
-        return lambda model: VllmBackend(model, lambda timeout_s: Vllm(url, key=key, timeout_s=timeout_s), folders)
+        return lambda model: VllmHost(model, lambda timeout_s: Vllm(url, key=key, timeout_s=timeout_s), folders)
     return serve_by_llama(settings.home / "logs")
 
 
-def serve_by_llama(logs: Path) -> Callable[[ServedModel], Backend]:
+def serve_by_llama(logs: Path) -> Callable[[ServedModel], Host]:
     """Makes llama.cpp processes, each with a log of its own."""
     threads = max(1, (os.cpu_count() or 2) // 2)
-    return lambda model: LlamaBackend(model, logs / f"llama-{model.name}-{model.version}.log", threads=threads)
+    return lambda model: LlamaHost(model, logs / f"llama-{model.name}-{model.version}.log", threads=threads)

@@ -14,7 +14,8 @@ from pathlib import Path
 from flytewheel import llama_server
 from flytewheel.errors import RouterError
 from flytewheel.llama_server import tell_last_line
-from router.backends.backend import Backend
+from router.backends.backend import READY
+from router.backends.host import Host
 from router.backends.served import ServedModel
 
 logger = logging.getLogger("router.backends")
@@ -24,27 +25,24 @@ STEADY_S = 30.0  # one that ran so long is restarted at once, as if it had never
 LONGEST_PAUSE_S = 5.0
 
 
-class LlamaBackend(Backend):
+class LlamaHost(Host):
     """One version and the process that serves it."""
 
     def __init__(self, model: ServedModel, log_file: Path, *, threads: int) -> None:
+        super().__init__(model)
         self._log_file = log_file
         self._threads = threads
         self._process: asyncio.subprocess.Process | None = None
-        super().__init__(model)
 
-    def doubt(self) -> None:
-        """Nothing to look for: the end of a process of ours is seen as it happens."""
-
-    async def noticed_failure(self) -> None:
-        """After a broken connection: waits a moment for the process's end."""
+    async def _look(self) -> None:
+        """Waits a moment for the process's end, which `_keep` sees as it happens."""
         process = self._process
         if process is None:
             return
         with suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), 1.0)
-        if process is self._process and process.returncode is not None:
-            self._ready.clear()
+        if process is self._process and process.returncode is not None and self.status.state == READY:
+            self._lose()
 
     async def _keep(self) -> None:
         pause_s = 0.0
@@ -52,22 +50,19 @@ class LlamaBackend(Backend):
             try:
                 await self._start_process()
             except RouterError as error:
-                self.failure = str(error)
                 logger.error("%s", error)
                 if not self._first_start.done():
-                    self.state = "failed"
                     self._fail(error)
                     return
+                self._lose(str(error))
             else:
                 assert self._process is not None
                 began = asyncio.get_running_loop().time()
                 await self._process.wait()
-                self._ready.clear()
+                self._lose()
                 if asyncio.get_running_loop().time() - began > STEADY_S:
                     pause_s = 0.0
                 logger.warning("%s ended with code %s; starting it again", self.alias, self._process.returncode)
-            self.state = "restarting"
-            self.restarts += 1
             await asyncio.sleep(pause_s)
             pause_s = min(LONGEST_PAUSE_S, max(0.1, pause_s * 2))
 
@@ -103,12 +98,11 @@ class LlamaBackend(Backend):
                 f"{self.alias} does not start: {tell_last_line(self._log_file.read_bytes())} (log: {self._log_file}; is"
                 f" {model.file.name} a GGUF of a known architecture, and is there memory for it?)"
             )
-        self.pid = self._process.pid
-        self._serve(json.loads(line)["url"])
-        logger.info("%s serves at %s, process %d", self.alias, self.url, self.pid)
+        self._serve(json.loads(line)["url"], pid=self._process.pid)
+        logger.info("%s serves at %s, process %d", self.alias, self.status.url, self._process.pid)
 
     async def _end(self) -> None:
-        process, self.pid = self._process, None
+        process = self._process
         if process is None or process.returncode is not None:
             return
         if process.stdin is not None:

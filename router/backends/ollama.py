@@ -15,14 +15,14 @@ from flytewheel.errors import RouterError
 from flytewheel.ollama import Ollama, create_model
 from flytewheel.sending import read_beside
 from router.backends.backend import CHAT
-from router.backends.remote import RemoteBackend
+from router.backends.remote import RemoteHost
 from router.backends.served import ServedModel
 
 
-class OllamaBackend(RemoteBackend[Ollama]):
+class OllamaHost(RemoteHost[Ollama]):
     """One version in an Ollama server."""
 
-    endpoints = frozenset({CHAT})
+    endpoints = (CHAT,)
 
     def __init__(self, model: ServedModel, open_server: Callable[[float], Ollama]) -> None:
         super().__init__(model, open_server)

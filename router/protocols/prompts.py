@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from flytewheel.records import Message
-from router.answers import clean
+from router.protocols.answers import clean
 
 _CONTEXT = "Context:\n"  # as flytewheel.records.build_prompt writes it
 _ROLES = {"developer": "system", "function": "tool"}

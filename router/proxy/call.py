@@ -12,18 +12,28 @@ import orjson
 
 from flytewheel.records import Message
 from router.asgi import Receive, Scope, read_body
-from router.protocols.prompts import PromptError, read_plain_prompt, split_prompt
+from router.protocols import PROTOCOLS, Protocol, Translation
+from router.protocols.prompts import PromptError
 from router.receipts import name_caller
 from router.refusals import RefusedError
 from router.state import MODEL_PREFIX, Route, RouterState
 
+LATEST = ":latest"  # Ollama's clients put it behind a name that has no tag; none of ours has one
+
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way. `started` is `time.perf_counter`'s, in seconds."""
+    """One request on its way. `started` is `time.perf_counter`'s, in seconds.
+
+    `endpoint` is the path that the client asked, `path` the one that its backend is asked; where they differ,
+    `translation` stands between them.
+    """
 
     endpoint: str
+    protocol: Protocol
     body: dict[str, Any]
+    asked_model: str
+    streamed: bool
     route: Route
     user: str
     unit: str
@@ -33,6 +43,8 @@ class Call:
     interaction_id: str
     arrived: datetime
     started: float
+    path: str = ""
+    translation: Translation | None = None
     arm: str = "champion"
     propensity: float | None = None
     version: str = ""
@@ -44,10 +56,6 @@ class Call:
     first_s: float | None = None
     last_s: float | None = None
     chunks: list[bytes] = field(default_factory=list)
-
-    @property
-    def streamed(self) -> bool:
-        return self.body.get("stream") is True
 
 
 async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call | None:
@@ -67,16 +75,14 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
         raise RefusedError(400, "invalid_request_error", "the body must be an object that names a `model`")
     endpoint = scope["path"]
+    protocol = PROTOCOLS[endpoint]
     try:
-        if endpoint.endswith("/chat/completions"):
-            query, context, history = split_prompt(body.get("messages"))
-        else:
-            query, context, history = split_prompt([{"role": "user", "content": read_plain_prompt(body.get("prompt"))}])
+        query, context, history = protocol.admit(body)
         headers = dict(scope["headers"])
         user, unit = _read_user(state, body, headers, scope.get("client"))
     except PromptError as error:
         raise RefusedError(400, "invalid_request_error", str(error)) from None
-    name = body["model"].removeprefix(MODEL_PREFIX)
+    name = body["model"].removeprefix(MODEL_PREFIX).removesuffix(LATEST)
     route = await state.find_route(name) if body["model"].startswith(MODEL_PREFIX) else None
     if route is None and (reason := state.withheld.get(name)) is not None:
         raise RefusedError(503, "server_error", f"model {body['model']!r} does not answer: {reason}", "model_withheld")
@@ -90,7 +96,10 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
         )
     return Call(
         endpoint=endpoint,
+        protocol=protocol,
         body=body,
+        asked_model=body["model"],
+        streamed=protocol.is_streamed(body),
         route=route,
         user=user,
         unit=unit,

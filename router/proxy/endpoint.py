@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from router.asgi import Receive, Scope, Send, wait_gone
+from router.asgi import Receive, Scope, Send, send_json, wait_gone
+from router.protocols import PROTOCOLS
 from router.proxy.call import Call, read_call
 from router.proxy.opening import Opener
 from router.proxy.relay import own_headers, relay
@@ -20,7 +21,7 @@ from router.state import RouterState
 
 
 class ChatProxy:
-    """ASGI endpoint of `/v1/chat/completions` and `/v1/completions`."""
+    """ASGI endpoint of every path in `PROTOCOLS`."""
 
     def __init__(self, state: RouterState) -> None:
         self._state = state
@@ -31,9 +32,12 @@ class ChatProxy:
             call = await read_call(self._state, scope, receive)
         except RefusedError as refused:
             self._state.metrics.requests.labels("", "", "", str(refused.status)).inc()
-            await send_error(send, refused)
+            await send_error(send, refused, body=PROTOCOLS[scope["path"]].write_error(refused))
             return
         if call is None:
+            return
+        if not call.query and (ready := call.protocol.write_ready(call.body, call.asked_model)) is not None:
+            await send_json(send, ready)
             return
         self._state.log.expect(call.interaction_id)
         work = asyncio.ensure_future(self._answer(call, send))
@@ -61,7 +65,7 @@ class ChatProxy:
                 reply.close()
         except RefusedError as refused:
             status = str(refused.status)
-            await send_error(send, refused, own_headers(self._state, call))
+            await send_error(send, refused, own_headers(self._state, call), call.protocol.write_error(refused))
         except asyncio.CancelledError:
             broken = "the client went away"
             raise

@@ -14,6 +14,7 @@ import orjson
 
 from flytewheel.experiment.assign import choose_arm
 from router.backends import Backend, ModelGoneError
+from router.protocols.prompts import PromptError
 from router.proxy.call import Call
 from router.refusals import RefusedError
 from router.state import MODEL_PREFIX, RouterState
@@ -63,6 +64,7 @@ class Opener:
         else:
             chosen = choose_arm(state.assignment_key, experiment.experiment_id, call.user, experiment.share)
             call.arm, call.propensity = chosen.arm, chosen.propensity
+            state.metrics.assignments.labels(experiment.experiment_id, chosen.arm).inc()
             tries = [experiment.treatment, experiment.control] if chosen.arm == "treatment" else [experiment.control]
         call.assigned_version, call.served_arm = tries[0], call.arm
         for version in tries[:-1]:
@@ -88,11 +90,9 @@ class Opener:
         if backend is None:
             raise BackendError(f"version {version} is not loaded")
         call.digest = backend.model.digest
+        call.path, call.translation = call.endpoint, None
         if call.endpoint not in backend.endpoints:
-            known = ", ".join(sorted(backend.endpoints))
-            raise RefusedError(
-                400, "invalid_request_error", f"{call.endpoint} is not served by this router's backend; use {known}"
-            )
+            _translate(call, backend)
         backend.acquire()
         try:
             return await self._try_leased(call, backend, patient)
@@ -116,10 +116,11 @@ class Opener:
         raise AssertionError("unreachable")
 
     async def _request(self, call: Call, backend: Backend) -> Reply:
-        call.body["model"] = backend.alias
+        body = call.body if call.translation is None else call.translation.write_request()
+        body["model"] = backend.alias
         upstream = await self._state.session.post(
-            backend.url + call.endpoint,
-            data=orjson.dumps(call.body),
+            backend.url + call.path,
+            data=orjson.dumps(body),
             headers={"content-type": "application/json", **backend.headers},
         )
         try:
@@ -130,9 +131,9 @@ class Opener:
             else:
                 first = await upstream.read()
             if upstream.status == 404:  # on a path that it serves: it knows no such model any more
-                raise ModelGoneError(f"version {backend.model.version} is unknown to its server: {_said(first)}")
+                raise ModelGoneError(f"version {backend.model.version} is unknown to its server: {read_said(first)}")
             if upstream.status >= 500:
-                raise BackendError(f"version {backend.model.version} answered {upstream.status}: {_said(first)}")
+                raise BackendError(f"version {backend.model.version} answered {upstream.status}: {read_said(first)}")
         except BaseException:
             upstream.close()
             raise
@@ -140,12 +141,32 @@ class Opener:
         return Reply(upstream, upstream.status, headers, first, backend)
 
 
+def _translate(call: Call, backend: Backend) -> None:
+    """The backend does not answer the client's path: finds another one of its, and a translation to it."""
+    path = call.protocol.choose_path(call.body, backend.endpoints)
+    if path is None:
+        known = ", ".join(sorted(backend.endpoints))
+        raise RefusedError(
+            400, "invalid_request_error", f"{call.endpoint} is not served by this router's backend; use {known}"
+        )
+    try:
+        call.path, call.translation = path, call.protocol.translate(call.body, path, call.asked_model)
+    except PromptError as error:
+        raise RefusedError(400, "invalid_request_error", str(error)) from None
+
+
 def _passes(name: bytes) -> bool:
     return name not in _NOT_PASSED_ON and not name.startswith((b"access-control-", b"x-flytewheel-"))
 
 
-def _said(body: bytes) -> str:
+def read_said(body: bytes) -> str:
+    """What a backend's refusal says: OpenAI's `error.message`, Ollama's `error`, vLLM's `message`, or its text."""
+    said: object = None
     try:
-        return str(orjson.loads(body)["error"]["message"])[:200]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return " ".join(body.decode(errors="replace").split())[:200] or "nothing"
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        found = None
+    if isinstance(found, dict):
+        said = found.get("error") or found.get("message")
+        said = said.get("message") if isinstance(said, dict) else said
+    return " ".join(str(said or body.decode(errors="replace")).split())[:200] or "nothing"

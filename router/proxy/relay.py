@@ -9,13 +9,16 @@ import aiohttp
 from router.asgi import Send
 from router.proxy.call import Call
 from router.proxy.opening import Reply
+from router.proxy.translated import relay_translated
 from router.receipts import Receipt
-from router.refusals import error_body
+from router.refusals import BROKE_OFF
 from router.state import RouterState
 
 
 async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str | None:
     """Passes the answer on; returns what broke it off, if anything did."""
+    if call.translation is not None:
+        return await relay_translated(call, reply, call.translation, own_headers(state, call), send)
     call.first_s = time.perf_counter() - call.started
     call.chunks.append(reply.first)
     headers = reply.headers + own_headers(state, call)
@@ -35,8 +38,8 @@ async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except (aiohttp.ClientError, OSError) as error:
         # The status is sent: the one way left to say it is an event in the stream, then its end without [DONE].
-        said = error_body("server_error", "the model broke off its answer", "backend_unavailable")
-        await send({"type": "http.response.body", "body": b"data: " + said + b"\n\n", "more_body": False})
+        said = call.protocol.write_break(BROKE_OFF)
+        await send({"type": "http.response.body", "body": said, "more_body": False})
         return type(error).__name__
     await send({"type": "http.response.body", "body": b"", "more_body": False})
     return None
@@ -45,23 +48,24 @@ async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str
 def own_headers(state: RouterState, call: Call) -> list[tuple[bytes, bytes]]:
     """What an answer says of itself."""
     experiment = call.route.experiment
-    receipt = Receipt(
-        interaction_id=call.interaction_id,
-        user=call.user,
-        source=call.route.name,
-        version=call.version,
-        arm=call.arm,
-        propensity=call.propensity,
-        experiment_id=experiment.experiment_id if experiment else None,
-        given_ms=int(call.arrived.timestamp() * 1000),
-    )
     headers = {
-        "x-flytewheel-interaction": call.interaction_id,
         "x-flytewheel-version": call.version,
         "x-flytewheel-arm": call.arm,
-        "x-flytewheel-receipt": state.receipts.sign(receipt),
         "x-flytewheel-unit": call.unit,
     }
+    if call.protocol.remembered:
+        receipt = Receipt(
+            interaction_id=call.interaction_id,
+            user=call.user,
+            source=call.route.name,
+            version=call.version,
+            arm=call.arm,
+            propensity=call.propensity,
+            experiment_id=experiment.experiment_id if experiment else None,
+            given_ms=int(call.arrived.timestamp() * 1000),
+        )
+        headers["x-flytewheel-interaction"] = call.interaction_id
+        headers["x-flytewheel-receipt"] = state.receipts.sign(receipt)
     if experiment is not None:
         headers["x-flytewheel-experiment"] = experiment.experiment_id
     if call.fallback is not None:
