@@ -29,6 +29,15 @@ CREATE TABLE IF NOT EXISTS feedback_events (
 CREATE INDEX IF NOT EXISTS feedback_events_source_xid ON feedback_events (source, xid);
 CREATE INDEX IF NOT EXISTS feedback_events_interaction ON feedback_events (interaction_id);
 
+-- What of an answer its context does not hold, counted as it was logged. No row: it has no context, or was skipped.
+CREATE TABLE IF NOT EXISTS groundedness (
+    interaction_id text PRIMARY KEY REFERENCES interactions (interaction_id) ON DELETE CASCADE,
+    spans          integer     NOT NULL,          -- numbers, names, commands, identifiers, quotations
+    unsupported    integer     NOT NULL,
+    kinds          jsonb       NOT NULL,          -- of the unsupported: kind -> count
+    checked_at     timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE IF NOT EXISTS quarantine (
     digest    text PRIMARY KEY,                   -- of kind + line: importing the same file twice counts a bad line once
     kind      text        NOT NULL,               -- interaction | feedback

@@ -37,12 +37,12 @@ from router.access.needs import needs
 from router.access.origins import Origins
 from router.access.watch import watch_keys
 from router.control import State, control
-from router.feedback_api import feedback
+from router.feedback.openapi import add_paths
 from router.front import Front
 from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.reference import reference
-from router.reference.described import describe
+from router.reference.described import ABOUT, VERSION, describe
 from router.reference.pages import pages
 from router.refusals import error_body
 from router.review_api import review
@@ -77,6 +77,7 @@ def create_app(settings: Settings) -> Front:
         proxy = ChatProxy(state, rates)
         for path in PROTOCOLS:
             front.add(path, ("POST",), SERVE, proxy, body_limit=IMAGES_FACTOR * settings.body_limit)
+        state.feedback.add_to(front)
         tasks = [asyncio.create_task(state.keep_fresh()), asyncio.create_task(watch_keys(settings, keys))]
         try:
             yield
@@ -87,7 +88,15 @@ def create_app(settings: Settings) -> Front:
                     await task
             await close_state(state)
 
-    app = FastAPI(title="flytewheel router", lifespan=run, redirect_slashes=False, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="flytewheel router",
+        version=VERSION,
+        description=ABOUT,
+        lifespan=run,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
     keys, rates = open_access(settings)
     front = Front(
         app,
@@ -99,14 +108,14 @@ def create_app(settings: Settings) -> Front:
     )
     front.declare("/openapi.json", PUBLIC)
     app.include_router(control)
-    app.include_router(feedback)
     app.include_router(review)
     app.include_router(reference)
     app.include_router(pages)
     app.include_router(scraping)
-    describe(app)
     _add_errors(app)
     _add_pages(app)
+    add_paths(app)
+    describe(app)
     return front
 
 
