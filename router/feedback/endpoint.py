@@ -142,7 +142,10 @@ class FeedbackEndpoint:
         return proven, refused
 
     async def _look_up(
-        self, items: Sequence[Item | RefusedError], proven: Sequence[Receipt | None], refused: Mapping[int, RefusedError]
+        self,
+        items: Sequence[Item | RefusedError],
+        proven: Sequence[Receipt | None],
+        refused: Mapping[int, RefusedError],
     ) -> tuple[Mapping[str, Known], RefusedError | None]:
         """The interactions that must be read, or why they cannot be."""
         names = [

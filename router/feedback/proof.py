@@ -128,9 +128,7 @@ class Interactions:
             await connection.close()
 
 
-def prove(
-    book: ReceiptBook, interaction_id: str, receipt: str | None, *, keyed: bool, now_s: float
-) -> Receipt | None:
+def prove(book: ReceiptBook, interaction_id: str, receipt: str | None, *, keyed: bool, now_s: float) -> Receipt | None:
     """What the receipt says; None where a key opens the door instead.
 
     Raises:
