@@ -20,7 +20,7 @@ from registry.store import ObjectStore
 from registry.versions import Registry
 from router.backends import BackendPool, ServedModel
 from router.backends.kinds import serve_by_llama
-from router.interactions import InteractionWriter
+from router.log import Log
 from router.metrics import Metrics
 from router.proxy import ChatProxy
 from router.receipts import sign_receipt
@@ -218,7 +218,7 @@ def test_a_client_that_hangs_up_at_the_end_of_the_stream_had_its_answer(database
                 assignment_key=KEY,
                 registry=Registry(ObjectStore("http://127.0.0.1:9", "", "", "none")),
                 pool=BackendPool(lambda name, version: ServedModel(name, version, "d", file), serve_by_llama(tmp_path)),
-                writer=InteractionWriter(database_url),
+                log=Log(database_url, tmp_path / "spool"),
                 session=session,
                 feedback=FeedbackStore(database_url),
                 metrics=Metrics(),
@@ -231,7 +231,7 @@ def test_a_client_that_hangs_up_at_the_end_of_the_stream_had_its_answer(database
                 while not await asyncio.to_thread(read):  # it is written behind the client's back
                     await asyncio.sleep(0.02)
             await state.pool.close()
-            await state.writer.close()
+            await state.log.close()
 
     def read() -> list[tuple[Any, ...]]:
         with psycopg.connect(database_url) as connection:
