@@ -129,7 +129,7 @@ def call(home: Path, *arguments: str) -> Result:
 
 def test_the_commands_make_show_trust_and_revoke(ring: KeyRing, other: SigningKey, tmp_path: Path) -> None:
     empty = call(ring.home, "show")
-    assert "no signing key: make one with `flytewheel keys new`" in empty.stdout
+    assert "no signing key: make one with `flytewheel keys signing new`" in empty.stdout
     made = call(ring.home, "new")
     key = ring.read_signing_key().public
     assert made.stdout.startswith(f"signing key {key.short} in ")
