@@ -36,6 +36,7 @@ from router.backends.served import fetch_model
 from router.blocked import Blocked
 from router.log import Log
 from router.metrics import Metrics
+from router.receipts import ReceiptBook
 
 logger = logging.getLogger("router.state")
 
@@ -66,6 +67,7 @@ class RouterState:
     database_url: str
     admin_key: bytes
     assignment_key: bytes
+    receipts: ReceiptBook
     registry: Registry
     pool: BackendPool
     log: Log
@@ -132,7 +134,7 @@ class RouterState:
         experiments.check_launch(share=share, **launch)
         async with self._lock:
             earlier = await asyncio.to_thread(experiments.find_launch, self.database_url, **launch)
-            if earlier is not None:
+            if earlier is not None and not earlier.draft:
                 if earlier.running:  # the same promise as for a new one: when this returns, both arms serve
                     await self._refresh(only=name)
                 return Opened(earlier, created=False)
@@ -279,6 +281,7 @@ async def open_state(settings: Settings) -> RouterState:
         database_url=settings.database_url,
         admin_key=settings.admin_key.get_secret_value().encode(),
         assignment_key=settings.assignment_key.get_secret_value().encode(),
+        receipts=ReceiptBook(settings.assignment_key.get_secret_value().encode()),
         registry=registry,
         pool=BackendPool(
             lambda name, version: fetch_model(registry, models, name, version, kind=settings.backend),

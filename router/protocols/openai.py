@@ -10,6 +10,8 @@ from router.refusals import RefusedError, error_body
 class OpenAiProtocol(Protocol):
     """What all of OpenAI's paths share."""
 
+    verbatim = True
+
     def is_streamed(self, body: Body) -> bool:
         return body.get("stream") is True
 

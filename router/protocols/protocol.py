@@ -11,11 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Set
 from typing import Any
 
-from flytewheel.records import Message
+from router.protocols.prompts import Turn
 from router.refusals import RefusedError
 
 Body = dict[str, Any]
-Prompt = tuple[str, str | None, tuple[Message, ...]]  # query, context, history: what is remembered of a request
+Prompt = tuple[str, str | None, tuple[Turn, ...]]  # query, context, history: what is remembered of a request
 NOTHING_ASKED: Prompt = ("", None, ())
 
 
@@ -63,10 +63,12 @@ class Translation(ABC):
 class Protocol(ABC):
     """One path of a client's protocol.
 
-    `remembered` is false where a call leaves no interaction.
+    `remembered` is false where a call leaves no interaction; `verbatim` is true where `admit` takes nothing out of a
+    request, so that a backend on the same path gets the client's own bytes.
     """
 
     remembered = True
+    verbatim = False
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -22,8 +22,7 @@ Headers = list[tuple[bytes, bytes]]
 async def relay_translated(call: Call, reply: Reply, translation: Translation, own: Headers, send: Send) -> str | None:
     """Passes the answer on with the headers `own`; returns what broke it off, if anything did."""
     call.first_s = time.perf_counter() - call.started
-    call.chunks.append(reply.first)
-    call.begun = reply.status == 200
+    call.keep(reply.first)
     headers = [pair for pair in reply.headers if not pair[0].startswith(b"content-")] + own
     if call.streamed and call.begun:
         return await _relay_stream(call, reply, translation, headers, send)
@@ -54,9 +53,8 @@ async def _relay_stream(call: Call, reply: Reply, translation: Translation, head
         while chunk:
             for event in translation.feed(chunk):
                 await send({"type": "http.response.body", "body": event, "more_body": True})
-            call.last_s = time.perf_counter() - call.started
-            chunk = await reply.upstream.content.readany()
-            call.chunks.append(chunk)
+            chunk = await reply.upstream.read_some()
+            call.keep(chunk)
         last = b"".join(translation.finish())
     except AnswerError as error:
         last, broken = call.protocol.write_break(_refuse(error)), str(error)
