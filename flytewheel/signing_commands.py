@@ -53,9 +53,8 @@ def signing_show(json_: bool) -> None:
             ],
         )
         where = ring.private_path or "FLYTEWHEEL_SIGNING_KEY"
-        click.echo(
-            f"\nsigning key: {where}" if signer else "\nno signing key: make one with `flytewheel keys signing new`"
-        )
+        missing = "no signing key: make one with `flytewheel keys signing new`"
+        click.echo(f"\nsigning key: {where}" if signer else f"\n{missing}")
         for key in listed:
             click.echo(f"\n{key.short}\n{key.pem.decode()}", nl=False)
 
