@@ -134,7 +134,7 @@ class RouterState:
         experiments.check_launch(share=share, **launch)
         async with self._lock:
             earlier = await asyncio.to_thread(experiments.find_launch, self.database_url, **launch)
-            if earlier is not None:
+            if earlier is not None and not earlier.draft:
                 if earlier.running:  # the same promise as for a new one: when this returns, both arms serve
                     await self._refresh(only=name)
                 return Opened(earlier, created=False)
