@@ -34,7 +34,7 @@ from router.backends import BackendPool
 from router.backends.kinds import serve_by_settings
 from router.backends.served import fetch_model
 from router.blocked import Blocked
-from router.log import Log
+from router.log import Log, open_log
 from router.metrics import Metrics
 from router.receipts import ReceiptBook
 
@@ -287,7 +287,7 @@ async def open_state(settings: Settings) -> RouterState:
             lambda name, version: fetch_model(registry, models, name, version, kind=settings.backend),
             serve_by_settings(settings, models),
         ),
-        log=Log(settings.database_url, settings.home / "spool"),
+        log=open_log(settings),
         session=session,
         feedback=FeedbackStore(settings.database_url),
         metrics=Metrics(),
