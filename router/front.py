@@ -21,6 +21,7 @@ from router.access.callers import PLACE, PUBLIC, Caller
 from router.access.origins import Origins
 from router.access.rest import RestRoute, find_route, survey
 from router.asgi import Receive, Scope, Send
+from router.loglines import REQUEST
 from router.refusals import RefusedError, send_error
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -126,6 +127,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request, or one connection's life."""
         if scope["type"] == "http":
+            REQUEST.set(scope)
             try:
                 await self._serve(scope, receive, send)
             except RefusedError as refused:
@@ -138,8 +140,8 @@ class Front:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         pairs = scope["headers"]
         scope[HEADERS] = headers = dict(pairs)
-        if len(headers) != len(pairs):
-            _refuse_doubles(pairs)
+        if len(headers) != len(pairs) or b"host" not in headers:
+            _check_heads(pairs, scope.get("http_version"))
         method, places = scope["method"], self._places.get(scope["path"])
         if (origin := headers.get(b"origin")) is not None:
             needed = self._needed(scope, headers)
@@ -216,11 +218,16 @@ class Front:
         return self._surveyed
 
 
-def _refuse_doubles(pairs: list[tuple[bytes, bytes]]) -> None:
+def _check_heads(pairs: list[tuple[bytes, bytes]], version: str | None) -> None:
+    """Refuses headers that a proxy before us may have understood in another way."""
     names = [name for name, _ in pairs]
     for name in _ONCE:
         if names.count(name) > 1:
-            raise RefusedError(400, "invalid_request_error", f"the header {name.decode()} was sent more than once")
+            message = f"the header {name.decode()} was sent more than once"
+            raise RefusedError(400, "invalid_request_error", message, headers=[(b"connection", b"close")])
+    if b"host" not in names and version == "1.1":
+        message = "a request of HTTP/1.1 names its host"
+        raise RefusedError(400, "invalid_request_error", message, headers=[(b"connection", b"close")])
 
 
 def _add_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
