@@ -14,14 +14,15 @@ from dataclasses import replace
 from typing import Any
 
 from flytewheel.errors import RouterError
-from router.backends.backend import CHAT, COMPLETIONS, DRAINING, IDLE, LOOK, READY, Status
+from router.backends.backend import DRAINING, IDLE, LOOK, READY, Status
 from router.backends.served import ServedModel
+from router.paths import CHAT, COMPLETIONS, EMBEDDINGS
 
 
 class Host(ABC):
     """One version and what serves it; nothing happens before `start`."""
 
-    endpoints: tuple[str, ...] = (CHAT, COMPLETIONS)
+    endpoints: tuple[str, ...] = (CHAT, COMPLETIONS, EMBEDDINGS)
 
     def __init__(self, model: ServedModel) -> None:
         self.model = model

@@ -20,9 +20,6 @@ class OpenAiProtocol(Protocol):
         return b"data: " + self.write_error(refused) + b"\n\n"
 
 
-CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
-
-
 class OpenAiChat(OpenAiProtocol):
     """`/v1/chat/completions`."""
 

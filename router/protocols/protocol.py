@@ -8,7 +8,7 @@ Where a backend answers the client's own path, nothing is translated: its bytes 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from flytewheel.records import Message
@@ -73,7 +73,7 @@ class Protocol(ABC):
 
     @abstractmethod
     def admit(self, body: Body) -> Prompt:
-        """Checks a request and takes apart what is remembered of it; what no client decides is taken out of `body`.
+        """Checks a request and takes apart what is remembered of it.
 
         Raises:
             PromptError, RefusedError: it cannot be served.
@@ -83,7 +83,11 @@ class Protocol(ABC):
     def is_streamed(self, body: Body) -> bool:
         """Whether the client wants the answer in pieces."""
 
-    def choose_path(self, body: Body, endpoints: Set[str]) -> str | None:
+    def write_own(self, body: Body) -> Body | None:
+        """What a backend that answers this path itself is asked; None: the client's own bytes, but for `model`."""
+        return None
+
+    def choose_path(self, body: Body, endpoints: Collection[str]) -> str | None:
         """Which of a backend's paths serves the request in its stead; None where none does.
 
         Raises:

@@ -115,7 +115,10 @@ class Opener:
         raise AssertionError("unreachable")
 
     async def _request(self, call: Call, backend: Backend) -> Reply:
-        body = call.body if call.translation is None else call.translation.write_request()
+        if call.translation is None:
+            body = call.protocol.write_own(call.body) or call.body
+        else:
+            body = call.translation.write_request()
         body["model"] = backend.alias
         upstream = await self._state.session.post(
             backend.url + call.path,
@@ -129,9 +132,11 @@ class Opener:
                     raise aiohttp.ServerDisconnectedError("the stream ended before its first byte")
             else:
                 first = await upstream.read()
-            if upstream.status == 404:  # on a path that it serves: it knows no such model any more
+            if not call.protocol.remembered and upstream.status in (404, 501):
+                pass  # whether a server embeds is how it was started, no failure
+            elif upstream.status == 404:  # on a path that it serves: it knows no such model any more
                 raise ModelGoneError(f"version {backend.model.version} is unknown to its server: {read_said(first)}")
-            if upstream.status >= 500:
+            elif upstream.status >= 500:
                 raise BackendError(f"version {backend.model.version} answered {upstream.status}: {read_said(first)}")
         except BaseException:
             upstream.close()
