@@ -12,6 +12,11 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_S3_BUCKET` | bucket of data sets, runs and the registry | `flytewheel` |
 | `FLYTEWHEEL_ROUTER_URL` | a router that already runs | embedded |
 | `FLYTEWHEEL_ADMIN_KEY` | bearer key of the router's control API | made at the first start |
+| `FLYTEWHEEL_API_KEY` | API key that our own clients send (`flytewheel keys create`) | made at the first start |
+| `FLYTEWHEEL_CORS_ORIGINS` | origins of web pages that may chat and react, with commas, `https://host[:port]` | none |
+| `FLYTEWHEEL_BODY_LIMIT` | bytes of a request's body; chats may be five times as large, for images | `4194304` |
+| `FLYTEWHEEL_INSECURE_LOOPBACK` | `1`: a router on loopback lets callers without a key chat, react and read | – |
+| `FLYTEWHEEL_LOG_FORMAT` | lines of the router's log: `text` or `json` | `text` |
 | `FLYTEWHEEL_ASSIGNMENT_KEY` | secret of the sticky assignment and of receipts | made at the first start |
 | `FLYTEWHEEL_SIGNING_KEY` | private P-256 key that signs versions: a path, or the PEM itself | made at first start |
 | `FLYTEWHEEL_SIGNING_KEY_PASSWORD` | of an encrypted one | – |
@@ -32,9 +37,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from flytewheel.errors import SettingsError
 
@@ -57,6 +63,11 @@ class Settings(BaseModel):
     router_url: str | None = None
     admin_key: SecretStr | None = None
     assignment_key: SecretStr | None = None
+    api_key: SecretStr | None = None
+    cors_origins: tuple[str, ...] = ()
+    body_limit: int = Field(default=4 << 20, ge=1 << 10, le=1 << 30)
+    insecure_loopback: bool = False
+    log_format: Literal["text", "json"] = "text"
     signing_key: SecretStr | None = None
     signing_key_password: SecretStr | None = None
     trusted_keys: str | None = None
@@ -112,9 +123,28 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(f"{PREFIX}BACKEND={backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend != BACKENDS[0] and "backend_url" not in given:
         raise SettingsError(f"{PREFIX}BACKEND={backend} needs {PREFIX}BACKEND_URL, where that server is")
-    for key in ("debug", "fresh"):
+    for key in ("debug", "fresh", "insecure_loopback"):
         if key in given:
             given[key] = "1" if given[key].lower() in {"1", "true", "yes"} else "0"
     given.setdefault("home", ".flytewheel")
-    settings = Settings.model_validate(given)
+    settings = _validate({**given, "cors_origins": _split_origins(given.get("cors_origins", ""))})
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def _validate(given: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = str(fault["loc"][0])
+        raise SettingsError(f"{PREFIX}{key.upper()}={given[key]!r}: {fault['msg']}") from None
+
+
+def _split_origins(text: str) -> tuple[str, ...]:
+    """Origins as browsers send them: scheme and host, in lower case, no path."""
+    origins = tuple(origin.strip().rstrip("/").lower() for origin in text.split(",") if origin.strip())
+    for origin in origins:
+        scheme, _, host = origin.partition("://")
+        if scheme not in ("http", "https") or not host or set(host) & set("/*@ "):
+            raise SettingsError(f"{PREFIX}CORS_ORIGINS={origin!r}: expected https://host[:port], no * and no path")
+    return origins

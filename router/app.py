@@ -8,16 +8,15 @@ Every refusal has the same shape, OpenAI's `{"error": {"message", "type", "param
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.routing import Route as WebRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flytewheel.errors import (
     DatabaseError,
@@ -31,15 +30,21 @@ from flytewheel.errors import (
     StoreError,
 )
 from flytewheel.settings import Settings
+from router.access import open_access
+from router.access.bodies import IMAGES_FACTOR
+from router.access.callers import PUBLIC, READ, SERVE
+from router.access.needs import needs
+from router.access.origins import Origins
+from router.access.watch import watch_keys
 from router.control import State, control
 from router.feedback_api import feedback
+from router.front import Front
 from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
-from router.refusals import RefusedError, error_body, send_error
+from router.refusals import error_body
 from router.review_api import review
 from router.state import MODEL_PREFIX, RouterState, check_settings, close_state, open_state
 
-BODY_LIMIT = 4 << 20
 _STATUS: tuple[tuple[type[FlytewheelError], int], ...] = (
     (RegistryError, 404),
     (ExperimentError, 409),
@@ -52,47 +57,7 @@ _STATUS: tuple[tuple[type[FlytewheelError], int], ...] = (
 )
 
 
-class BodyLimit:
-    """Refuses bodies above `limit` bytes, announced or not, before anything reads them whole."""
-
-    def __init__(self, app: ASGIApp, limit: int = BODY_LIMIT) -> None:
-        self._app = app
-        self._limit = limit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        announced = headers.get(b"content-length", b"")
-        refused = RefusedError(413, "invalid_request_error", f"the body is larger than {self._limit} bytes")
-        if announced.isdigit():
-            if int(announced) > self._limit:
-                await send_error(send, refused)
-            else:
-                await self._app(scope, receive, send)
-            return
-        seen = 0
-
-        async def counted() -> MutableMapping[str, Any]:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._limit:
-                raise refused
-            return message
-
-        async def passed(message: MutableMapping[str, Any]) -> None:
-            if seen <= self._limit:  # beyond it, whatever the application makes of the failed read is not the answer
-                await send(message)
-
-        with suppress(RefusedError):
-            await self._app(scope, counted, passed)
-        if seen > self._limit:
-            await send_error(send, refused)
-
-
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings) -> Front:
     """Makes the application; services are opened when it starts and closed when it stops.
 
     Raises:
@@ -106,24 +71,35 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.router = state
         proxy = ChatProxy(state)
         for path in PROTOCOLS:
-            app.router.routes.append(WebRoute(path, proxy, methods=["POST"]))
-        fresh = asyncio.create_task(state.keep_fresh())
+            front.add(path, ("POST",), SERVE, proxy, body_limit=IMAGES_FACTOR * settings.body_limit)
+        tasks = [asyncio.create_task(state.keep_fresh()), asyncio.create_task(watch_keys(settings, keys))]
         try:
             yield
         finally:
-            fresh.cancel()
-            with suppress(asyncio.CancelledError):
-                await fresh
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             await close_state(state)
 
-    app = FastAPI(title="flytewheel router", lifespan=run)
-    app.add_middleware(BodyLimit)
+    app = FastAPI(title="flytewheel router", lifespan=run, redirect_slashes=False)
+    keys, rates = open_access(settings)
+    front = Front(
+        app,
+        door=keys,
+        meter=rates,
+        app=app,
+        origins=Origins(settings.cors_origins),
+        body_limit=settings.body_limit,
+    )
+    for path in ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"):
+        front.declare(path, PUBLIC)
     app.include_router(control)
     app.include_router(feedback)
     app.include_router(review)
     _add_errors(app)
     _add_pages(app)
-    return app
+    return front
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -151,7 +127,7 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _add_pages(app: FastAPI) -> None:
-    @app.get("/v1/models", tags=["models"])
+    @app.get("/v1/models", tags=["models"], dependencies=[needs(SERVE)])
     async def list_served(state: State) -> dict[str, Any]:
         """The model names with a champion, in OpenAI's shape."""
         return {
@@ -162,7 +138,7 @@ def _add_pages(app: FastAPI) -> None:
             ],
         }
 
-    @app.get("/healthz", tags=["health"])
+    @app.get("/healthz", tags=["health"], dependencies=[needs(PUBLIC)])
     async def get_health(state: State) -> dict[str, Any]:
         """Always 200 while the process lives; `status` is starting, ready or degraded."""
         backends = {f"{backend.model.name}@{backend.model.version}": backend.state for backend in state.pool.all()}
@@ -172,23 +148,18 @@ def _add_pages(app: FastAPI) -> None:
             "backends": backends,
             "failures": failures,
             "trouble": state.trouble,
-            "interactions": {
-                "written": state.writer.written,
-                "waiting": state.writer.waiting,
-                "dropped": state.writer.dropped,
-                "failing": state.writer.failing,
-            },
+            "log": asdict(state.log.state),
         }
 
-    @app.get("/metrics", include_in_schema=False)
+    @app.get("/metrics", include_in_schema=False, dependencies=[needs(READ)])
     async def get_metrics(state: State) -> Response:
-        state.metrics.waiting.set(state.writer.waiting)
-        state.metrics.dropped.set(state.writer.dropped)
+        state.metrics.waiting.set(state.log.state.waiting)
+        state.metrics.dropped.set(state.log.state.shed)
         return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _judge(state: RouterState, backends: list[str]) -> str:
     if state.trouble == "starting" or "starting" in backends:
         return "starting"
-    healthy = state.trouble is None and not state.pool.failures and state.writer.failing is None
+    healthy = state.trouble is None and not state.pool.failures and state.log.state.failing is None
     return "ready" if healthy and all(backend == "ready" for backend in backends) else "degraded"

@@ -18,7 +18,9 @@ from flytewheel.database import connect
 from flytewheel.errors import FeedbackError
 from flytewheel.feedback.logs import encode_body
 from flytewheel.records import FeedbackEvent, FeedbackType, Rating, digest
-from router.control import State, is_admin
+from router.access.callers import FEEDBACK, PROOF, caller_of
+from router.access.needs import needs
+from router.control import State
 from router.receipts import check_receipt
 from router.state import RouterState
 
@@ -44,20 +46,22 @@ class FeedbackBody(BaseModel):
     receipt: str | None = Field(default=None, max_length=200, description="x-flytewheel-receipt of the answer")
 
 
-@feedback.post("/v1/feedback", status_code=201)
+@feedback.post("/v1/feedback", status_code=201, dependencies=[needs(PROOF)])
 async def post_feedback(body: FeedbackBody, request: Request, state: State) -> dict[str, str]:
     """Stores one reaction; `status` is `stored`, or `duplicate` where it was before."""
     receipt = body.receipt or request.headers.get("x-flytewheel-receipt")
     if receipt is not None:
         if not check_receipt(state.assignment_key, body.interaction_id, receipt):
             raise HTTPException(403, f"the receipt is not that of interaction {body.interaction_id!r}")
-    elif not is_admin(request, state):
-        raise HTTPException(401, "expected `receipt`: the x-flytewheel-receipt header of the answer, or the admin key")
-    if not await state.writer.settled(body.interaction_id, SETTLE_S):
+    elif not caller_of(request.scope).may(FEEDBACK):
+        raise HTTPException(
+            401, "expected `receipt`: the x-flytewheel-receipt header of the answer, or a key with the scope `feedback`"
+        )
+    if not await state.log.settled(body.interaction_id, SETTLE_S):
         raise HTTPException(503, "the interaction is not stored yet; send the feedback again", {"retry-after": "5"})
     event_id, status = await asyncio.to_thread(store_event, state, body)
     if status == "stored":
-        state.metrics.feedback.labels(body.feedback_type.value).inc()
+        state.metrics.count_feedback(body.feedback_type.value, None)
     return {"status": status, "event_id": event_id}
 
 

@@ -10,8 +10,16 @@ from router.asgi import Send
 class RefusedError(Exception):
     """The request cannot be served; said to the client in OpenAI's shape."""
 
-    def __init__(self, status: int, kind: str, message: str, code: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        code: str | None = None,
+        headers: list[tuple[bytes, bytes]] | None = None,
+    ) -> None:
         super().__init__(message)
+        self.headers = headers
         self.status = status
         self.kind = kind
         self.code = code
@@ -33,5 +41,7 @@ async def send_error(
     own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if refused.status == 503:
         own.append((b"retry-after", b"1"))
-    await send({"type": "http.response.start", "status": refused.status, "headers": own + (headers or [])})
+    await send(
+        {"type": "http.response.start", "status": refused.status, "headers": own + (headers or refused.headers or [])}
+    )
     await send({"type": "http.response.body", "body": body})

@@ -34,7 +34,7 @@ from router.backends import BackendPool
 from router.backends.kinds import serve_by_settings
 from router.backends.served import fetch_model
 from router.blocked import Blocked
-from router.interactions import InteractionWriter
+from router.log import Log
 from router.metrics import Metrics
 
 logger = logging.getLogger("router.state")
@@ -68,7 +68,7 @@ class RouterState:
     assignment_key: bytes
     registry: Registry
     pool: BackendPool
-    writer: InteractionWriter
+    log: Log
     session: aiohttp.ClientSession
     feedback: FeedbackStore
     metrics: Metrics
@@ -284,7 +284,7 @@ async def open_state(settings: Settings) -> RouterState:
             lambda name, version: fetch_model(registry, models, name, version, kind=settings.backend),
             serve_by_settings(settings, models),
         ),
-        writer=InteractionWriter(settings.database_url),
+        log=Log(settings.database_url, settings.home / "spool"),
         session=session,
         feedback=FeedbackStore(settings.database_url),
         metrics=Metrics(),
@@ -293,6 +293,6 @@ async def open_state(settings: Settings) -> RouterState:
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued and stops every backend."""
-    closers: tuple[Callable[[], Awaitable[None]], ...] = (state.pool.close, state.session.close, state.writer.close)
+    closers: tuple[Callable[[], Awaitable[None]], ...] = (state.pool.close, state.session.close, state.log.close)
     for close in closers:
         await close()

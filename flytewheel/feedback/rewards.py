@@ -5,9 +5,10 @@ won or lost ±0.5; of several the last one counts. Implicit (observed): reformul
 copied +0.4, each citation click +0.3, read at least 80 % of the expected time +0.5; they add up. Figures are fields of
 the recipe (`feedback.rewards`).
 
-Beyond the design: the implicit sum is clipped to [-1, 1] before it meets the explicit part, so that no number of
-clicks outweighs a thumb; an amount that is not given (`seconds`, `expected_s`) is no evidence and counts 0, a missing
-click `count` counts 1.
+Beyond the design: a follow-up and an abandonment are no votes. They are what a person did next, often seen by a client
+that knows of no thumb: they count only where nobody voted, an abandonment before a follow-up. The implicit sum is
+clipped to [-1, 1] before it meets the explicit part, so that no number of clicks outweighs a thumb; an amount that is
+not given (`seconds`, `expected_s`) is no evidence and counts 0, a missing click `count` counts 1.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from flytewheel.recipe import FeedbackSpec, Rewards
 from flytewheel.records import EXPLICIT_TYPES, FeedbackEvent, FeedbackType
@@ -29,6 +31,7 @@ _WEIGHED = frozenset(  # worth what came with them; all others have one figure i
         FeedbackType.READ_TIME,
     )
 )
+_WEAK = {FeedbackType.FOLLOW_UP: 0, FeedbackType.ABANDONMENT: 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Reward:
 
 
 def score(events: Iterable[FeedbackEvent], spec: FeedbackSpec, *, session_duration_s: float | None = None) -> Reward:
-    """Scores the events of one interaction; their order does not matter.
+    """Scores the events of one interaction; their order does not matter. Of votes at one time the greater id counts.
 
     Args:
         events: all events of the interaction.
@@ -60,7 +63,7 @@ def score(events: Iterable[FeedbackEvent], spec: FeedbackSpec, *, session_durati
             seen.append(event)
     explicit = implicit = None
     if said:
-        last = said[0] if len(said) == 1 else max(said, key=lambda event: (event.timestamp, event.event_id))
+        last = said[0] if len(said) == 1 else max(said, key=_rank)
         explicit = _clip(score_event(last, spec.rewards))
     if seen:
         implicit = _clip(math.fsum(score_event(event, spec.rewards) for event in seen))
@@ -89,6 +92,10 @@ def score_event(event: FeedbackEvent, rewards: Rewards) -> float:
             if read_s is None or not expected_s:
                 return 0.0
             return rewards.read_time if read_s / expected_s >= rewards.read_share - _ROUNDING else 0.0
+
+
+def _rank(event: FeedbackEvent) -> tuple[int, datetime, str]:
+    return _WEAK.get(event.feedback_type, 2), event.timestamp, event.event_id
 
 
 def _amount(event: FeedbackEvent, name: str) -> float | None:

@@ -39,7 +39,7 @@ class ChatProxy:
         if not call.query and (ready := call.protocol.write_ready(call.body, call.asked_model)) is not None:
             await send_json(send, ready)
             return
-        self._state.writer.expect(call.interaction_id)
+        self._state.log.expect(call.interaction_id)
         work = asyncio.ensure_future(self._answer(call, send))
         gone = asyncio.ensure_future(wait_gone(receive))
         try:
@@ -51,7 +51,7 @@ class ChatProxy:
             with suppress(asyncio.CancelledError):
                 await work
             if not call.begun:  # also where the task was cancelled before it ran at all
-                self._state.writer.forget(call.interaction_id)
+                self._state.log.forget(call.interaction_id)
 
     async def _answer(self, call: Call, send: Send) -> None:
         """Serves one call; whatever happens, it is counted, and remembered if an answer began."""

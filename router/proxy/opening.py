@@ -64,6 +64,7 @@ class Opener:
         else:
             chosen = choose_arm(state.assignment_key, experiment.experiment_id, call.user, experiment.share)
             call.arm, call.propensity = chosen.arm, chosen.propensity
+            state.metrics.assignments.labels(experiment.experiment_id, chosen.arm).inc()
             tries = [experiment.treatment, experiment.control] if chosen.arm == "treatment" else [experiment.control]
         call.assigned_version, call.served_arm = tries[0], call.arm
         for version in tries[:-1]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from flytewheel.records import Interaction
 from router.protocols.answers import Answer, read_answer
 from router.proxy.call import Call
 from router.state import RouterState
@@ -13,23 +12,29 @@ from router.state import RouterState
 def remember(state: RouterState, call: Call, status: str, broken: str | None) -> None:
     """Counts the call and queues its interaction; a call that no answer began for leaves none."""
     name = call.route.name
-    labels = (name, call.assigned_version, call.arm)
     raw = b"".join(call.chunks)
     answer = read_answer(call.path, raw, streamed=call.streamed)
     if call.streamed and answer.finished:
         broken = None  # passed on up to its end: many clients hang up there
     broken = broken or answer.fault
     status = "fallback" if call.fallback and status == "200" else status
-    state.metrics.requests.labels(*labels, "broken" if broken and call.begun else status).inc()
-    if not call.protocol.remembered or not call.begun or call.last_s is None or call.first_s is None:
-        state.writer.forget(call.interaction_id)
+    answered = call.begun and call.last_s is not None and call.first_s is not None
+    state.metrics.count_call(
+        name,
+        call.assigned_version,
+        call.arm,
+        "broken" if broken and call.begun else status,
+        first_s=call.first_s if answered else None,
+        last_s=call.last_s if answered else None,
+        tokens=answer.tokens,
+    )
+    if not answered or not call.protocol.remembered:
+        state.log.forget(call.interaction_id)
         return
-    state.metrics.latency.labels(*labels).observe(call.last_s)
-    state.metrics.first_token.labels(*labels).observe(call.first_s)
-    state.writer.put(build_interaction(call, answer, broken), name)
+    state.log.put(build_interaction(call, answer, broken), name)
 
 
-def build_interaction(call: Call, answer: Answer, broken: str | None) -> Interaction:
+def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[str, Any]:
     experiment = call.route.experiment
     metadata: dict[str, Any] = {
         "endpoint": call.endpoint,
@@ -49,7 +54,7 @@ def build_interaction(call: Call, answer: Answer, broken: str | None) -> Interac
         metadata["broken"] = broken
     given = call.body.get("metadata")
     given = given if isinstance(given, dict) else {}
-    return Interaction(
+    return dict(
         interaction_id=call.interaction_id,
         session_id=_text(given.get("session_id")),
         user_id=call.user,

@@ -114,4 +114,4 @@ def test_bodies_that_are_no_json_or_too_large_are_refused(router: LiveRouter) ->
 
 def test_events_are_counted(router: LiveRouter, name: str) -> None:
     rate(router, router.ask(name), feedback_type="abandonment")
-    assert 'feedback_events_total{feedback_type="abandonment"}' in router.get("/metrics").text
+    assert 'feedback_events_total{feedback_type="abandonment",user_tier="none"}' in router.get("/metrics").text
