@@ -40,7 +40,6 @@ from router.metrics import Metrics
 logger = logging.getLogger("router.state")
 
 CHAMPION = "champion"
-MODEL_PREFIX = "flytewheel/"  # of the routed model names
 REFRESH_S = 5.0
 
 

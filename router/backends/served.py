@@ -13,6 +13,7 @@ from flytewheel.weights import check_file
 from registry.manifest import Manifest
 from registry.taints import refuse_blocked
 from registry.versions import Registry
+from router.cards import Card, describe_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class ServedModel:
 
     `digest` is the SHA-256 of what is served (the GGUF, or an adapter's weights), `slot_tokens` the context of one
     answer, `digests` those of all files that were brought, by their path in the version's `folder`. `file` is the GGUF
-    or the adapter's folder; None where a version is the bare base, which a server has already.
+    or the adapter's folder; None where a version is the bare base, which a server has already. `card` is what is told
+    of it.
     """
 
     name: str
@@ -31,6 +33,7 @@ class ServedModel:
     slot_tokens: int = 1024
     folder: Path = Path()
     digests: Mapping[str, str] = field(default_factory=dict)
+    card: Card | None = None
 
 
 def fetch_model(registry: Registry, models: Path, name: str, version: str, *, kind: str = "llama.cpp") -> ServedModel:
@@ -67,6 +70,7 @@ def fetch_model(registry: Registry, models: Path, name: str, version: str, *, ki
         _choose_context(manifest),
         folder,
         digests,
+        describe_version(manifest, folder, needed),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from flytewheel.records import Message
-from router.refusals import RefusedError
+from router.refusals import RefusedError, write_refusal
 
 Body = dict[str, Any]
 Prompt = tuple[str, str | None, tuple[Message, ...]]  # query, context, history: what is remembered of a request
@@ -103,9 +103,9 @@ class Protocol(ABC):
         """The answer to a request that asks nothing of a model; None where every request asks something."""
         return None
 
-    @abstractmethod
     def write_error(self, refused: RefusedError) -> bytes:
         """A refusal in the client's form, without the line break of a stream."""
+        return write_refusal(refused, self.path)
 
     @abstractmethod
     def write_break(self, refused: RefusedError) -> bytes:

@@ -12,13 +12,12 @@ import orjson
 
 from flytewheel.records import Message
 from router.asgi import Receive, Scope, read_body
+from router.paths import MODEL_PREFIX, read_name
 from router.protocols import PROTOCOLS, Protocol, Translation
 from router.protocols.prompts import PromptError
 from router.receipts import name_caller
 from router.refusals import RefusedError
-from router.state import MODEL_PREFIX, Route, RouterState
-
-LATEST = ":latest"  # Ollama's clients put it behind a name that has no tag; none of ours has one
+from router.state import Route, RouterState
 
 
 @dataclass(slots=True)
@@ -82,9 +81,9 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
         user, unit = _read_user(state, body, headers, scope.get("client"))
     except PromptError as error:
         raise RefusedError(400, "invalid_request_error", str(error)) from None
-    name = body["model"].removeprefix(MODEL_PREFIX).removesuffix(LATEST)
-    route = await state.find_route(name) if body["model"].startswith(MODEL_PREFIX) else None
-    if route is None and (reason := state.withheld.get(name)) is not None:
+    name = read_name(body["model"])
+    route = None if name is None else await state.find_route(name)
+    if route is None and name is not None and (reason := state.withheld.get(name)) is not None:
         raise RefusedError(503, "server_error", f"model {body['model']!r} does not answer: {reason}", "model_withheld")
     if route is None:
         known = ", ".join(MODEL_PREFIX + name for name in sorted(state.routes)) or "none yet"

@@ -11,7 +11,6 @@ import asyncio
 from contextlib import suppress
 
 from router.asgi import Receive, Scope, Send, send_json, wait_gone
-from router.protocols import PROTOCOLS
 from router.proxy.call import Call, read_call
 from router.proxy.opening import Opener
 from router.proxy.relay import own_headers, relay
@@ -32,7 +31,7 @@ class ChatProxy:
             call = await read_call(self._state, scope, receive)
         except RefusedError as refused:
             self._state.metrics.requests.labels("", "", "", str(refused.status)).inc()
-            await send_error(send, refused, body=PROTOCOLS[scope["path"]].write_error(refused))
+            await send_error(send, refused, path=scope["path"])
             return
         if call is None:
             return
@@ -65,7 +64,7 @@ class ChatProxy:
                 reply.close()
         except RefusedError as refused:
             status = str(refused.status)
-            await send_error(send, refused, own_headers(self._state, call), call.protocol.write_error(refused))
+            await send_error(send, refused, own_headers(self._state, call), call.endpoint)
         except asyncio.CancelledError:
             broken = "the client went away"
             raise

@@ -14,10 +14,11 @@ import orjson
 
 from flytewheel.experiment.assign import choose_arm
 from router.backends import Backend, ModelGoneError
+from router.paths import MODEL_PREFIX
 from router.protocols.prompts import PromptError
 from router.proxy.call import Call
 from router.refusals import RefusedError
-from router.state import MODEL_PREFIX, RouterState
+from router.state import RouterState
 
 # They belong to one connection, or our own server makes them anew; CORS is not the backend's business.
 _NOT_PASSED_ON = frozenset(

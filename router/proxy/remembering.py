@@ -18,7 +18,7 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
         broken = None  # passed on up to its end: many clients hang up there
     broken = broken or answer.fault
     status = "fallback" if call.fallback and status == "200" else status
-    answered = call.begun and call.last_s is not None and call.first_s is not None
+    answered = call.protocol.remembered and call.begun and call.last_s is not None and call.first_s is not None
     state.metrics.count_call(
         name,
         call.assigned_version,
@@ -28,7 +28,7 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
         last_s=call.last_s if answered else None,
         tokens=answer.tokens,
     )
-    if not answered or not call.protocol.remembered:
+    if not answered:
         state.log.forget(call.interaction_id)
         return
     state.log.put(build_interaction(call, answer, broken), name)

@@ -35,9 +35,6 @@ class OllamaProtocol(Protocol):
     def write_own(self, body: Body) -> Body | None:
         return drop_loading(body)
 
-    def write_error(self, refused: RefusedError) -> bytes:
-        return orjson.dumps({"error": str(refused)})
-
     def write_break(self, refused: RefusedError) -> bytes:
         return self.write_error(refused) + b"\n"
 
