@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> Front:
     async def run(app: FastAPI) -> AsyncIterator[None]:
         state = await open_state(settings)
         app.state.router = state
-        proxy = ChatProxy(state)
+        proxy = ChatProxy(state, rates)
         for path in PROTOCOLS:
             front.add(path, ("POST",), SERVE, proxy, body_limit=IMAGES_FACTOR * settings.body_limit)
         tasks = [asyncio.create_task(state.keep_fresh()), asyncio.create_task(watch_keys(settings, keys))]

@@ -36,6 +36,7 @@ from router.backends.served import fetch_model
 from router.blocked import Blocked
 from router.log import Log
 from router.metrics import Metrics
+from router.receipts import ReceiptBook
 
 logger = logging.getLogger("router.state")
 
@@ -65,6 +66,7 @@ class RouterState:
     database_url: str
     admin_key: bytes
     assignment_key: bytes
+    receipts: ReceiptBook
     registry: Registry
     pool: BackendPool
     log: Log
@@ -278,6 +280,7 @@ async def open_state(settings: Settings) -> RouterState:
         database_url=settings.database_url,
         admin_key=settings.admin_key.get_secret_value().encode(),
         assignment_key=settings.assignment_key.get_secret_value().encode(),
+        receipts=ReceiptBook(settings.assignment_key.get_secret_value().encode()),
         registry=registry,
         pool=BackendPool(
             lambda name, version: fetch_model(registry, models, name, version, kind=settings.backend),

@@ -14,9 +14,10 @@ not given (`seconds`, `expected_s`) is no evidence and counts 0, a missing click
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Protocol
 
 from flytewheel.recipe import FeedbackSpec, Rewards
 from flytewheel.records import EXPLICIT_TYPES, FeedbackEvent, FeedbackType
@@ -71,7 +72,20 @@ def score(events: Iterable[FeedbackEvent], spec: FeedbackSpec, *, session_durati
     return Reward(explicit, implicit, _clip(math.fsum(parts)) if parts else None)
 
 
-def score_event(event: FeedbackEvent, rewards: Rewards) -> float:
+class Scored(Protocol):
+    """What an event is scored by."""
+
+    @property
+    def feedback_type(self) -> FeedbackType: ...
+    @property
+    def rating(self) -> float | None: ...
+    @property
+    def preferred(self) -> str | None: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+
+
+def score_event(event: Scored, rewards: Rewards) -> float:
     """Gives what one event is worth by itself, not clipped."""
     kind = event.feedback_type
     if kind not in _WEIGHED:
@@ -94,11 +108,16 @@ def score_event(event: FeedbackEvent, rewards: Rewards) -> float:
             return rewards.read_time if read_s / expected_s >= rewards.read_share - _ROUNDING else 0.0
 
 
+def rank_vote(kind: FeedbackType) -> int:
+    """How much an explicit event counts beside others: those of the highest rank decide, the last of them."""
+    return _WEAK.get(kind, 2)
+
+
 def _rank(event: FeedbackEvent) -> tuple[int, datetime, str]:
-    return _WEAK.get(event.feedback_type, 2), event.timestamp, event.event_id
+    return rank_vote(event.feedback_type), event.timestamp, event.event_id
 
 
-def _amount(event: FeedbackEvent, name: str) -> float | None:
+def _amount(event: Scored, name: str) -> float | None:
     value = event.metadata.get(name)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 

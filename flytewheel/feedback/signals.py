@@ -204,7 +204,7 @@ def _find_abandoned(seen: Sequence[Seen], view: View, rules: SignalRules) -> Ite
 
 
 def _follow_visible(seen: Sequence[Seen]) -> Iterator[int | None]:
-    """For each event after the first: since when the answer had been visible, counted from the event before; or None."""
+    """For each event after the first: the time of the event before it, where the answer was visible since; or None."""
     visible = True
     for one in seen[:-1]:
         if one.kind == "hidden":

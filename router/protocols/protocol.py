@@ -11,11 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from flytewheel.records import Message
+from router.protocols.prompts import Turn
 from router.refusals import RefusedError, write_refusal
 
 Body = dict[str, Any]
-Prompt = tuple[str, str | None, tuple[Message, ...]]  # query, context, history: what is remembered of a request
+Prompt = tuple[str, str | None, tuple[Turn, ...]]  # query, context, history: what is remembered of a request
 NOTHING_ASKED: Prompt = ("", None, ())
 
 

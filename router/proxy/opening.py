@@ -1,6 +1,6 @@
 """Decides who answers a call, and gets that answer to begin.
 
-The arm is chosen by the sticky hash of the user. Where the treatment fails before its first byte, the control answers,
+Which version, `arms` says. Where the treatment fails before its first byte, the control answers,
 and the failure stays charged to the treatment: `arm` is the assigned one, `metadata.served_arm` says who answered
 (DESIGN §7). Waiting is bounded: for a version that is still being loaded, or for a control that is being restarted.
 """
@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import aiohttp
 import orjson
 
-from flytewheel.experiment.assign import choose_arm
 from router.backends import Backend, ModelGoneError
 from router.paths import MODEL_PREFIX
 from router.protocols.prompts import PromptError
+from router.proxy.arms import choose_versions
 from router.proxy.call import Call
+from router.proxy.splice import put_model
+from router.proxy.upstream import Client, Upstream
 from router.refusals import RefusedError
 from router.state import RouterState
 
@@ -35,7 +37,7 @@ class BackendError(Exception):
 class Reply:
     """A backend's answer that has begun: status, headers, and its first bytes (all, when it is not a stream)."""
 
-    upstream: aiohttp.ClientResponse
+    upstream: Upstream
     status: int
     headers: list[tuple[bytes, bytes]]
     first: bytes
@@ -52,6 +54,7 @@ class Opener:
 
     def __init__(self, state: RouterState) -> None:
         self._state = state
+        self._client = Client(state.session)
 
     async def open(self, call: Call) -> Reply:
         """Chooses the arm and opens its backend; on failure of the treatment, the control's.
@@ -59,15 +62,7 @@ class Opener:
         Raises:
             RefusedError: nobody answers.
         """
-        experiment, state = call.route.experiment, self._state
-        if experiment is None:
-            call.version, tries = call.route.champion, [call.route.champion]
-        else:
-            chosen = choose_arm(state.assignment_key, experiment.experiment_id, call.user, experiment.share)
-            call.arm, call.propensity = chosen.arm, chosen.propensity
-            state.metrics.assignments.labels(experiment.experiment_id, chosen.arm).inc()
-            tries = [experiment.treatment, experiment.control] if chosen.arm == "treatment" else [experiment.control]
-        call.assigned_version, call.served_arm = tries[0], call.arm
+        state, tries = self._state, choose_versions(self._state, call)
         for version in tries[:-1]:
             call.version = version
             try:
@@ -117,19 +112,10 @@ class Opener:
         raise AssertionError("unreachable")
 
     async def _request(self, call: Call, backend: Backend) -> Reply:
-        if call.translation is None:
-            body = call.protocol.write_own(call.body) or call.body
-        else:
-            body = call.translation.write_request()
-        body["model"] = backend.alias
-        upstream = await self._state.session.post(
-            backend.url + call.path,
-            data=orjson.dumps(body),
-            headers={"content-type": "application/json", **backend.headers},
-        )
+        upstream = await self._client.post(backend.url + call.path, _write_request(call, backend), backend.headers)
         try:
             if call.streamed and upstream.status == 200:
-                first = await upstream.content.readany()
+                first = await upstream.read_some()
                 if not first:
                     raise aiohttp.ServerDisconnectedError("the stream ended before its first byte")
             else:
@@ -159,6 +145,17 @@ def _translate(call: Call, backend: Backend) -> None:
         call.path, call.translation = path, call.protocol.translate(call.body, path, call.asked_model)
     except PromptError as error:
         raise RefusedError(400, "invalid_request_error", str(error)) from None
+
+
+def _write_request(call: Call, backend: Backend) -> bytes:
+    """The client's own bytes but for the model's name, where its backend speaks its protocol."""
+    if call.translation is None:
+        own = call.protocol.write_own(call.body)
+        if own is None:
+            return put_model(call.raw, call.asked_model, backend.alias)
+    else:
+        own = call.translation.write_request()
+    return orjson.dumps(own | {"model": backend.alias})
 
 
 def _passes(name: bytes) -> bool:

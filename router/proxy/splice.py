@@ -28,11 +28,11 @@ def put_model(raw: bytes, asked: str, alias: str, more: Mapping[str, Any] | None
         raw: JSON, an object whose top-level `model` is the text `asked`.
         asked: what the client wrote there.
         alias: what the backend calls it.
-        more: further fields, put in before it.
+        more: further fields, put in last: of two equal keys nearly every parser takes the later one.
     """
     value = orjson.dumps(alias)
     if more:
-        value += b"," + orjson.dumps(dict(more))[1:-1]
+        raw = raw[: raw.rindex(b"}")] + b"," + orjson.dumps(dict(more))[1:]
     found = _MODEL.search(raw)
     if found is not None and _MODEL.search(raw, found.end()) is None and _opens(raw[: found.start()]):
         text = _STRING.match(raw, found.end())

@@ -22,7 +22,7 @@ VALUES = st.recursive(
     "body",
     [
         '{"model":"flytewheel/demo","temperature":1.0,"seed":123456789012345678901234567890,"x":1e5,"y":-0.0}',
-        ' {\n "messages" : [ {"role":"user","content":"say \\"model\\": now \\u00e9"} ] , "model" :\t"flytewheel/demo" }\n',
+        ' {\n "messages" : [ {"role":"user","content":"a \\"model\\": \\u00e9"} ] , "model" :\t"flytewheel/demo" }\n',
         '{"tools":[{"model":"flytewheel/demo"}],"model":"flytewheel/demo","a":{"model":"b"}}',
         '{"x":"{","model":"flytewheel/demo","y":{"model":{"model":"}"}}}',
         '{"a\\"model":"flytewheel/demo","model":"flytewheel/demo"}',
@@ -45,9 +45,11 @@ def test_of_two_models_neither_is_left() -> None:
     assert put_model(body, "flytewheel/demo", "a") == b'{"model":"a","model":"a","nested":{"model":"other"}}'
 
 
-def test_fields_are_put_in_beside_it() -> None:
-    body = b'{"model":"m","lora":1}'
-    assert put_model(body, "m", "a", {"lora": [{"id": 0}]}) == b'{"model":"a","lora":[{"id":0}],"lora":1}'
+def test_further_fields_come_last_where_they_outweigh_a_clients() -> None:
+    body = b'{"model":"m","lora":1} \n'
+    spliced = put_model(body, "m", "a", {"lora": [{"id": 0}]})
+    assert spliced == b'{"model":"a","lora":1,"lora":[{"id":0}]}'
+    assert json.loads(spliced)["lora"] == [{"id": 0}]
 
 
 @given(st.lists(st.tuples(TEXTS, VALUES), max_size=5), st.integers(0, 5), st.booleans())
