@@ -29,6 +29,15 @@ CREATE TABLE IF NOT EXISTS feedback_events (
 CREATE INDEX IF NOT EXISTS feedback_events_source_xid ON feedback_events (source, xid);
 CREATE INDEX IF NOT EXISTS feedback_events_interaction ON feedback_events (interaction_id);
 
+-- What of an answer its context does not hold, counted as it was logged. No row: it has no context, or was skipped.
+CREATE TABLE IF NOT EXISTS groundedness (
+    interaction_id text PRIMARY KEY REFERENCES interactions (interaction_id) ON DELETE CASCADE,
+    spans          integer     NOT NULL,          -- numbers, names, commands, identifiers, quotations
+    unsupported    integer     NOT NULL,
+    kinds          jsonb       NOT NULL,          -- of the unsupported: kind -> count
+    checked_at     timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE IF NOT EXISTS quarantine (
     digest    text PRIMARY KEY,                   -- of kind + line: importing the same file twice counts a bad line once
     kind      text        NOT NULL,               -- interaction | feedback
@@ -95,7 +104,7 @@ CREATE INDEX IF NOT EXISTS released_votes_xid ON released_votes (series, xid);
 CREATE TABLE IF NOT EXISTS experiments (
     experiment_id text PRIMARY KEY,
     name          text        NOT NULL,           -- the model name
-    state         text        NOT NULL CHECK (state IN ('running', 'stopped')),
+    state         text        NOT NULL CHECK (state IN ('draft', 'running', 'stopped')),
     control       text        NOT NULL,           -- version
     treatment     text        NOT NULL,           -- version
     share         double precision NOT NULL CHECK (share >= 0 AND share <= 1),
@@ -106,6 +115,13 @@ CREATE TABLE IF NOT EXISTS experiments (
     stopped_at    timestamptz
 );
 CREATE UNIQUE INDEX IF NOT EXISTS experiments_one_running ON experiments (name) WHERE state = 'running';
+DO $$ BEGIN                                       -- of before there were drafts
+    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'experiments_state_check'
+                   AND pg_get_constraintdef(oid) LIKE '%draft%') THEN
+        ALTER TABLE experiments DROP CONSTRAINT IF EXISTS experiments_state_check;
+        ALTER TABLE experiments ADD CONSTRAINT experiments_state_check CHECK (state IN ('draft', 'running', 'stopped'));
+    END IF;
+END $$;
 
 CREATE TABLE IF NOT EXISTS rollouts (
     rollout_id    text PRIMARY KEY,
@@ -342,6 +358,7 @@ CREATE TABLE IF NOT EXISTS retrains (
     PRIMARY KEY (name, erasure_id)
 );
 
+
 -- The arm of a user, for analysis: flytewheel/experiment/assign.py in SQL. HMAC-SHA256 (RFC 2104) of sha256() alone.
 CREATE OR REPLACE FUNCTION hmac_block(key bytea, pad integer) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT string_agg(set_byte('\x00'::bytea, 0, get_byte(block.bytes, place) # pad), ''::bytea ORDER BY place)
@@ -403,3 +420,24 @@ CREATE TABLE IF NOT EXISTS trigger_looks (
     execution text                                -- that it launched
 );
 CREATE INDEX IF NOT EXISTS trigger_looks_name ON trigger_looks (name, entry DESC);
+
+-- API keys of the router: hashes, never the keys. Whoever holds a copy of the table is told of every change.
+CREATE TABLE IF NOT EXISTS api_keys (
+    key_id     text PRIMARY KEY,
+    account    text        NOT NULL,              -- the first key of its line; a rotated key stays the same caller
+    hash       bytea       NOT NULL UNIQUE,       -- SHA-256 of the key
+    scopes     text[]      NOT NULL,
+    name       text        NOT NULL DEFAULT '',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    requests_per_minute      integer CHECK (requests_per_minute > 0),
+    tokens_per_minute        integer CHECK (tokens_per_minute > 0),
+    user_requests_per_minute integer CHECK (user_requests_per_minute > 0),
+    user_tokens_per_minute   integer CHECK (user_tokens_per_minute > 0)
+);
+CREATE OR REPLACE FUNCTION tell_keys() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN NOTIFY flytewheel_keys; RETURN NULL; END $$;
+CREATE OR REPLACE TRIGGER api_keys_tell AFTER INSERT OR UPDATE OR DELETE ON api_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION tell_keys();
+

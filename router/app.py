@@ -37,7 +37,8 @@ from router.access.needs import needs
 from router.access.origins import Origins
 from router.access.watch import watch_keys
 from router.control import State, control
-from router.feedback_api import feedback
+from router.feedback import open_feedback
+from router.feedback.openapi import add_paths
 from router.front import Front
 from router.models_api import models
 from router.protocols import PROTOCOLS
@@ -73,6 +74,7 @@ def create_app(settings: Settings) -> Front:
         proxy = ChatProxy(state, rates)
         for path in PROTOCOLS:
             front.add(path, ("POST",), SERVE, proxy, body_limit=IMAGES_FACTOR * settings.body_limit)
+        state.feedback.add_to(front)
         tasks = [asyncio.create_task(state.keep_fresh()), asyncio.create_task(watch_keys(settings, keys))]
         try:
             yield
@@ -96,11 +98,11 @@ def create_app(settings: Settings) -> Front:
     for path in ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"):
         front.declare(path, PUBLIC)
     app.include_router(control)
-    app.include_router(feedback)
     app.include_router(review)
     app.include_router(models)
     _add_errors(app)
     _add_pages(app)
+    add_paths(app)
     return front
 
 

@@ -23,7 +23,6 @@ from flytewheel.database import last_line, migrate
 from flytewheel.errors import ExperimentError, FlytewheelError, SettingsError
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment, Opened
-from flytewheel.feedback.store import FeedbackStore
 from flytewheel.settings import PREFIX, Settings
 from flytewheel.signed_registry import seal_registry
 from flytewheel.signing_keys import ring_of_settings
@@ -34,6 +33,7 @@ from router.backends import BackendPool
 from router.backends.kinds import serve_by_settings
 from router.backends.served import fetch_model
 from router.blocked import Blocked
+from router.feedback import FeedbackRoom, open_feedback
 from router.log import Log
 from router.metrics import Metrics
 from router.receipts import ReceiptBook
@@ -71,8 +71,8 @@ class RouterState:
     pool: BackendPool
     log: Log
     session: aiohttp.ClientSession
-    feedback: FeedbackStore
     metrics: Metrics
+    feedback: FeedbackRoom = field(init=False)
     backend_wait_s: float = 30.0
     routes: Mapping[str, Route] = field(default_factory=dict)
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
@@ -133,7 +133,7 @@ class RouterState:
         experiments.check_launch(share=share, **launch)
         async with self._lock:
             earlier = await asyncio.to_thread(experiments.find_launch, self.database_url, **launch)
-            if earlier is not None:
+            if earlier is not None and not earlier.draft:
                 if earlier.running:  # the same promise as for a new one: when this returns, both arms serve
                     await self._refresh(only=name)
                 return Opened(earlier, created=False)
@@ -276,7 +276,7 @@ async def open_state(settings: Settings) -> RouterState:
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=600.0),
         trust_env=False,
     )
-    return RouterState(
+    state = RouterState(
         database_url=settings.database_url,
         admin_key=settings.admin_key.get_secret_value().encode(),
         assignment_key=settings.assignment_key.get_secret_value().encode(),
@@ -288,13 +288,19 @@ async def open_state(settings: Settings) -> RouterState:
         ),
         log=Log(settings.database_url, settings.home / "spool"),
         session=session,
-        feedback=FeedbackStore(settings.database_url),
         metrics=Metrics(),
     )
+    state.feedback = open_feedback(state, lambda: state.routes)
+    return state
 
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued and stops every backend."""
-    closers: tuple[Callable[[], Awaitable[None]], ...] = (state.pool.close, state.session.close, state.log.close)
+    closers: tuple[Callable[[], Awaitable[None]], ...] = (
+        state.feedback.close,
+        state.pool.close,
+        state.session.close,
+        state.log.close,
+    )
     for close in closers:
         await close()

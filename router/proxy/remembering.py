@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from router.feedback.grounding import Served
 from router.protocols.answers import Answer, read_answer
 from router.proxy.call import MOST_KEPT, Call
 from router.state import RouterState
@@ -42,9 +43,18 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
     )
     if answered:
         state.log.put(build_interaction(call, answer, broken), name)
+        if call.context is not None and broken is None:
+            _offer_grounding(state, call, answer, call.context)
     else:
         state.log.forget(call.interaction_id)
     return sum(answer.tokens.values())
+
+
+def _offer_grounding(state: RouterState, call: Call, answer: Answer, context: str) -> None:
+    said = (call.query, *(turn["content"] for turn in call.history if turn["role"] in ("system", "user")))
+    arm = call.served_arm or call.arm
+    served = Served(call.interaction_id, call.route.name, call.version, arm, answer.text, (context, *said))
+    state.feedback.grounding.offer(served)
 
 
 def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[str, Any]:
