@@ -15,7 +15,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from flytewheel.errors import (
@@ -25,6 +24,7 @@ from flytewheel.errors import (
     FlytewheelError,
     ModelServerError,
     RegistryError,
+    RequestError,
     ReviewError,
     RouterError,
     StoreError,
@@ -32,7 +32,7 @@ from flytewheel.errors import (
 from flytewheel.settings import Settings
 from router.access import open_access
 from router.access.bodies import IMAGES_FACTOR
-from router.access.callers import PUBLIC, READ, SERVE
+from router.access.callers import PUBLIC, SERVE
 from router.access.needs import needs
 from router.access.origins import Origins
 from router.access.watch import watch_keys
@@ -43,8 +43,12 @@ from router.front import Front
 from router.models_api import models
 from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
+from router.reference import reference
+from router.reference.described import describe
+from router.reference.pages import pages
 from router.refusals import RefusedError, write_refusal
 from router.review_api import review
+from router.scraping import scraping
 from router.state import RouterState, check_settings, close_state, open_state
 
 _STATUS: tuple[tuple[type[FlytewheelError], int], ...] = (
@@ -52,6 +56,7 @@ _STATUS: tuple[tuple[type[FlytewheelError], int], ...] = (
     (ExperimentError, 409),
     (FeedbackError, 422),
     (ReviewError, 409),
+    (RequestError, 409),
     (DatabaseError, 503),
     (StoreError, 503),
     (RouterError, 502),
@@ -85,7 +90,7 @@ def create_app(settings: Settings) -> Front:
                     await task
             await close_state(state)
 
-    app = FastAPI(title="flytewheel router", lifespan=run, redirect_slashes=False)
+    app = FastAPI(title="flytewheel router", lifespan=run, redirect_slashes=False, docs_url=None, redoc_url=None)
     keys, rates = open_access(settings)
     front = Front(
         app,
@@ -95,11 +100,14 @@ def create_app(settings: Settings) -> Front:
         origins=Origins(settings.cors_origins),
         body_limit=settings.body_limit,
     )
-    for path in ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"):
-        front.declare(path, PUBLIC)
+    front.declare("/openapi.json", PUBLIC)
     app.include_router(control)
     app.include_router(review)
     app.include_router(models)
+    app.include_router(reference)
+    app.include_router(pages)
+    app.include_router(scraping)
+    describe(app)
     _add_errors(app)
     _add_pages(app)
     add_paths(app)
@@ -148,12 +156,6 @@ def _add_pages(app: FastAPI) -> None:
             "trouble": state.trouble,
             "log": asdict(state.log.state),
         }
-
-    @app.get("/metrics", include_in_schema=False, dependencies=[needs(READ)])
-    async def get_metrics(state: State) -> Response:
-        state.metrics.waiting.set(state.log.state.waiting)
-        state.metrics.dropped.set(state.log.state.shed)
-        return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _judge(state: RouterState, backends: list[str]) -> str:

@@ -140,7 +140,7 @@ def test_a_stream_that_is_cut_leaves_an_unfinished_answer(router: LiveRouter, se
 def test_a_client_that_leaves_gives_the_lease_back(router: LiveRouter) -> None:
     version = serve(router, "leaving", "abcdefgh", endless=True)
     body = {"model": "flytewheel/leaving", "messages": [{"role": "user", "content": "?"}], "stream": True, "user": "a"}
-    with httpx.stream("POST", router.url + "/v1/chat/completions", json=body) as answer:
+    with router.client.stream("POST", router.url + "/v1/chat/completions", json=body) as answer:
         interaction_id = answer.headers["x-flytewheel-interaction"]
         assert "data: " in next(answer.iter_text())
     assert router.interaction(interaction_id)["metadata"]["broken"] == "the client went away"
