@@ -186,7 +186,7 @@ def test_what_the_other_side_cannot_do_is_refused(write: Any, body: dict[str, An
 def test_a_prompt_is_remembered_as_the_chat_that_it_becomes() -> None:
     body = {"prompt": "Which?", "system": "Be brief.\n\nContext:\nWords."}
     query, context, history = split_generate(body)
-    assert (query, context, [turn.content for turn in history]) == ("Which?", "Words.", ["Be brief."])
+    assert (query, context, [turn["content"] for turn in history]) == ("Which?", "Words.", ["Be brief."])
     assert split_generate({"prompt": "Which?", "system": "x", "raw": True}) == ("Which?", None, ())
     assert split_generate({"prompt": ""}) == ("", None, ())
     with pytest.raises(PromptError):
