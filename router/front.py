@@ -129,7 +129,7 @@ class Front:
             try:
                 await self._serve(scope, receive, send)
             except RefusedError as refused:
-                await send_error(send, refused, _CHALLENGE if refused.status == 401 else refused.headers)
+                await send_error(send, refused, _CHALLENGE if refused.status == 401 else None)
         elif scope["type"] == "lifespan":
             await self._rest(scope, receive, send)
         else:  # nothing here speaks WebSocket
