@@ -37,7 +37,6 @@ from router.access.needs import needs
 from router.access.origins import Origins
 from router.access.watch import watch_keys
 from router.control import State, control
-from router.feedback import open_feedback
 from router.feedback.openapi import add_paths
 from router.front import Front
 from router.models_api import models
