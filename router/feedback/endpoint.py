@@ -103,21 +103,20 @@ class FeedbackEndpoint:
         now = self._clock()
         proven, refused = self._prove_all(items, receipt, keyed=keyed, now_s=now.timestamp())
         known, away = await self._look_up(items, proven, refused)
-        made: list[list[Made]] = []
+        made: dict[int, list[Made]] = {}
         for place, item in enumerate(items):
-            try:
-                made.append(_make(item, proven, known, away, now) if place not in refused else [])  # type: ignore[arg-type]
-            except RefusedError as error:
-                refused[place] = error
-                made.append([])
-        events = [each for row in made for each in row]
-        outcomes = iter(await self._store(events))
+            if place not in refused and isinstance(item, Item):
+                try:
+                    made[place] = _make(item, proven[place], known, away, now)
+                except RefusedError as error:
+                    refused[place] = error
+        outcomes = iter(await self._store([each for row in made.values() for each in row]))
         results: list[dict[str, Any] | RefusedError] = []
-        for place, (item, row) in enumerate(zip(items, made, strict=True)):
-            if place in refused:
+        for place, item in enumerate(items):
+            if isinstance(item, RefusedError) or place in refused:
                 results.append(refused[place])
             else:
-                results.append(_tell(item, [(each, next(outcomes)) for each in row]))  # type: ignore[arg-type]
+                results.append(_tell(item, [(each, next(outcomes)) for each in made[place]]))
         return results
 
     def _prove_all(
@@ -143,7 +142,10 @@ class FeedbackEndpoint:
         return proven, refused
 
     async def _look_up(
-        self, items: Sequence[Item | RefusedError], proven: Sequence[Receipt | None], refused: Mapping[int, RefusedError]
+        self,
+        items: Sequence[Item | RefusedError],
+        proven: Sequence[Receipt | None],
+        refused: Mapping[int, RefusedError],
     ) -> tuple[Mapping[str, Known], RefusedError | None]:
         """The interactions that must be read, or why they cannot be."""
         names = [

@@ -142,9 +142,7 @@ class Grounding:
             self._metrics.grounding_ungrounded.labels(*labels).inc()
         if self._url is not None:
             now = time.monotonic()
-            self._found.append(
-                _Found(served.interaction_id, told["spans"], told["unsupported"], told["kinds"], now)
-            )
+            self._found.append(_Found(served.interaction_id, told["spans"], told["unsupported"], told["kinds"], now))
 
     async def _start_process(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:

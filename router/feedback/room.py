@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Protocol
 
 from router.access.callers import PROOF, PUBLIC, READ
-from router.asgi import Receive, Scope, Send
 from router.feedback.endpoint import FeedbackEndpoint
 from router.feedback.grounding import Grounding
 from router.feedback.link import RewardLink
 from router.feedback.proof import Interactions
 from router.feedback.rewards import RewardHub
+from router.feedback.snippet import send_snippet
 from router.feedback.stream import RewardStream
 from router.feedback.wire import BODY_LIMIT
 from router.front import Front
@@ -76,23 +74,3 @@ def open_feedback(owner: Owner, names: Callable[[], Iterable[str]]) -> FeedbackR
     )
     link = RewardLink(owner.database_url, hub, names)
     return FeedbackRoom(interactions, hub, link, Grounding(owner.database_url, owner.metrics), endpoint)
-
-
-@cache
-def read_snippet() -> bytes:
-    """The JavaScript that teams put on their pages."""
-    return (files("router") / "pages" / "feedback.js").read_bytes()
-
-
-async def send_snippet(scope: Scope, receive: Receive, send: Send) -> None:
-    """`GET /v1/feedback.js`: public, for pages of any origin: a script is no secret."""
-    body = read_snippet()
-    headers = [
-        (b"content-type", b"text/javascript; charset=utf-8"),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"public, max-age=3600"),
-        (b"cross-origin-resource-policy", b"cross-origin"),
-        (b"x-content-type-options", b"nosniff"),
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
