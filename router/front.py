@@ -21,6 +21,7 @@ from router.access.callers import PLACE, PUBLIC, Caller
 from router.access.origins import Origins
 from router.access.rest import RestRoute, find_route, survey
 from router.asgi import Receive, Scope, Send
+from router.loglines import REQUEST
 from router.refusals import RefusedError, send_error
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -126,6 +127,7 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request, or one connection's life."""
         if scope["type"] == "http":
+            REQUEST.set(scope)
             try:
                 await self._serve(scope, receive, send)
             except RefusedError as refused:
