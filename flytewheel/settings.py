@@ -12,6 +12,11 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_S3_BUCKET` | bucket of data sets, runs and the registry | `flytewheel` |
 | `FLYTEWHEEL_ROUTER_URL` | a router that already runs | embedded |
 | `FLYTEWHEEL_ADMIN_KEY` | bearer key of the router's control API | made at the first start |
+| `FLYTEWHEEL_API_KEY` | API key that our own clients send (`flytewheel keys create`) | made at the first start |
+| `FLYTEWHEEL_CORS_ORIGINS` | origins of web pages that may chat and react, with commas, `https://host[:port]` | none |
+| `FLYTEWHEEL_BODY_LIMIT` | bytes of a request's body; chats may be five times as large, for images | `4194304` |
+| `FLYTEWHEEL_INSECURE_LOOPBACK` | `1`: a router on loopback lets callers without a key chat, react and read | – |
+| `FLYTEWHEEL_LOG_FORMAT` | lines of the router's log: `text` or `json` | `text` |
 | `FLYTEWHEEL_ASSIGNMENT_KEY` | secret of the sticky assignment and of receipts | made at the first start |
 | `FLYTEWHEEL_SIGNING_KEY` | private P-256 key that signs versions: a path, or the PEM itself | made at first start |
 | `FLYTEWHEEL_SIGNING_KEY_PASSWORD` | of an encrypted one | – |
@@ -21,6 +26,9 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_BACKEND_URL` | where that Ollama or vLLM is, `http(s)://[user:password@]host[:port]` | – |
 | `FLYTEWHEEL_BACKEND_KEY` | its key, sent as a Bearer token | – |
 | `FLYTEWHEEL_BACKEND_FOLDER` | where vLLM's machine sees `HOME/models` | the same path |
+| `FLYTEWHEEL_LOG_TEXT` | what the router keeps of texts: `full`, `redacted` or `none` | `full` |
+| `FLYTEWHEEL_SPOOL_BYTES` | room for what waits under `HOME/spool` while PostgreSQL is away | 1 GiB |
+| `FLYTEWHEEL_RETENTION_DAYS` | older interactions and their feedback are deleted once a day | kept |
 | `FLYTEWHEEL_BACKEND_MODE` | `merged`: a llama.cpp process for each version; `adapters`: one for each base | `merged` |
 | `FLYTEWHEEL_BACKEND_ALLOW` | networks beside the public ones that backends may be in, with commas; `loopback` | – |
 | `FLYTEWHEEL_BACKEND_CONNECT_S` | seconds to connect to one | 5 |
@@ -40,14 +48,17 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from flytewheel.errors import SettingsError
 
 PREFIX = "FLYTEWHEEL_"
 BACKENDS = ("llama.cpp", "ollama", "vllm")
+LOG_TEXTS = ("full", "redacted", "none")
+_LEAST_SPOOL = 1 << 20  # bytes
 BACKEND_MODES = ("merged", "adapters")
 
 
@@ -66,6 +77,11 @@ class Settings(BaseModel):
     router_url: str | None = None
     admin_key: SecretStr | None = None
     assignment_key: SecretStr | None = None
+    api_key: SecretStr | None = None
+    cors_origins: tuple[str, ...] = ()
+    body_limit: int = Field(default=4 << 20, ge=1 << 10, le=1 << 30)
+    insecure_loopback: bool = False
+    log_format: Literal["text", "json"] = "text"
     signing_key: SecretStr | None = None
     signing_key_password: SecretStr | None = None
     trusted_keys: str | None = None
@@ -74,6 +90,9 @@ class Settings(BaseModel):
     backend_url: str | None = None
     backend_key: SecretStr | None = None
     backend_folder: str | None = None
+    log_text: str = "full"
+    spool_bytes: int = 1 << 30
+    retention_days: float | None = None
     backend_mode: str = "merged"
     backend_allow: str = ""
     backend_connect_s: float = 5.0
@@ -129,6 +148,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(f"{PREFIX}BACKEND={backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend != BACKENDS[0] and "backend_url" not in given:
         raise SettingsError(f"{PREFIX}BACKEND={backend} needs {PREFIX}BACKEND_URL, where that server is")
+    _check_log(given)
     if given.get("backend_mode", BACKEND_MODES[0]) not in BACKEND_MODES:
         raise SettingsError(
             f"{PREFIX}BACKEND_MODE={given['backend_mode']!r}: expected one of {', '.join(BACKEND_MODES)}"
@@ -136,12 +156,43 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     for key in ("backend_connect_s", "backend_first_token_s", "backend_chunk_s", "backend_answer_s", "backend_queue_s"):
         _check_number(given, key, r"\d{1,6}(\.\d{1,6})?", "a number of seconds above 0", above=0.0)
     _check_number(given, "backend_spares", r"\d{1,4}", "a whole number")
-    for key in ("debug", "fresh"):
+    for key in ("debug", "fresh", "insecure_loopback"):
         if key in given:
             given[key] = "1" if given[key].lower() in {"1", "true", "yes"} else "0"
     given.setdefault("home", ".flytewheel")
-    settings = Settings.model_validate(given)
+    settings = _validate({**given, "cors_origins": _split_origins(given.get("cors_origins", ""))})
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def _validate(given: Mapping[str, Any]) -> Settings:
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = str(fault["loc"][0])
+        raise SettingsError(f"{PREFIX}{key.upper()}={given[key]!r}: {fault['msg']}") from None
+
+
+def _split_origins(text: str) -> tuple[str, ...]:
+    """Origins as browsers send them: scheme and host, in lower case, no path."""
+    origins = tuple(origin.strip().rstrip("/").lower() for origin in text.split(",") if origin.strip())
+    for origin in origins:
+        scheme, _, host = origin.partition("://")
+        if scheme not in ("http", "https") or not host or set(host) & set("/*@ "):
+            raise SettingsError(f"{PREFIX}CORS_ORIGINS={origin!r}: expected https://host[:port], no * and no path")
+    return origins
+
+
+def _check_log(given: Mapping[str, str]) -> None:
+    text = given.get("log_text", LOG_TEXTS[0])
+    if text not in LOG_TEXTS:
+        raise SettingsError(f"{PREFIX}LOG_TEXT={text!r}: expected one of {', '.join(LOG_TEXTS)}")
+    room = given.get("spool_bytes", str(_LEAST_SPOOL))
+    if not (room.isascii() and room.isdigit() and int(room) >= _LEAST_SPOOL):
+        raise SettingsError(f"{PREFIX}SPOOL_BYTES={room!r}: expected a number of bytes from {_LEAST_SPOOL} (1 MiB) up")
+    days = given.get("retention_days", "1")
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,4})?", days) or not float(days) > 0:
+        raise SettingsError(f"{PREFIX}RETENTION_DAYS={days!r}: expected a number of days above 0; unset it to keep all")
 
 
 def _check_number(given: Mapping[str, str], key: str, form: str, expected: str, *, above: float = -1.0) -> None:

@@ -11,6 +11,7 @@ import uvicorn
 
 from flytewheel.errors import FlytewheelError
 from flytewheel.settings import read_settings
+from router.access.wire import lift_file_limit, make_protocol
 from router.app import create_app
 
 
@@ -26,9 +27,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     # uvicorn ends by raising the signal that stopped it again; told to stop and stopped is exit code 0.
+    lift_file_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
-        app, host="127.0.0.1", port=options.port, access_log=False, log_level="warning", timeout_graceful_shutdown=5
+        app,
+        host="127.0.0.1",
+        port=options.port,
+        http=make_protocol(),
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
     )
     return 0
 

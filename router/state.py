@@ -21,7 +21,6 @@ from flytewheel.database import last_line, migrate
 from flytewheel.errors import ExperimentError, FlytewheelError, SettingsError
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment, Opened
-from flytewheel.feedback.store import FeedbackStore
 from flytewheel.settings import PREFIX, Settings
 from flytewheel.signed_registry import seal_registry
 from flytewheel.signing_keys import ring_of_settings
@@ -33,13 +32,14 @@ from router.backends.kinds import serve_by_settings
 from router.backends.rules import Rules
 from router.backends.served import fetch_model
 from router.blocked import Blocked
-from router.interactions import InteractionWriter
+from router.feedback import FeedbackRoom, open_feedback
+from router.log import Log, open_log
 from router.metrics import Metrics
+from router.receipts import ReceiptBook
 
 logger = logging.getLogger("router.state")
 
 CHAMPION = "champion"
-MODEL_PREFIX = "flytewheel/"  # of the routed model names
 REFRESH_S = 5.0
 
 
@@ -65,11 +65,12 @@ class RouterState:
     database_url: str
     admin_key: bytes
     assignment_key: bytes
+    receipts: ReceiptBook
     registry: Registry
     pool: BackendPool
-    writer: InteractionWriter
-    feedback: FeedbackStore
+    log: Log
     metrics: Metrics
+    feedback: FeedbackRoom = field(init=False)
     backend_wait_s: float = 30.0
     routes: Mapping[str, Route] = field(default_factory=dict)
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
@@ -130,7 +131,7 @@ class RouterState:
         experiments.check_launch(share=share, **launch)
         async with self._lock:
             earlier = await asyncio.to_thread(experiments.find_launch, self.database_url, **launch)
-            if earlier is not None:
+            if earlier is not None and not earlier.draft:
                 if earlier.running:  # the same promise as for a new one: when this returns, both arms serve
                     await self._refresh(only=name)
                 return Opened(earlier, created=False)
@@ -265,10 +266,11 @@ async def open_state(settings: Settings) -> RouterState:
     )
     registry = seal_registry(store, ring_of_settings(settings), sign=False)
     models = settings.home / "models"
-    return RouterState(
+    state = RouterState(
         database_url=settings.database_url,
         admin_key=settings.admin_key.get_secret_value().encode(),
         assignment_key=settings.assignment_key.get_secret_value().encode(),
+        receipts=ReceiptBook(settings.assignment_key.get_secret_value().encode()),
         registry=registry,
         pool=BackendPool(
             lambda name, version: fetch_model(
@@ -277,14 +279,15 @@ async def open_state(settings: Settings) -> RouterState:
             serve_by_settings(settings, models),
             Rules.of_settings(settings),
         ),
-        writer=InteractionWriter(settings.database_url),
-        feedback=FeedbackStore(settings.database_url),
+        log=open_log(settings),
         metrics=Metrics(),
     )
+    state.feedback = open_feedback(state, lambda: state.routes)
+    return state
 
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued and stops every backend."""
-    closers: tuple[Callable[[], Awaitable[None]], ...] = (state.pool.close, state.writer.close)
+    closers: tuple[Callable[[], Awaitable[None]], ...] = (state.feedback.close, state.pool.close, state.log.close)
     for close in closers:
         await close()

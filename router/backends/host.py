@@ -16,8 +16,9 @@ from typing import Any
 from aiohttp import ClientSession
 
 from flytewheel.errors import RouterError
-from router.backends.backend import CHAT, COMPLETIONS, DRAINING, IDLE, LOOK, READY, Status
+from router.backends.backend import DRAINING, IDLE, LOOK, READY, Status
 from router.backends.served import ServedModel
+from router.paths import CHAT, COMPLETIONS, EMBEDDINGS
 
 
 class Host(ABC):
@@ -26,7 +27,7 @@ class Host(ABC):
     `own` and `allow` say where its server may be, as in `Status`.
     """
 
-    endpoints: tuple[str, ...] = (CHAT, COMPLETIONS)
+    endpoints: tuple[str, ...] = (CHAT, COMPLETIONS, EMBEDDINGS)
     own = True
     allow: tuple[str, ...] = ()
 

@@ -64,6 +64,11 @@ class BackendPool:
         """As the view of this process."""
         return self.view.all()
 
+    def find_model(self, name: str, version: str) -> ServedModel | None:
+        """The files of a version that is loaded or being loaded; None before they are here."""
+        host = self._hosts.get(self._current.get((name, version), 0))
+        return None if host is None else host.model
+
     # -- the views
 
     def attach(self, view: str, say: Callable[[Status], None]) -> None:

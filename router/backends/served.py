@@ -15,6 +15,7 @@ from registry.claims import list_versions
 from registry.manifest import Manifest
 from registry.taints import refuse_blocked
 from registry.versions import Registry
+from router.cards import Card, describe_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,9 @@ class ServedModel:
 
     `digest` is the SHA-256 of what is served (the GGUF, or an adapter's weights), `slot_tokens` the context of one
     answer, `digests` those of all files that were brought, by their path in the version's `folder`. `file` is the GGUF
-    or the adapter's folder; None where a version is the bare base, which a server has already. Where `base` is given,
-    `file` is an adapter's GGUF for that base. `upstream` is the file that says where a version is served that is not
-    ours.
+    or the adapter's folder; None where a version is the bare base, which a server has already. `card` is what is told
+    of it. Where `base` is given, `file` is an adapter's GGUF for that base. `upstream` is the file that says where a
+    version is served that is not ours.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ServedModel:
     slot_tokens: int = 1024
     folder: Path = Path()
     digests: Mapping[str, str] = field(default_factory=dict)
+    card: Card | None = None
     base: Path | None = None
     upstream: Path | None = None
 
@@ -56,7 +58,7 @@ def fetch_model(
     """
     manifest = registry.show(name, version)
     refuse_blocked(registry.store, name, manifest.version, datetime.now(UTC))
-    base: Path | None = None
+    base: tuple[Path, Card] | None = None
     served: str | None
     if UPSTREAM in manifest.files:
         served, needed = UPSTREAM, [UPSTREAM]
@@ -82,13 +84,15 @@ def fetch_model(
         _choose_context(manifest),
         folder,
         digests,
-        base=base,
+        describe_version(manifest, folder, needed) if base is None else base[1],
+        base=None if base is None else base[0],
         upstream=folder / UPSTREAM if served == UPSTREAM else None,
     )
 
 
-def _fetch_base(registry: Registry, models: Path, manifest: Manifest) -> Path | None:
-    """The GGUF that a version's adapter is for, from the version that is the bare base; None where either is missing.
+def _fetch_base(registry: Registry, models: Path, manifest: Manifest) -> tuple[Path, Card] | None:
+    """The GGUF that a version's adapter is for, from the version that is the bare base, and what is told of it; None
+    where either is missing.
 
     The adapter was tried on the base's file of one kind (`base_kind`), made of the weights of one digest: on any other
     it would say something that no parity check has seen.
@@ -103,7 +107,7 @@ def _fetch_base(registry: Registry, models: Path, manifest: Manifest) -> Path | 
             folder = models / base.name / base.version
             registry.download(base.name, base.version, folder, only=[file])
             _check_headers(folder, [file], f"{base.name} {base.version}")
-            return folder / file
+            return folder / file, describe_version(base, folder, [file])
     return None
 
 

@@ -14,7 +14,8 @@ import aiohttp
 import orjson
 
 from flytewheel.errors import RouterError
-from router.backends.backend import CHAT, COMPLETIONS, EMBEDDINGS, Status
+from router.backends.backend import Status
+from router.paths import CHAT, COMPLETIONS, EMBEDDINGS
 
 WARM_UP_S = 120.0  # a large model on a CPU reads its weights from the disk meanwhile
 _TOKENS = 4
