@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import httpx
 import uvicorn
 import uvloop
@@ -59,13 +58,9 @@ async def serve_ours(port: int, upstream: str, database_url: str, folder: Path) 
                 url=upstream,
                 alias=f"flytewheel/{NAME}@{version}",
                 generation=1,
+                own=True,
             )
         )
-    session = aiohttp.ClientSession(
-        auto_decompress=False,
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=600.0),
-    )
     state = RouterState(
         database_url=database_url,
         admin_key=b"admin",
@@ -73,7 +68,6 @@ async def serve_ours(port: int, upstream: str, database_url: str, folder: Path) 
         receipts=ReceiptBook(KEY),
         pool=view,
         log=Log(database_url, folder / "spool"),
-        session=session,
         metrics=Metrics(folder / "metrics"),
         routes={NAME: Route(NAME, "v1", Experiment("exp-benchmark", NAME, "running", "v1", "v2", 0.3))},
     )
@@ -88,7 +82,7 @@ async def serve_ours(port: int, upstream: str, database_url: str, folder: Path) 
     try:
         await _serve(uvicorn.Config(front, port=port, http=make_protocol(), ws="none", lifespan="off", **SERVER))
     finally:
-        await session.close()
+        await view.close()
         await state.log.close()
 
 

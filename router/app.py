@@ -39,15 +39,16 @@ from router.access.watch import watch_keys
 from router.control import State, control
 from router.feedback.openapi import add_paths
 from router.front import Front
+from router.models_api import models
 from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.reference import reference
 from router.reference.described import ABOUT, VERSION, describe
 from router.reference.pages import pages
-from router.refusals import error_body
+from router.refusals import RefusedError, write_refusal
 from router.review_api import review
 from router.scraping import scraping
-from router.state import MODEL_PREFIX, RouterState, check_settings, close_state, open_state
+from router.state import RouterState, check_settings, close_state, open_state
 
 _STATUS: tuple[tuple[type[FlytewheelError], int], ...] = (
     (RegistryError, 404),
@@ -109,6 +110,7 @@ def create_app(settings: Settings) -> Front:
     front.declare("/openapi.json", PUBLIC)
     app.include_router(control)
     app.include_router(review)
+    app.include_router(models)
     app.include_router(reference)
     app.include_router(pages)
     app.include_router(scraping)
@@ -120,41 +122,35 @@ def create_app(settings: Settings) -> Front:
 
 
 def _add_errors(app: FastAPI) -> None:
-    def answer(status: int, message: str, headers: Any = None) -> Response:
+    def answer(request: Request, status: int, message: str, headers: Any = None) -> Response:
         kind = "server_error" if status >= 500 else "invalid_request_error"
-        return Response(error_body(kind, message), status, headers=headers, media_type="application/json")
+        body = write_refusal(RefusedError(status, kind, message), request.url.path)
+        return Response(body, status, headers=headers, media_type="application/json")
 
     def explain(status: int) -> Callable[[Request, Exception], Response]:
-        return lambda request, error: answer(status, str(error))
+        return lambda request, error: answer(request, status, str(error))
 
     for kind, status in _STATUS:
         app.add_exception_handler(kind, explain(status))
 
+    @app.exception_handler(RefusedError)
+    def pass_on(request: Request, error: RefusedError) -> Response:
+        return Response(write_refusal(error, request.url.path), error.status, media_type="application/json")
+
     @app.exception_handler(HTTPException)
     def refuse(request: Request, error: HTTPException) -> Response:
-        return answer(error.status_code, error.detail, error.headers)
+        return answer(request, error.status_code, error.detail, error.headers)
 
     @app.exception_handler(RequestValidationError)
     def reject(request: Request, error: RequestValidationError) -> Response:
         faults = error.errors()
         if any(fault["type"] == "json_invalid" for fault in faults):
-            return answer(400, "the body is not JSON")
+            return answer(request, 400, "the body is not JSON")
         said = (f"{'.'.join(str(part) for part in fault['loc'][1:]) or 'body'}: {fault['msg']}" for fault in faults)
-        return answer(422, "; ".join(said))
+        return answer(request, 422, "; ".join(said))
 
 
 def _add_pages(app: FastAPI) -> None:
-    @app.get("/v1/models", tags=["models"], dependencies=[needs(SERVE)])
-    async def list_served(state: State) -> dict[str, Any]:
-        """The model names with a champion, in OpenAI's shape."""
-        return {
-            "object": "list",
-            "data": [
-                {"id": MODEL_PREFIX + name, "object": "model", "created": 0, "owned_by": "flytewheel"}
-                for name in sorted(state.routes)
-            ],
-        }
-
     @app.get("/healthz", tags=["health"], dependencies=[needs(PUBLIC)])
     async def get_health(state: State) -> dict[str, Any]:
         """Always 200 while the process lives; `status` is starting, ready or degraded."""

@@ -131,7 +131,8 @@ class Front:
             try:
                 await self._serve(scope, receive, send)
             except RefusedError as refused:
-                await send_error(send, refused, _CHALLENGE if refused.status == 401 else refused.headers)
+                headers = _CHALLENGE if refused.status == 401 else None
+                await send_error(send, refused, headers, scope["path"])
         elif scope["type"] == "lifespan":
             await self._rest(scope, receive, send)
         else:  # nothing here speaks WebSocket

@@ -92,6 +92,11 @@ class Metrics:
         self.fallbacks = self.counter(
             "flytewheel_fallbacks", "requests that the control answered for the treatment", ("name", "version")
         )
+        self.held_back = self.counter(
+            "flytewheel_backend_held_back",
+            "requests that a version was not asked for: its breaker was open, or it was full",
+            ("name", "version", "reason"),
+        )
         self.assignments = self.counter(
             "flytewheel_assignments", "requests by the arm that their user was given", ("experiment_id", "variant")
         )
@@ -107,7 +112,7 @@ class Metrics:
             "reactions to answers of an experiment; converted: the reward is above 0",
             ("experiment_id", "variant", "converted"),
         )
-        self.reward_sum = self._keep(Family(self.cells, Count, "sum", "flytewheel_reward_sum", "rewards added up", ARM))
+        self.reward_sum = self._keep(Family(self.cells, Count, "sum", "flytewheel_reward_points", "rewards added up", ARM))
         self.reward_count = self.counter("flytewheel_rewards", "rewards that were counted", ARM)
 
         self.grounding_checked = self.counter(

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
-
 from flytewheel.database import last_line, migrate
 from flytewheel.errors import ExperimentError, FlytewheelError, SettingsError
 from flytewheel.experiment import experiments
@@ -31,6 +29,7 @@ from registry.taints import refuse_blocked
 from registry.versions import Registry
 from router.backends import BackendPool
 from router.backends.kinds import serve_by_settings
+from router.backends.rules import Rules
 from router.backends.served import fetch_model
 from router.blocked import Blocked
 from router.feedback import FeedbackRoom, open_feedback
@@ -41,7 +40,6 @@ from router.receipts import ReceiptBook
 logger = logging.getLogger("router.state")
 
 CHAMPION = "champion"
-MODEL_PREFIX = "flytewheel/"  # of the routed model names
 REFRESH_S = 5.0
 
 
@@ -71,7 +69,6 @@ class RouterState:
     registry: Registry
     pool: BackendPool
     log: Log
-    session: aiohttp.ClientSession
     metrics: Metrics
     feedback: FeedbackRoom = field(init=False)
     backend_wait_s: float = 30.0
@@ -269,14 +266,6 @@ async def open_state(settings: Settings) -> RouterState:
     )
     registry = seal_registry(store, ring_of_settings(settings), sign=False)
     models = settings.home / "models"
-    session = aiohttp.ClientSession(
-        auto_decompress=False,
-        # llama.cpp closes an idle connection after 5 s; ours goes first, so that no request meets a closing one.
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0),
-        headers={"accept-encoding": "identity"},
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=600.0),
-        trust_env=False,
-    )
     state = RouterState(
         database_url=settings.database_url,
         admin_key=settings.admin_key.get_secret_value().encode(),
@@ -284,11 +273,13 @@ async def open_state(settings: Settings) -> RouterState:
         receipts=ReceiptBook(settings.assignment_key.get_secret_value().encode()),
         registry=registry,
         pool=BackendPool(
-            lambda name, version: fetch_model(registry, models, name, version, kind=settings.backend),
+            lambda name, version: fetch_model(
+                registry, models, name, version, kind=settings.backend, mode=settings.backend_mode
+            ),
             serve_by_settings(settings, models),
+            Rules.of_settings(settings),
         ),
         log=open_log(settings),
-        session=session,
         metrics=Metrics(),
     )
     state.feedback = open_feedback(state, lambda: state.routes)
@@ -297,11 +288,6 @@ async def open_state(settings: Settings) -> RouterState:
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued and stops every backend."""
-    closers: tuple[Callable[[], Awaitable[None]], ...] = (
-        state.feedback.close,
-        state.pool.close,
-        state.session.close,
-        state.log.close,
-    )
+    closers: tuple[Callable[[], Awaitable[None]], ...] = (state.feedback.close, state.pool.close, state.log.close)
     for close in closers:
         await close()

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import httpx
 import psycopg
 import uvicorn
@@ -24,6 +23,7 @@ from registry.versions import Registry
 from router.access.callers import SERVE
 from router.access.keys import Keys
 from router.access.rates import Rates
+from router.backends import BackendPool
 from router.backends.backend import Status
 from router.backends.view import BackendView
 from router.front import Front
@@ -126,10 +126,10 @@ class HotPath:
                     headers={"x-secret": "of-the-backend"},
                     endpoints=("/v1/chat/completions", "/v1/completions", "/v1/embeddings"),
                     generation=1,
+                    own=True,
                 )
             )
-        session = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None, sock_read=20))
-        self.state = state = open_hot_state(self.database_url, self._folder, view, session)
+        self.state = state = open_hot_state(self.database_url, self._folder, view)
         state.routes = {"demo": self._route}
         state.loaded.set()
         rates = Rates(None, b"key")
@@ -145,14 +145,12 @@ class HotPath:
         await self._stop.wait()
         server.should_exit = True
         await serving
-        await session.close()
+        await view.close()
         await state.log.close()
         await runner.cleanup()
 
 
-def open_hot_state(
-    database_url: str, folder: Path, pool: BackendView, session: aiohttp.ClientSession, key: bytes = b""
-) -> RouterState:
+def open_hot_state(database_url: str, folder: Path, pool: BackendView | BackendPool, key: bytes = b"") -> RouterState:
     """What the chat path needs of a worker's state."""
     key = key or ASSIGNMENT_KEY.encode()
     return RouterState(
@@ -163,7 +161,6 @@ def open_hot_state(
         registry=Registry(ObjectStore("http://127.0.0.1:9", "", "", "none")),
         pool=pool,  # type: ignore[arg-type]
         log=Log(database_url, folder / "spool"),
-        session=session,
         feedback=FeedbackStore(database_url),
         metrics=Metrics(),
     )

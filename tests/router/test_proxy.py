@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import psycopg
 import pytest
 
@@ -201,18 +200,17 @@ def test_a_client_that_hangs_up_at_the_end_of_the_stream_had_its_answer(database
                 done.set()
                 await asyncio.Event().wait()  # a client that is gone takes nothing more
 
-        async with aiohttp.ClientSession() as session:
-            pool = BackendPool(lambda name, version: ServedModel(name, version, "d", file), serve_by_llama(tmp_path))
-            state = open_hot_state(database_url, tmp_path, pool, session)
-            state.routes = {"demo": Route("demo", "v1")}
-            state.loaded.set()
-            await state.pool.ensure("demo", "v1")
-            async with asyncio.timeout(30):
-                await ChatProxy(state)(scope, receive, send)
-                while not await asyncio.to_thread(read):  # it is written behind the client's back
-                    await asyncio.sleep(0.02)
-            await state.pool.close()
-            await state.log.close()
+        pool = BackendPool(lambda name, version: ServedModel(name, version, "d", file), serve_by_llama(tmp_path))
+        state = open_hot_state(database_url, tmp_path, pool)
+        state.routes = {"demo": Route("demo", "v1")}
+        state.loaded.set()
+        await state.pool.ensure("demo", "v1")
+        async with asyncio.timeout(30):
+            await ChatProxy(state)(scope, receive, send)
+            while not await asyncio.to_thread(read):  # it is written behind the client's back
+                await asyncio.sleep(0.02)
+        await state.pool.close()
+        await state.log.close()
 
     def read() -> list[tuple[Any, ...]]:
         with psycopg.connect(database_url) as connection:
