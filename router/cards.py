@@ -29,7 +29,7 @@ class Card:
     Attributes:
         created_at: When its registration began.
         size: Bytes of the files that it is served from.
-        format: `gguf` or `safetensors`.
+        format: `gguf` or `safetensors`; empty where it is served elsewhere.
         family: Its architecture's name, as in the GGUF.
         parameters: How many.
         quantization: As llama.cpp names it, such as Q4_K_M.
@@ -84,7 +84,7 @@ def describe_version(manifest: Manifest, folder: Path, paths: list[str]) -> Card
     return Card(
         manifest.created_at,
         sum(manifest.files[path].size for path in paths),
-        "gguf" if gguf is not None else "safetensors",
+        _name_format(paths),
         family,
         0 if header is None else sum(prod(tensor.shape) for tensor in header.tensors),
         _name_type(values.get("general.file_type")),
@@ -95,6 +95,11 @@ def describe_version(manifest: Manifest, folder: Path, paths: list[str]) -> Card
         str(facts.get("base_model") or ""),
         {key: value for key, value in values.items() if not key.startswith(_TEMPLATE)},
     )
+
+
+def _name_format(paths: list[str]) -> str:
+    kinds = {path.rpartition(".")[2] for path in paths}
+    return next((kind for kind in ("gguf", "safetensors") if kind in kinds), "" if paths else "safetensors")
 
 
 def _read_header(path: Path) -> Header | None:

@@ -273,7 +273,9 @@ async def open_state(settings: Settings) -> RouterState:
         receipts=ReceiptBook(settings.assignment_key.get_secret_value().encode()),
         registry=registry,
         pool=BackendPool(
-            lambda name, version: fetch_model(registry, models, name, version, kind=settings.backend),
+            lambda name, version: fetch_model(
+                registry, models, name, version, kind=settings.backend, mode=settings.backend_mode
+            ),
             serve_by_settings(settings, models),
             Rules.of_settings(settings),
         ),
