@@ -141,8 +141,8 @@ class Front:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         pairs = scope["headers"]
         scope[HEADERS] = headers = dict(pairs)
-        if len(headers) != len(pairs):
-            _refuse_doubles(pairs)
+        if len(headers) != len(pairs) or b"host" not in headers:
+            _check_heads(pairs, scope.get("http_version"))
         method, places = scope["method"], self._places.get(scope["path"])
         if (origin := headers.get(b"origin")) is not None:
             needed = self._needed(scope, headers)
@@ -219,11 +219,16 @@ class Front:
         return self._surveyed
 
 
-def _refuse_doubles(pairs: list[tuple[bytes, bytes]]) -> None:
+def _check_heads(pairs: list[tuple[bytes, bytes]], version: str | None) -> None:
+    """Refuses headers that a proxy before us may have understood in another way."""
     names = [name for name, _ in pairs]
     for name in _ONCE:
         if names.count(name) > 1:
-            raise RefusedError(400, "invalid_request_error", f"the header {name.decode()} was sent more than once")
+            message = f"the header {name.decode()} was sent more than once"
+            raise RefusedError(400, "invalid_request_error", message, headers=[(b"connection", b"close")])
+    if b"host" not in names and version == "1.1":
+        message = "a request of HTTP/1.1 names its host"
+        raise RefusedError(400, "invalid_request_error", message, headers=[(b"connection", b"close")])
 
 
 def _add_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
