@@ -43,7 +43,7 @@ from router.models_api import models
 from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.reference import reference
-from router.reference.described import describe
+from router.reference.described import ABOUT, VERSION, describe
 from router.reference.pages import pages
 from router.refusals import RefusedError, write_refusal
 from router.review_api import review
@@ -89,7 +89,15 @@ def create_app(settings: Settings) -> Front:
                     await task
             await close_state(state)
 
-    app = FastAPI(title="flytewheel router", lifespan=run, redirect_slashes=False, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="flytewheel router",
+        version=VERSION,
+        description=ABOUT,
+        lifespan=run,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
     keys, rates = open_access(settings)
     front = Front(
         app,
@@ -106,10 +114,10 @@ def create_app(settings: Settings) -> Front:
     app.include_router(reference)
     app.include_router(pages)
     app.include_router(scraping)
-    describe(app)
     _add_errors(app)
     _add_pages(app)
     add_paths(app)
+    describe(app)
     return front
 
 

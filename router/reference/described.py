@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
 from router.access.callers import SERVE
 from router.paths import OLLAMA_PATHS
@@ -94,14 +93,11 @@ _GIVEN = {
 
 
 def describe(app: FastAPI) -> None:
-    """Has `app.openapi()` describe everything that the router serves."""
+    """Has `app.openapi()` describe everything that the router serves; to be called after whoever else adds to it."""
+    inner = app.openapi
 
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _complete(
-                get_openapi(title=app.title, version=VERSION, description=_ABOUT, routes=app.routes)
-            )
-        return app.openapi_schema
+        return _complete(inner())
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
 
@@ -126,7 +122,8 @@ def _complete(schema: dict[str, Any]) -> dict[str, Any]:
         schema["paths"].setdefault(path, {})["post"] = _describe_call(path)
     for _, path, operation in list_operations(schema):
         # FastAPI's own shape of a refused body is not ours.
-        operation["responses"].pop("422", None)
+        if "HTTPValidationError" in str(operation["responses"].get("422")):
+            del operation["responses"]["422"]
         operation["responses"]["default"] = {
             "description": "refused, with the reason in one line",
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{_name_refusal(path)}"}}},
@@ -170,7 +167,7 @@ def _describe_call(path: str) -> dict[str, Any]:
     }
 
 
-_ABOUT = (
+ABOUT = (
     "The service in front of the models. Send `Authorization: Bearer <API key>`; `flytewheel keys create` makes one. "
     "An answer's `x-flytewheel-receipt` lets whoever got it rate it at `/v1/feedback` without a key."
 )
