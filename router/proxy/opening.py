@@ -232,6 +232,7 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         ModelGoneError: it knows no such model any more.
         BusyError: it asks to be asked later.
         BackendError: it failed, refuses our key, or wants us elsewhere.
+        RefusedError: it cannot do what the client asks, which some say as a failure.
     """
     status = upstream.status
     if status == 404:  # on a path that it serves
@@ -244,6 +245,8 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         raise BackendError(f"version {version} answered {status}; redirects of a backend are not followed")
     if status in _OURS:
         raise BackendError(f"version {version}'s server refuses our key or account ({status})")
+    if status == 500 and b"input is not supported" in body:  # llama.cpp's word on a picture for a model of text
+        raise RefusedError(400, "invalid_request_error", read_said(body), "unsupported_input")
     if status >= 500:
         raise BackendError(f"version {version} answered {status}: {read_said(body)}")
 
