@@ -26,6 +26,16 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_BACKEND_URL` | where that Ollama or vLLM is, `http(s)://[user:password@]host[:port]` | – |
 | `FLYTEWHEEL_BACKEND_KEY` | its key, sent as a Bearer token | – |
 | `FLYTEWHEEL_BACKEND_FOLDER` | where vLLM's machine sees `HOME/models` | the same path |
+| `FLYTEWHEEL_LOG_TEXT` | what the router keeps of texts: `full`, `redacted` or `none` | `full` |
+| `FLYTEWHEEL_SPOOL_BYTES` | room for what waits under `HOME/spool` while PostgreSQL is away | 1 GiB |
+| `FLYTEWHEEL_RETENTION_DAYS` | older interactions and their feedback are deleted once a day | kept |
+| `FLYTEWHEEL_BACKEND_MODE` | `merged`: a llama.cpp process for each version; `adapters`: one for each base | `merged` |
+| `FLYTEWHEEL_BACKEND_ALLOW` | networks beside the public ones that backends may be in, with commas; `loopback` | – |
+| `FLYTEWHEEL_BACKEND_CONNECT_S` | seconds to connect to one | 5 |
+| `FLYTEWHEEL_BACKEND_FIRST_TOKEN_S`, `FLYTEWHEEL_BACKEND_CHUNK_S` | to a stream's beginning, and between chunks | 60 |
+| `FLYTEWHEEL_BACKEND_ANSWER_S` | for a whole answer | 600 |
+| `FLYTEWHEEL_BACKEND_QUEUE_S` | a first token later than this means: too many requests run there | 10 |
+| `FLYTEWHEEL_BACKEND_SPARES` | previous champions that stay loaded, for a rollback at once | 1 |
 | `FLYTEWHEEL_IMAGE_REGISTRY` | container registry of the tasks' images, read when these are built | `localhost:30000` |
 | `FLYTEWHEEL_RECIPE` | recipe of the scheduled launch plans, read at registration | `recipes/laptop.yaml` |
 | `FLYTEWHEEL_FRESH` | `1`: trainings begin anew; unfinished ones are set aside (`flytewheel run --fresh`) | – |
@@ -35,6 +45,7 @@ command line, the task files and the router's start reads the environment.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +57,9 @@ from flytewheel.errors import SettingsError
 
 PREFIX = "FLYTEWHEEL_"
 BACKENDS = ("llama.cpp", "ollama", "vllm")
+LOG_TEXTS = ("full", "redacted", "none")
+_LEAST_SPOOL = 1 << 20  # bytes
+BACKEND_MODES = ("merged", "adapters")
 
 
 class Settings(BaseModel):
@@ -76,6 +90,17 @@ class Settings(BaseModel):
     backend_url: str | None = None
     backend_key: SecretStr | None = None
     backend_folder: str | None = None
+    log_text: str = "full"
+    spool_bytes: int = 1 << 30
+    retention_days: float | None = None
+    backend_mode: str = "merged"
+    backend_allow: str = ""
+    backend_connect_s: float = 5.0
+    backend_first_token_s: float = 60.0
+    backend_chunk_s: float = 60.0
+    backend_answer_s: float = 600.0
+    backend_queue_s: float = 10.0
+    backend_spares: int = 1
     image_registry: str | None = None
     recipe: Path | None = None
     fresh: bool = False
@@ -123,6 +148,14 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(f"{PREFIX}BACKEND={backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend != BACKENDS[0] and "backend_url" not in given:
         raise SettingsError(f"{PREFIX}BACKEND={backend} needs {PREFIX}BACKEND_URL, where that server is")
+    _check_log(given)
+    if given.get("backend_mode", BACKEND_MODES[0]) not in BACKEND_MODES:
+        raise SettingsError(
+            f"{PREFIX}BACKEND_MODE={given['backend_mode']!r}: expected one of {', '.join(BACKEND_MODES)}"
+        )
+    for key in ("backend_connect_s", "backend_first_token_s", "backend_chunk_s", "backend_answer_s", "backend_queue_s"):
+        _check_number(given, key, r"\d{1,6}(\.\d{1,6})?", "a number of seconds above 0", above=0.0)
+    _check_number(given, "backend_spares", r"\d{1,4}", "a whole number")
     for key in ("debug", "fresh", "insecure_loopback"):
         if key in given:
             given[key] = "1" if given[key].lower() in {"1", "true", "yes"} else "0"
@@ -148,3 +181,20 @@ def _split_origins(text: str) -> tuple[str, ...]:
         if scheme not in ("http", "https") or not host or set(host) & set("/*@ "):
             raise SettingsError(f"{PREFIX}CORS_ORIGINS={origin!r}: expected https://host[:port], no * and no path")
     return origins
+
+
+def _check_log(given: Mapping[str, str]) -> None:
+    text = given.get("log_text", LOG_TEXTS[0])
+    if text not in LOG_TEXTS:
+        raise SettingsError(f"{PREFIX}LOG_TEXT={text!r}: expected one of {', '.join(LOG_TEXTS)}")
+    room = given.get("spool_bytes", str(_LEAST_SPOOL))
+    if not (room.isascii() and room.isdigit() and int(room) >= _LEAST_SPOOL):
+        raise SettingsError(f"{PREFIX}SPOOL_BYTES={room!r}: expected a number of bytes from {_LEAST_SPOOL} (1 MiB) up")
+    days = given.get("retention_days", "1")
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,4})?", days) or not float(days) > 0:
+        raise SettingsError(f"{PREFIX}RETENTION_DAYS={days!r}: expected a number of days above 0; unset it to keep all")
+
+
+def _check_number(given: Mapping[str, str], key: str, form: str, expected: str, *, above: float = -1.0) -> None:
+    if key in given and not (re.fullmatch(form, given[key], re.ASCII) and float(given[key]) > above):
+        raise SettingsError(f"{PREFIX}{key.upper()}={given[key]!r}: expected {expected}")

@@ -90,15 +90,11 @@ def read_public_keys(data: bytes, what: str) -> list[PublicKey]:
     blocks = [(match[1].decode(), match[0]) for match in _BLOCK.finditer(data)]
     if not blocks:
         found = "is empty" if not data.strip() else "holds no PEM"
-        raise SigningError(
-            f"{what}: {found}, expected a public key; {_SHOW}"
-        )
+        raise SigningError(f"{what}: {found}, expected a public key; {_SHOW}")
     keys = []
     for label, block in blocks:
         if label != "PUBLIC KEY":
-            raise SigningError(
-                f"{what}: is a {label.lower()}, expected a public key; {_SHOW}"
-            )
+            raise SigningError(f"{what}: is a {label.lower()}, expected a public key; {_SHOW}")
         try:
             key = serialization.load_pem_public_key(block)
         except Exception as error:  # as above

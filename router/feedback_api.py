@@ -8,6 +8,7 @@ changes nothing. The event belongs to the user that the interaction belongs to, 
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from flytewheel.records import FeedbackEvent, FeedbackType, Rating, digest
 from router.access.callers import FEEDBACK, PROOF, caller_of
 from router.access.needs import needs
 from router.control import State
-from router.receipts import check_receipt
+from router.receipts import ReceiptError
 from router.state import RouterState
 
 SETTLE_S = 5.0
@@ -43,7 +44,7 @@ class FeedbackBody(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict)
     event_id: str | None = Field(default=None, min_length=1, max_length=200, pattern=_STORABLE)
     timestamp: AwareDatetime | None = None
-    receipt: str | None = Field(default=None, max_length=200, description="x-flytewheel-receipt of the answer")
+    receipt: str | None = Field(default=None, max_length=2000, description="x-flytewheel-receipt of the answer")
 
 
 @feedback.post("/v1/feedback", status_code=201, dependencies=[needs(PROOF)])
@@ -51,8 +52,10 @@ async def post_feedback(body: FeedbackBody, request: Request, state: State) -> d
     """Stores one reaction; `status` is `stored`, or `duplicate` where it was before."""
     receipt = body.receipt or request.headers.get("x-flytewheel-receipt")
     if receipt is not None:
-        if not check_receipt(state.assignment_key, body.interaction_id, receipt):
-            raise HTTPException(403, f"the receipt is not that of interaction {body.interaction_id!r}")
+        try:
+            state.receipts.read(body.interaction_id, receipt, time.time())
+        except ReceiptError as error:
+            raise HTTPException(403, str(error)) from None
     elif not caller_of(request.scope).may(FEEDBACK):
         raise HTTPException(
             401, "expected `receipt`: the x-flytewheel-receipt header of the answer, or a key with the scope `feedback`"

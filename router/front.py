@@ -135,7 +135,7 @@ class Front:
             except RefusedError as refused:
                 if (origin := scope[HEADERS].get(b"origin")) is not None:
                     send = self._mark(scope, origin, send)
-                await send_error(send, refused, _CHALLENGE if refused.status == 401 else refused.headers)
+                await send_error(send, refused, _CHALLENGE if refused.status == 401 else None)
         elif scope["type"] == "lifespan":
             await self._rest(scope, receive, send)
         else:  # nothing here speaks WebSocket

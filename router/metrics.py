@@ -92,6 +92,11 @@ class Metrics:
         self.fallbacks = self.counter(
             "flytewheel_fallbacks", "requests that the control answered for the treatment", ("name", "version")
         )
+        self.held_back = self.counter(
+            "flytewheel_backend_held_back",
+            "requests that a version was not asked for: its breaker was open, or it was full",
+            ("name", "version", "reason"),
+        )
         self.assignments = self.counter(
             "flytewheel_assignments", "requests by the arm that their user was given", ("experiment_id", "variant")
         )

@@ -19,7 +19,7 @@ class RefusedError(Exception):
         headers: list[tuple[bytes, bytes]] | None = None,
     ) -> None:
         super().__init__(message)
-        self.headers = headers
+        self.headers = headers or []
         self.status = status
         self.kind = kind
         self.code = code
@@ -39,9 +39,8 @@ async def send_error(
     """Sends a refusal as the whole answer; `body` says it in another protocol's form."""
     body = error_body(refused.kind, str(refused), refused.code) if body is None else body
     own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if refused.status == 503:
+    own += refused.headers
+    if refused.status == 503 and all(name != b"retry-after" for name, _ in own):
         own.append((b"retry-after", b"1"))
-    await send(
-        {"type": "http.response.start", "status": refused.status, "headers": own + (headers or refused.headers or [])}
-    )
+    await send({"type": "http.response.start", "status": refused.status, "headers": own + (headers or [])})
     await send({"type": "http.response.body", "body": body})

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
-
 from flytewheel.database import last_line, migrate
 from flytewheel.errors import ExperimentError, FlytewheelError, SettingsError
 from flytewheel.experiment import experiments
@@ -32,9 +30,10 @@ from registry.taints import refuse_blocked
 from registry.versions import Registry
 from router.backends import BackendPool
 from router.backends.kinds import serve_by_settings
+from router.backends.rules import Rules
 from router.backends.served import fetch_model
 from router.blocked import Blocked
-from router.log import Log
+from router.log import Log, open_log
 from router.metrics import Metrics
 from router.receipts import ReceiptBook
 
@@ -71,7 +70,6 @@ class RouterState:
     registry: Registry
     pool: BackendPool
     log: Log
-    session: aiohttp.ClientSession
     feedback: FeedbackStore
     metrics: Metrics
     backend_wait_s: float = 30.0
@@ -269,14 +267,6 @@ async def open_state(settings: Settings) -> RouterState:
     )
     registry = seal_registry(store, ring_of_settings(settings), sign=False)
     models = settings.home / "models"
-    session = aiohttp.ClientSession(
-        auto_decompress=False,
-        # llama.cpp closes an idle connection after 5 s; ours goes first, so that no request meets a closing one.
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=2.0),
-        headers={"accept-encoding": "identity"},
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0, sock_read=600.0),
-        trust_env=False,
-    )
     return RouterState(
         database_url=settings.database_url,
         admin_key=settings.admin_key.get_secret_value().encode(),
@@ -286,9 +276,9 @@ async def open_state(settings: Settings) -> RouterState:
         pool=BackendPool(
             lambda name, version: fetch_model(registry, models, name, version, kind=settings.backend),
             serve_by_settings(settings, models),
+            Rules.of_settings(settings),
         ),
-        log=Log(settings.database_url, settings.home / "spool"),
-        session=session,
+        log=open_log(settings),
         feedback=FeedbackStore(settings.database_url),
         metrics=Metrics(),
     )
@@ -296,6 +286,6 @@ async def open_state(settings: Settings) -> RouterState:
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued and stops every backend."""
-    closers: tuple[Callable[[], Awaitable[None]], ...] = (state.pool.close, state.session.close, state.log.close)
+    closers: tuple[Callable[[], Awaitable[None]], ...] = (state.pool.close, state.log.close)
     for close in closers:
         await close()

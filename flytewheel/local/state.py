@@ -58,6 +58,9 @@ class Services:
         backend_url: where that server is.
         backend_key: its key.
         backend_folder: where vLLM's machine sees the models of `home`.
+        log_text: what the router keeps of texts; empty: all.
+        spool_bytes: room of the router's spool; 0: the default.
+        retention_days: age at which interactions are deleted; 0: never.
     """
 
     home: Path
@@ -79,6 +82,9 @@ class Services:
     backend_url: str = field(default="", repr=False)
     backend_key: str = field(default="", repr=False)
     backend_folder: str = ""
+    log_text: str = ""
+    spool_bytes: int = 0
+    retention_days: float = 0
 
     @property
     def key_ring(self) -> KeyRing:
@@ -233,6 +239,9 @@ def assemble(settings: Settings, state: State | None) -> Services:
         backend_url=settings.backend_url or "",
         backend_key=_plain(settings.backend_key),
         backend_folder=settings.backend_folder or "",
+        log_text=settings.log_text if "log_text" in settings.model_fields_set else "",
+        spool_bytes=settings.spool_bytes if "spool_bytes" in settings.model_fields_set else 0,
+        retention_days=settings.retention_days or 0,
     )
 
 

@@ -19,9 +19,14 @@ from router.backends.served import ServedModel
 
 
 class Host(ABC):
-    """One version and what serves it; nothing happens before `start`."""
+    """One version and what serves it; nothing happens before `start`.
+
+    `own` and `allow` say where its server may be, as in `Status`.
+    """
 
     endpoints: tuple[str, ...] = (CHAT, COMPLETIONS)
+    own = True
+    allow: tuple[str, ...] = ()
 
     def __init__(self, model: ServedModel) -> None:
         self.model = model
@@ -34,7 +39,12 @@ class Host(ABC):
         """Begins to bring it up; `say` is told every change from now on, the first being `status` with what it adds."""
         self._say = say
         self.status = replace(
-            status, digest=self.model.digest, alias=self.alias, endpoints=self.endpoints, state="starting"
+            status,
+            digest=self.model.digest,
+            alias=self.alias,
+            endpoints=self.endpoints,
+            own=self.own,
+            allow=self.allow,
         )
         self._first_start: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._say(self.status)

@@ -24,8 +24,10 @@ class OllamaHost(RemoteHost[Ollama]):
 
     endpoints = (CHAT,)
 
-    def __init__(self, model: ServedModel, open_server: Callable[[float], Ollama]) -> None:
-        super().__init__(model, open_server)
+    def __init__(
+        self, model: ServedModel, open_server: Callable[[float], Ollama], *, allow: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(model, open_server, allow=allow)
         self.alias = f"flytewheel/{model.name}:{model.version}"
 
     def _bring(self, server: Ollama) -> None:

@@ -16,8 +16,9 @@ from dataclasses import replace
 from flytewheel.errors import FlytewheelError
 from router.backends.backend import Backend, Status
 from router.backends.host import Host
+from router.backends.rules import Rules
 from router.backends.served import ServedModel
-from router.backends.view import BackendView
+from router.backends.view import DEFAULT_RULES, BackendView
 
 logger = logging.getLogger("router.backends")
 
@@ -31,7 +32,12 @@ class BackendPool:
     `fetch(name, version)` brings a version onto the disk, in a thread; `serve` makes the host that serves it.
     """
 
-    def __init__(self, fetch: Callable[[str, str], ServedModel], serve: Callable[[ServedModel], Host]) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[str, str], ServedModel],
+        serve: Callable[[ServedModel], Host],
+        rules: Rules = DEFAULT_RULES,
+    ) -> None:
         self._fetch = fetch
         self._serve = serve
         self._serials = itertools.count(1)
@@ -41,7 +47,8 @@ class BackendPool:
         self._loading: dict[tuple[str, str], asyncio.Task[Backend]] = {}
         self._unloading: set[asyncio.Task[None]] = set()
         self.failures: dict[tuple[str, str], str] = {}
-        self.view = BackendView(lambda serial, word: self.hear(HERE, serial, word))
+        self.rules = rules
+        self.view = BackendView(lambda serial, word: self.hear(HERE, serial, word), rules)
         self._views: dict[str, Callable[[Status], None]] = {HERE: self.view.apply}
 
     def get(self, name: str, version: str) -> Backend | None:
@@ -122,6 +129,7 @@ class BackendPool:
         await asyncio.gather(*self._loading.values(), *self._unloading, return_exceptions=True)
         await asyncio.gather(*(self._stop(host, 0.0) for host in list(self._hosts.values())))
         self._current.clear()
+        await self.view.close()
 
     async def _stop(self, host: Host, drain_s: float) -> None:
         try:

@@ -34,8 +34,13 @@ Found = TypeVar("Found")
 class RemoteHost(Host, Generic[Server]):
     """One version on a server; `open_server` opens a client that waits so many seconds."""
 
-    def __init__(self, model: ServedModel, open_server: Callable[[float], Server]) -> None:
+    own = False
+
+    def __init__(
+        self, model: ServedModel, open_server: Callable[[float], Server], *, allow: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(model)
+        self.allow = allow
         self._open_server = open_server
         self._gone = asyncio.Event()
 

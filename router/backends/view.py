@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from router.backends.backend import ENDED, Backend, Status
+from router.backends.connections import Connections
+from router.backends.rules import Rules
+
+DEFAULT_RULES = Rules()
 
 
 class BackendView:
     """Backends by model name and version; `tell(serial, word)` brings a word to the keeper."""
 
-    def __init__(self, tell: Callable[[int, str], None]) -> None:
+    def __init__(self, tell: Callable[[int, str], None], rules: Rules = DEFAULT_RULES) -> None:
+        self.rules = rules
         self._tell = tell
+        self._connections = Connections(rules)
         self._table: dict[tuple[str, str], Backend] = {}
         self._known: dict[int, Backend] = {}
 
@@ -25,7 +31,9 @@ class BackendView:
         if backend is None:
             if status.state in {"failed", "stopped"}:
                 return
-            backend = self._known[status.serial] = Backend(status, self._tell)
+            backend = self._known[status.serial] = Backend(
+                status, self._tell, rules=self.rules, connect=self._connections.open
+            )
         else:
             backend.apply(status)
         key = (status.name, status.version)
@@ -55,3 +63,7 @@ class BackendView:
     def all(self) -> list[Backend]:
         """Every backend that has a server or is about to, in no order."""
         return list(self._table.values())
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._connections.close()

@@ -21,19 +21,19 @@ async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str
     if call.translation is not None:
         return await relay_translated(call, reply, call.translation, own_headers(state, call), send)
     call.first_s = time.perf_counter() - call.started
+    call.keep(reply.first)
     headers = reply.headers + own_headers(state, call)
     streamed = call.streamed and call.begun
     if not streamed:
         headers.append((b"content-length", b"%d" % len(reply.first)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.first, "more_body": streamed})
-    call.keep(reply.first)
     if not streamed:
         return None
     try:
         while chunk := await reply.upstream.read_some():
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
             call.keep(chunk)
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except (aiohttp.ClientError, OSError) as error:
         # The status is sent: the one way left to say it is an event in the stream, then its end without [DONE].
         said = call.protocol.write_break(BROKE_OFF)
