@@ -74,6 +74,11 @@ class Forgotten:
         self._key, self._users, self._rows = key, users, rows
         self._until = lru_cache(1 << 16)(lambda user: users.get(name_subject(key, user)))
 
+    @classmethod
+    def empty(cls) -> Forgotten:
+        """Nobody."""
+        return cls("", {}, array("q"))
+
     def __bool__(self) -> bool:
         return bool(self._users or self._rows)
 
@@ -119,7 +124,7 @@ def read_forgotten(connection: Connection, key: str) -> Forgotten:
     """
     found = connection.execute("SELECT subject, key_check, until FROM erasures").fetchall()
     if not found:
-        return Forgotten(key, {}, array("q"))
+        return Forgotten.empty()
     check_key(key, {str(row[1]) for row in found})
     users: dict[str, datetime] = {}
     for subject, _, until in found:

@@ -26,6 +26,9 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_BACKEND_URL` | where that Ollama or vLLM is, `http(s)://[user:password@]host[:port]` | – |
 | `FLYTEWHEEL_BACKEND_KEY` | its key, sent as a Bearer token | – |
 | `FLYTEWHEEL_BACKEND_FOLDER` | where vLLM's machine sees `HOME/models` | the same path |
+| `FLYTEWHEEL_LOG_TEXT` | what the router keeps of texts: `full`, `redacted` or `none` | `full` |
+| `FLYTEWHEEL_SPOOL_BYTES` | room for what waits under `HOME/spool` while PostgreSQL is away | 1 GiB |
+| `FLYTEWHEEL_RETENTION_DAYS` | older interactions and their feedback are deleted once a day | kept |
 | `FLYTEWHEEL_WORKERS` | processes that answer, beside the router's keeper (`flytewheel up --workers`) | 1 |
 | `FLYTEWHEEL_DRAIN_S` | seconds that running answers have when the router is told to end | 30 |
 | `FLYTEWHEEL_CONTROL_ONLY_AFTER_S` | seconds without the database after which nobody meets a treatment | 600 |
@@ -58,6 +61,8 @@ from flytewheel.errors import SettingsError
 
 PREFIX = "FLYTEWHEEL_"
 BACKENDS = ("llama.cpp", "ollama", "vllm")
+LOG_TEXTS = ("full", "redacted", "none")
+_LEAST_SPOOL = 1 << 20  # bytes
 BACKEND_MODES = ("merged", "adapters")
 
 
@@ -89,6 +94,9 @@ class Settings(BaseModel):
     backend_url: str | None = None
     backend_key: SecretStr | None = None
     backend_folder: str | None = None
+    log_text: str = "full"
+    spool_bytes: int = 1 << 30
+    retention_days: float | None = None
     workers: int | None = Field(default=None, ge=1, le=64)
     drain_s: float = Field(default=30.0, ge=0, le=3600)
     control_only_after_s: float = Field(default=600.0, ge=1, le=86400)
@@ -149,6 +157,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(f"{PREFIX}BACKEND={backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend != BACKENDS[0] and "backend_url" not in given:
         raise SettingsError(f"{PREFIX}BACKEND={backend} needs {PREFIX}BACKEND_URL, where that server is")
+    _check_log(given)
     if given.get("backend_mode", BACKEND_MODES[0]) not in BACKEND_MODES:
         raise SettingsError(
             f"{PREFIX}BACKEND_MODE={given['backend_mode']!r}: expected one of {', '.join(BACKEND_MODES)}"
@@ -181,6 +190,18 @@ def _split_origins(text: str) -> tuple[str, ...]:
         if scheme not in ("http", "https") or not host or set(host) & set("/*@ "):
             raise SettingsError(f"{PREFIX}CORS_ORIGINS={origin!r}: expected https://host[:port], no * and no path")
     return origins
+
+
+def _check_log(given: Mapping[str, str]) -> None:
+    text = given.get("log_text", LOG_TEXTS[0])
+    if text not in LOG_TEXTS:
+        raise SettingsError(f"{PREFIX}LOG_TEXT={text!r}: expected one of {', '.join(LOG_TEXTS)}")
+    room = given.get("spool_bytes", str(_LEAST_SPOOL))
+    if not (room.isascii() and room.isdigit() and int(room) >= _LEAST_SPOOL):
+        raise SettingsError(f"{PREFIX}SPOOL_BYTES={room!r}: expected a number of bytes from {_LEAST_SPOOL} (1 MiB) up")
+    days = given.get("retention_days", "1")
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,4})?", days) or not float(days) > 0:
+        raise SettingsError(f"{PREFIX}RETENTION_DAYS={days!r}: expected a number of days above 0; unset it to keep all")
 
 
 def _check_number(given: Mapping[str, str], key: str, form: str, expected: str, *, above: float = -1.0) -> None:

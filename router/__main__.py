@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import sys
 from pathlib import Path
 
@@ -12,6 +11,8 @@ import uvloop
 
 from flytewheel.errors import FlytewheelError, SettingsError
 from flytewheel.settings import Settings, read_settings
+from router.access.wire import lift_file_limit
+from router.loglines import set_up_logging
 from router.server import Certificate, bind
 from router.state import check_settings
 
@@ -28,10 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tls-key", type=Path, help="PEM key of the certificate, unencrypted")
     parser.add_argument("--plain-http", action="store_true", help="listen beyond loopback without TLS, behind a proxy")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = read_settings()
         check_settings(settings)
+        set_up_logging(settings)
         workers = options.workers if options.workers is not None else settings.workers or 1
         if not 1 <= workers <= 64:
             raise SettingsError(f"--workers {workers}: expected 1 to 64")
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     from router.keeper.run import Options, keep  # what takes longest to import comes after what may be refused
 
+    lift_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(keep(settings, listener, Options(workers, certificate)))
     return 0

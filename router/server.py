@@ -21,6 +21,7 @@ from typing import Any
 import uvicorn
 
 from flytewheel.errors import RouterError
+from router.access.wire import make_protocol
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75  # longer than most load balancers keep an idle connection, so that they close first
@@ -102,7 +103,7 @@ def make_config(app: Any, *, context: ssl.SSLContext | None = None, drain_s: flo
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=make_protocol(),
         ws="none",
         lifespan="off",
         interface="asgi3",

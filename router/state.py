@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from flytewheel.errors import SettingsError
-from flytewheel.feedback.store import FeedbackStore
 from flytewheel.settings import PREFIX, Settings
 from router.backends.view import BackendView
-from router.log import Log
+from router.feedback import FeedbackRoom, open_feedback
+from router.log import Log, open_log
 from router.metrics import Metrics
+from router.receipts import ReceiptBook
 from router.table import MODEL_PREFIX, Route, Table
 
 if TYPE_CHECKING:
@@ -33,10 +34,11 @@ class RouterState:
     database_url: str
     admin_key: bytes
     assignment_key: bytes
+    receipts: ReceiptBook
     pool: BackendPool | BackendView
     log: Log
-    feedback: FeedbackStore
     metrics: Metrics
+    feedback: FeedbackRoom = field(init=False)  # a worker's
     backend_wait_s: float = 30.0
     routes: Mapping[str, Route] = field(default_factory=dict)
     withheld: Mapping[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
@@ -78,18 +80,20 @@ def open_parts(settings: Settings) -> dict[str, Any]:
         "database_url": settings.database_url,
         "admin_key": settings.admin_key.get_secret_value().encode(),
         "assignment_key": settings.assignment_key.get_secret_value().encode(),
-        "log": Log(settings.database_url, settings.home / "spool"),
-        "feedback": FeedbackStore(settings.database_url),
-        "metrics": Metrics(),
+        "receipts": ReceiptBook(settings.assignment_key.get_secret_value().encode()),
+        "log": open_log(settings),
+        "metrics": Metrics(settings.home / "router" / "metrics"),
     }
 
 
 async def open_state(settings: Settings, pool: BackendView) -> RouterState:
     """What a worker with checked settings serves with."""
-    return RouterState(pool=pool, **open_parts(settings))
+    state = RouterState(pool=pool, **open_parts(settings))
+    state.feedback = open_feedback(state, lambda: state.routes)
+    return state
 
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued."""
-    await state.pool.close()
-    await state.log.close()
+    for part in (state.feedback, state.pool, state.log):
+        await part.close()

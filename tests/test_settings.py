@@ -37,6 +37,11 @@ def test_database_url_is_read_when_ours_is_not_set() -> None:
         ({"FLYTEWHEEL_BACKEND": "sglang"}, "BACKEND='sglang': expected one of llama.cpp, ollama, vllm"),
         ({"FLYTEWHEEL_BACKEND": "ollama"}, "BACKEND=ollama needs FLYTEWHEEL_BACKEND_URL"),
         ({"FLYTEWHEEL_BACKEND_URL": "ollama:11434"}, "expected scheme://host"),
+        ({"FLYTEWHEEL_LOG_TEXT": "some"}, "LOG_TEXT='some': expected one of full, redacted, none"),
+        ({"FLYTEWHEEL_SPOOL_BYTES": "1 GiB"}, "SPOOL_BYTES='1 GiB': expected a number of bytes from 1048576"),
+        ({"FLYTEWHEEL_SPOOL_BYTES": "-5"}, "SPOOL_BYTES='-5': expected a number of bytes"),
+        ({"FLYTEWHEEL_RETENTION_DAYS": "0"}, "RETENTION_DAYS='0': expected a number of days above 0"),
+        ({"FLYTEWHEEL_RETENTION_DAYS": "nan"}, "RETENTION_DAYS='nan': expected a number of days above 0"),
     ],
 )
 def test_a_wrong_setting_is_one_line(environ: dict[str, str], cause: str) -> None:

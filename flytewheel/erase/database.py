@@ -48,6 +48,7 @@ _QUOTES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("reviews", ("review_id",), "stored"),
     ("suite_rollbacks", ("experiment_id",), "report"),
     ("suite_mutes", ("entry",), "reason"),
+    ("turn_requests", ("request_id",), "reason"),
 )
 _NOTE = """
 UPDATE imports SET stored = stored - %(count)s,

@@ -60,12 +60,15 @@ class RememberedStore(ObjectStore):
 class Fetcher:
     """Fetches versions of one registry into `models`; `lastgood` holds what proved them."""
 
-    def __init__(self, store: ObjectStore, ring: KeyRing, lastgood: LastGood, models: Path, kind: str) -> None:
+    def __init__(
+        self, store: ObjectStore, ring: KeyRing, lastgood: LastGood, models: Path, kind: str, mode: str
+    ) -> None:
         self._store = store
         self._ring = ring
         self._lastgood = lastgood
         self._models = models
         self._kind = kind
+        self._mode = mode
 
     def fetch(self, name: str, version: str) -> ServedModel:
         """Brings what a version is served from; see `fetch_model`.
@@ -87,4 +90,4 @@ class Fetcher:
 
     def _fetch(self, store: ObjectStore, name: str, version: str) -> ServedModel:
         registry = seal_registry(store, self._ring, sign=False)
-        return fetch_model(registry, self._models, name, version, kind=self._kind)
+        return fetch_model(registry, self._models, name, version, kind=self._kind, mode=self._mode)

@@ -83,9 +83,7 @@ class Keeping(RouterState):
     async def ask_log(self) -> LogState:
         """Where the logs of all workers stand, together."""
         logs = [self.log.state, *(LogState(**report["log"]) for report in await self._ask_reports())]
-        failing = next((log.failing for log in logs if log.failing is not None), None)
-        written, waiting, shed = (sum(getattr(log, name) for log in logs) for name in ("written", "waiting", "shed"))
-        return LogState(written, waiting, shed, failing)
+        return LogState.total(logs)
 
     async def _ask_reports(self) -> list[dict[str, Any]]:
         return await self.workers.ask_all("report") if self.workers is not None else []

@@ -65,7 +65,7 @@ class KeeperState(Keeping):
         experiments.check_launch(share=share, **launch)
         async with self.lock(name):
             earlier = await asyncio.to_thread(experiments.find_launch, self.database_url, **launch)
-            if earlier is not None:
+            if earlier is not None and not earlier.draft:
                 if earlier.running:  # the same promise as for a new one: when this returns, both arms serve
                     await self._take_over(name)
                 return Opened(earlier, created=False)
@@ -135,7 +135,7 @@ async def open_keeper(settings: Settings, keys: Keys) -> KeeperState:
     routing = Routing(Contact(settings.control_only_after_s))
     lastgood.restore(routing, keys)
     models = settings.home / "models"
-    fetcher = Fetcher(store, ring, lastgood, models, settings.backend)
+    fetcher = Fetcher(store, ring, lastgood, models, settings.backend, settings.backend_mode)
     return KeeperState(
         pool=BackendPool(fetcher.fetch, serve_by_settings(settings, models), Rules.of_settings(settings)),
         registry=registry,

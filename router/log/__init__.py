@@ -28,7 +28,8 @@ from router.log.events import EventRow as EventRow
 from router.log.events import encode_event as encode_event
 from router.log.log import Log as Log
 from router.log.log import LogState as LogState
+from router.log.log import open_log as open_log
 from router.log.outcomes import LogFullError as LogFullError
 from router.log.outcomes import Outcome as Outcome
 
-__all__ = ["EventRow", "Log", "LogFullError", "LogState", "Outcome", "encode_event"]
+__all__ = ["EventRow", "Log", "LogFullError", "LogState", "Outcome", "encode_event", "open_log"]

@@ -1,9 +1,9 @@
 """Decides who answers a call, and gets that answer to begin.
 
-The arm is chosen by the sticky hash of the user. Where the treatment fails before its first byte, the control answers,
-and the failure stays charged to the treatment: `arm` is the assigned one, `metadata.served_arm` says who answered
-(DESIGN §7). So it is where the treatment's breaker is open, or it has no room: it is not even asked, and charged.
-Waiting is bounded: for a version that is still being loaded, or for a control that is being restarted.
+Which versions, `arms` says. Where the treatment fails before its first byte, the control answers, and the failure stays
+charged to the treatment: `arm` is the assigned one, `metadata.served_arm` says who answered (DESIGN §7). So it is where
+the treatment's breaker is open, or it has no room: it is not even asked, and charged. Waiting is bounded: for a version
+that is still being loaded, or for a control that is being restarted.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ import aiohttp
 import orjson
 
 from flytewheel.addresses import BlockedAddressError
-from flytewheel.experiment.assign import choose_arm
 from router.backends.backend import READY, Backend, ModelGoneError
 from router.backends.breaker import CLOSED
+from router.paths import MODEL_PREFIX
+from router.protocols.prompts import PromptError
+from router.proxy.arms import choose_versions
 from router.proxy.call import Call
+from router.proxy.splice import put_model
+from router.proxy.upstream import Client, Upstream
 from router.refusals import RefusedError
-from router.state import MODEL_PREFIX, RouterState
+from router.state import RouterState
 
 # They belong to one connection, or our own server makes them anew; CORS is not the backend's business.
 _NOT_PASSED_ON = frozenset(
@@ -31,6 +35,9 @@ _NOT_PASSED_ON = frozenset(
 )
 
 _OURS = frozenset({401, 402, 403, 407})
+
+# What llama.cpp says as a failure of its own: a picture for a model of text, a text that is too long to embed.
+_CLIENTS_FAULTS = (b"input is not supported", b"is too large to process")
 
 
 class BackendError(Exception):
@@ -49,7 +56,7 @@ class BusyError(BackendError):
 class Reply:
     """A backend's answer that has begun: status, headers, and its first bytes (all, when it is not a stream)."""
 
-    upstream: aiohttp.ClientResponse
+    upstream: Upstream
     status: int
     headers: list[tuple[bytes, bytes]]
     first: bytes
@@ -60,7 +67,7 @@ class Reply:
         """Gives up the connection (one that was read to its end goes back to the pool) and the backend's lease, and
         says how it went: a stream that the backend broke off is a failure of it, one that the client left is not.
         """
-        broken = self.upstream.content.exception() is not None
+        broken = self.upstream.broken
         self.upstream.close()
         self.backend.release()
         (self.backend.breaker.fail if broken else self.backend.breaker.succeed)(self.ticket)
@@ -71,6 +78,7 @@ class Opener:
 
     def __init__(self, state: RouterState) -> None:
         self._state = state
+        self._client = Client()
 
     async def open(self, call: Call) -> Reply:
         """Chooses the arm and opens its backend; on failure of the treatment, the control's.
@@ -78,14 +86,7 @@ class Opener:
         Raises:
             RefusedError: nobody answers.
         """
-        experiment, state = call.route.experiment, self._state
-        if experiment is None:
-            call.version, tries = call.route.champion, [call.route.champion]
-        else:
-            chosen = choose_arm(state.assignment_key, experiment.experiment_id, call.user, experiment.share)
-            call.arm, call.propensity = chosen.arm, chosen.propensity
-            tries = [experiment.treatment, experiment.control] if chosen.arm == "treatment" else [experiment.control]
-        call.assigned_version, call.served_arm = tries[0], call.arm
+        state, tries = self._state, choose_versions(self._state, call)
         for version in tries[:-1]:
             call.version = version
             try:
@@ -115,11 +116,9 @@ class Opener:
         if backend is None:
             raise BackendError(f"version {version} is not loaded")
         call.digest = backend.model.digest
+        call.path, call.translation = call.endpoint, None
         if call.endpoint not in backend.endpoints:
-            known = ", ".join(sorted(backend.endpoints))
-            raise RefusedError(
-                400, "invalid_request_error", f"{call.endpoint} is not served by this router's backend; use {known}"
-            )
+            _translate(call, backend)
         for last in (False, True) if patient else (True,):
             if backend.state != READY:
                 wait_s = state.backend_wait_s if patient or not backend.served_before else 0.0
@@ -172,24 +171,24 @@ class Opener:
 
     async def _request(self, call: Call, backend: Backend, ticket: int, sent_at: float) -> Reply:
         rules = self._state.pool.rules
-        upstream = await backend.session.post(
-            backend.url + call.endpoint,
-            data=orjson.dumps({**call.body, "model": backend.alias, **backend.fields}),
-            headers={"content-type": "application/json", **backend.headers},
-            allow_redirects=False,
-            timeout=rules.stream_timeout if call.streamed else rules.whole_timeout,
+        upstream = await self._client.post(
+            backend.session,
+            backend.url + call.path,
+            _write_request(call, backend),
+            backend.headers,
+            rules.stream_timeout if call.streamed else rules.whole_timeout,
         )
         try:
             if call.streamed and upstream.status == 200:
-                first = await upstream.content.readany()
+                first = await upstream.read_some()
                 if not first:
                     raise aiohttp.ServerDisconnectedError("the stream ended before its first byte")
                 backend.limit.begun(sent_at, backend.inflight)
-                if upstream.connection is not None and upstream.connection.protocol is not None:
-                    upstream.connection.protocol.read_timeout = rules.chunk_s
+                upstream.wait_for_chunks(rules.chunk_s)
             else:
                 first = await upstream.read()
-            if upstream.status >= 300:
+            # Whether a server embeds is how it was started: no failure.
+            if upstream.status >= 300 and (call.protocol.remembered or upstream.status not in (404, 501)):
                 _judge(upstream, backend.model.version, first)
         except BaseException:
             upstream.close()
@@ -200,31 +199,59 @@ class Opener:
         return Reply(upstream, upstream.status, headers, first, backend, ticket)
 
 
+def _translate(call: Call, backend: Backend) -> None:
+    """The backend does not answer the client's path: finds another one of its, and a translation to it."""
+    path = call.protocol.choose_path(call.body, frozenset(backend.endpoints))
+    if path is None:
+        known = ", ".join(sorted(backend.endpoints))
+        raise RefusedError(
+            400, "invalid_request_error", f"{call.endpoint} is not served by this router's backend; use {known}"
+        )
+    try:
+        call.path, call.translation = path, call.protocol.translate(call.body, path, call.asked_model)
+    except PromptError as error:
+        raise RefusedError(400, "invalid_request_error", str(error)) from None
+
+
+def _write_request(call: Call, backend: Backend) -> bytes:
+    """The client's own bytes but for the model's name, where its backend speaks its protocol."""
+    if call.translation is None:
+        own = call.protocol.write_own(call.body)
+        if own is None:
+            return put_model(call.raw, call.asked_model, backend.alias, backend.fields)
+    else:
+        own = call.translation.write_request()
+    return orjson.dumps({**own, "model": backend.alias, **backend.fields})
+
+
 def _passes(name: bytes) -> bool:
     return name not in _NOT_PASSED_ON and not name.startswith((b"access-control-", b"x-flytewheel-"))
 
 
-def _judge(upstream: aiohttp.ClientResponse, version: str, body: bytes) -> None:
+def _judge(upstream: Upstream, version: str, body: bytes) -> None:
     """Tells the backend's failures from refusals of what the client asked, which are the client's to read.
 
     Raises:
         ModelGoneError: it knows no such model any more.
         BusyError: it asks to be asked later.
         BackendError: it failed, refuses our key, or wants us elsewhere.
+        RefusedError: it cannot do what the client asks, which some say as a failure.
     """
     status = upstream.status
     if status == 404:  # on a path that it serves
-        raise ModelGoneError(f"version {version} is unknown to its server: {_said(body)}")
-    after = upstream.headers.get("retry-after")
+        raise ModelGoneError(f"version {version} is unknown to its server: {read_said(body)}")
+    after = upstream.find_header(b"retry-after")
     if status == 429 or (status == 503 and after is not None):
         seconds = float(after) if after and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", after, re.ASCII) else 1.0
-        raise BusyError(f"version {version} has too much to do ({status}): {_said(body)}", seconds)
+        raise BusyError(f"version {version} has too much to do ({status}): {read_said(body)}", seconds)
     if status < 400:  # where to is not for the client either
         raise BackendError(f"version {version} answered {status}; redirects of a backend are not followed")
     if status in _OURS:
         raise BackendError(f"version {version}'s server refuses our key or account ({status})")
+    if status == 500 and any(words in body for words in _CLIENTS_FAULTS):
+        raise RefusedError(400, "invalid_request_error", read_said(body), "unsupported_input")
     if status >= 500:
-        raise BackendError(f"version {version} answered {status}: {_said(body)}")
+        raise BackendError(f"version {version} answered {status}: {read_said(body)}")
 
 
 def _name(error: BaseException) -> str:
@@ -232,8 +259,14 @@ def _name(error: BaseException) -> str:
     return str(blocked) if isinstance(blocked, BlockedAddressError) else type(error).__name__
 
 
-def _said(body: bytes) -> str:
+def read_said(body: bytes) -> str:
+    """What a backend's refusal says: OpenAI's `error.message`, Ollama's `error`, vLLM's `message`, or its text."""
+    said: object = None
     try:
-        return str(orjson.loads(body)["error"]["message"])[:200]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return " ".join(body.decode(errors="replace").split())[:200] or "nothing"
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        found = None
+    if isinstance(found, dict):
+        said = found.get("error") or found.get("message")
+        said = said.get("message") if isinstance(said, dict) else said
+    return " ".join(str(said or body.decode(errors="replace")).split())[:200] or "nothing"

@@ -14,6 +14,7 @@ import socket
 import ssl
 import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ from flytewheel.settings import Settings, read_settings
 from router.access import open_access
 from router.access.keys import Keys
 from router.access.rates import Rates
+from router.access.wire import lift_file_limit
 from router.backends.backend import Status
 from router.backends.rules import Rules
 from router.backends.view import BackendView
 from router.channel import Channel
+from router.loglines import set_up_logging
 from router.passing import PassingOn
 from router.server import Certificate, Server, make_config
 from router.state import RouterState, close_state, open_state
@@ -108,10 +111,9 @@ class Worker:
         return None
 
     def _report(self) -> dict[str, Any]:
-        log = self._state.log.state
         return {
             "inflight": {backend.model.serial: backend.inflight for backend in self._view.all() if backend.inflight},
-            "log": {"written": log.written, "waiting": log.waiting, "shed": log.shed, "failing": log.failing},
+            "log": asdict(self._state.log.state),
         }
 
 
@@ -138,12 +140,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--drain-s", type=float, required=True)
     parser.add_argument("--tls", type=Path, nargs=2, default=None)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     listener, end = (socket.socket(fileno=number) for number in (options.listener, options.channel))
     certificate = Certificate(*options.tls) if options.tls else None
+    settings = read_settings()
+    set_up_logging(settings)
+    lift_file_limit()
 
     async def run() -> None:
-        await Worker(listener, options.keeper, certificate, options.drain_s).run(end, read_settings())
+        await Worker(listener, options.keeper, certificate, options.drain_s).run(end, settings)
 
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())

@@ -9,6 +9,7 @@ from router.access.keys import Keys
 from router.access.origins import Origins
 from router.access.rates import Rates
 from router.front import Endpoint, Front
+from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.state import RouterState
 
@@ -19,7 +20,8 @@ def make_app(settings: Settings, state: RouterState, access: tuple[Keys, Rates],
     front = Front(
         keeper, door=keys, meter=rates, origins=Origins(settings.cors_origins), body_limit=settings.body_limit
     )
-    proxy = ChatProxy(state)
-    for path in ("/v1/chat/completions", "/v1/completions"):
+    proxy = ChatProxy(state, rates)
+    for path in PROTOCOLS:
         front.add(path, ("POST",), SERVE, proxy, body_limit=IMAGES_FACTOR * settings.body_limit)
+    state.feedback.add_to(front)
     return front

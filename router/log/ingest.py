@@ -1,0 +1,246 @@
+"""The thread that stores events while their senders wait: one commit for all that came together.
+
+What comes within a millisecond, or while the last commit was on its way, is one group: 3,000 single requests a second
+need a few hundred commits. An event whose interaction is not stored yet, and is proven, makes the other thread hurry;
+where that does not bring it in a moment, the event waits in the spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+
+from flytewheel.database import last_line
+from flytewheel.errors import DatabaseError
+from router.log.database import Session
+from router.log.events import EventRow
+from router.log.health import Health
+from router.log.outcomes import LogFullError, Outcome
+from router.log.waiting import WaitingEvents
+from router.log.writer import Writer
+
+logger = logging.getLogger("router.log")
+
+_GATHER_S = 0.001
+_MOST_ROWS = 5000
+_CATCH_UP_S = 0.25
+_NEAR = 2000  # interactions before ours: farther behind, it is not worth the wait
+_REMEMBERED = 100_000  # ids of events in the spool
+
+
+@dataclass(slots=True)
+class Request:
+    """The events of one sender. `left` counts those without an outcome."""
+
+    rows: Sequence[EventRow]
+    future: asyncio.Future[list[Outcome]]
+    outcomes: list[Outcome | LogFullError | None] = field(default_factory=list)
+    left: int = 0
+
+    def __post_init__(self) -> None:
+        self.outcomes = [None] * len(self.rows)
+        self.left = len(self.rows)
+
+
+Item = tuple[Request, int, EventRow]
+
+
+class Ingest:
+    """Groups of events on their way into the database or the spool."""
+
+    def __init__(self, url: str, writer: Writer, waiting: WaitingEvents, health: Health) -> None:
+        self.stored = 0
+        self.spooled = 0
+        self._session = Session(url)
+        self._writer, self._waiting, self._health = writer, waiting, health
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._pending: deque[Request] = deque()
+        self._asked: deque[tuple[Sequence[str], asyncio.Future[dict[str, str]]]] = deque()
+        self._more = threading.Event()
+        self._ending = False
+        self._spooled: dict[str, str] = {}  # id: digest, of events that this process laid into the spool
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self._thread.start()
+
+    async def store(self, rows: Sequence[EventRow]) -> list[Outcome]:
+        """See the package's docstring.
+
+        Raises:
+            LogFullError: they could neither be committed nor spooled, at least one of them.
+        """
+        if not rows:
+            return []
+        request = Request(rows, self._loop.create_future())
+        with self._lock:
+            self._pending.append(request)
+        if not self._more.is_set():
+            self._more.set()
+        return await request.future
+
+    async def find_users(self, names: Sequence[str]) -> dict[str, str]:
+        """The users of those interactions that are stored.
+
+        Raises:
+            DatabaseError: PostgreSQL is away.
+        """
+        future: asyncio.Future[dict[str, str]] = self._loop.create_future()
+        with self._lock:
+            self._asked.append((names, future))
+        self._more.set()
+        return await future
+
+    def close(self, timeout_s: float) -> None:
+        """Serves who waits, then ends."""
+        self._ending = True
+        self._more.set()
+        self._thread.join(timeout_s + 30)
+
+    # -- the thread
+
+    def _run(self) -> None:
+        while True:
+            self._more.wait()
+            if not self._ending:
+                time.sleep(_GATHER_S)
+            self._more.clear()
+            with self._lock:
+                requests, self._pending = self._pending, deque()
+                asked, self._asked = self._asked, deque()
+            if not requests and not asked and self._ending:
+                break
+            try:
+                self._look_up(asked)
+                self._serve([(request, n, row) for request in requests for n, row in enumerate(request.rows)])
+            except Exception as error:
+                logger.exception("events could not be stored")
+                self._answer([request for request in requests if request.left], LogFullError(f"{type(error).__name__}"))
+        self._session.close()
+
+    def _serve(self, items: list[Item]) -> None:
+        """Gives every item its outcome: rounds of different ids, the first of an id before the second."""
+        while items:
+            chosen: dict[str, Item] = {}
+            rest = []
+            for item in items:
+                if len(chosen) < _MOST_ROWS and item[2].event_id not in chosen:
+                    chosen[item[2].event_id] = item
+                else:
+                    rest.append(item)
+            self._serve_round(list(chosen.values()))
+            items = rest
+
+    def _serve_round(self, items: list[Item]) -> None:
+        late = self._commit(items)
+        if not late:
+            return
+        if self._health.away is None and self._writer.catch_up(_NEAR, _CATCH_UP_S):
+            late = self._commit(late)
+        self._spool(late)
+
+    def _commit(self, items: list[Item]) -> list[Item]:
+        """Stores what can be stored and answers for it; gives what is for the spool."""
+        if self._health.away is not None:
+            return items
+        rows = [row for _, _, row in items]
+        try:
+            outcomes = self._session.store_events(rows, self._hold)
+        except psycopg.Error as error:  # also one in the middle of a commit: stored twice counts once
+            self._session.close()
+            self._health.fail(error)
+            return items
+        late = [item for item, said in zip(items, outcomes, strict=True) if said == "unknown" and item[2].proven]
+        self.stored += outcomes.count("stored")
+        self._settle(
+            [
+                (item, said)
+                for item, said in zip(items, outcomes, strict=True)
+                if said != "unknown" or not item[2].proven
+            ]
+        )
+        return late
+
+    def _spool(self, items: list[Item]) -> None:
+        fresh, known = [], []
+        for item in items:
+            digest = self._spooled.get(item[2].event_id)
+            if digest is None:
+                fresh.append(item)
+            else:
+                known.append((item, "duplicate" if digest == item[2].digest else "conflict"))
+        self._settle(known)  # type: ignore[arg-type]
+        if not fresh:
+            return
+        try:
+            self._waiting.append(row for _, _, row in fresh)
+        except LogFullError as error:
+            self._settle([(item, error) for item in fresh])
+            return
+        if len(self._spooled) > _REMEMBERED:
+            self._spooled.clear()
+        self._spooled.update((row.event_id, row.digest) for _, _, row in fresh)
+        self.spooled += len(fresh)
+        self._settle([(item, "stored") for item in fresh])
+
+    def _hold(self, row: EventRow, reason: str) -> None:
+        self._session.quarantine("feedback", "router", reason, row.digest, row.body.decode())
+        logger.error("event %s went to quarantine: %s", row.event_id, reason)
+
+    def _look_up(self, asked: Sequence[tuple[Sequence[str], asyncio.Future[dict[str, str]]]]) -> None:
+        if not asked:
+            return
+        found: dict[str, str] | DatabaseError
+        try:
+            if self._health.away is not None:
+                raise psycopg.OperationalError(self._health.away)
+            found = self._session.find_users([name for names, _ in asked for name in names])
+        except psycopg.Error as error:
+            self._session.close()
+            self._health.fail(error)
+            found = DatabaseError(f"PostgreSQL takes no questions ({last_line(error)}); try again later")
+        self._loop.call_soon_threadsafe(_tell_users, asked, found)
+
+    # -- answers
+
+    def _settle(self, told: Sequence[tuple[Item, Outcome | LogFullError]]) -> None:
+        done = []
+        for (request, number, _), said in told:
+            request.outcomes[number] = said
+            request.left -= 1
+            if not request.left:
+                done.append(request)
+        if done:
+            self._answer(done)
+
+    def _answer(self, requests: list[Request], error: LogFullError | None = None) -> None:
+        self._loop.call_soon_threadsafe(_resolve, requests, error)
+
+
+def _tell_users(
+    asked: Sequence[tuple[Sequence[str], asyncio.Future[dict[str, str]]]], found: dict[str, str] | DatabaseError
+) -> None:
+    for names, future in asked:
+        if future.done():
+            continue
+        if isinstance(found, DatabaseError):
+            future.set_exception(found)
+        else:
+            future.set_result({name: found[name] for name in names if name in found})
+
+
+def _resolve(requests: list[Request], error: LogFullError | None) -> None:
+    for request in requests:
+        if request.future.done():  # its sender went
+            continue
+        refused = error or next((said for said in request.outcomes if isinstance(said, LogFullError)), None)
+        if refused is not None:
+            request.future.set_exception(refused)
+        else:
+            request.future.set_result([said for said in request.outcomes if isinstance(said, str)])  # type: ignore
