@@ -52,6 +52,7 @@ class Metrics:
         self._add_requests()
         self._add_feedback()
         self._add_stores()
+        self._add_keeper()
         for family in self._families:
             if family.kind == "gauge":
                 family.zero()  # of a process that was killed here
@@ -138,6 +139,16 @@ class Metrics:
         self.waiting = self.gauge("flytewheel_interactions_waiting", "rows not written yet").labels()
         self.dropped = self.gauge("flytewheel_interactions_dropped", "rows lost since the start").labels()
         self.spool_bytes = self.gauge("flytewheel_spool_bytes", "bytes in the spool on disk").labels()
+
+    def _add_keeper(self) -> None:
+        self.database_age = self.gauge(
+            "flytewheel_database_age_seconds", "seconds since the database was heard of; -1: never"
+        ).labels()
+        self.control_only = self.gauge(
+            "flytewheel_control_only", "1: nobody meets a treatment, the database is away for too long"
+        ).labels()
+        self.workers = self.gauge("flytewheel_workers", "processes that answer").labels()
+        self.worker_restarts = self.gauge("flytewheel_worker_restarts", "workers that ended by themselves").labels()
 
     # -- what is counted often
 

@@ -36,6 +36,7 @@ class Tending:
         access = open_access(settings)
         state = await open_keeper(settings, access[0])
         state.workers = workers
+        state.metrics.watch(state.sample)
         passed = PassedOn(create_app(settings, state, access))
         await passed.listen(path)
         one = cls(state, passed)
