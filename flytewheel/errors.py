@@ -118,9 +118,17 @@ class ExperimentError(FlytewheelError):
     """An experiment cannot be opened or changed as asked."""
 
 
+class RequestError(FlytewheelError):
+    """A turn cannot be asked for so: its id stands for another request."""
+
+
 class ComparisonError(FlytewheelError):
     """Runs cannot be compared as asked: one is unknown, there are too few, or their files cannot be read."""
 
 
 class StackError(FlytewheelError):
     """The embedded stack could not be started or stopped."""
+
+
+class ApiKeyError(FlytewheelError):
+    """An API key is not there, or cannot be what was asked for."""

@@ -29,6 +29,15 @@ CREATE TABLE IF NOT EXISTS feedback_events (
 CREATE INDEX IF NOT EXISTS feedback_events_source_xid ON feedback_events (source, xid);
 CREATE INDEX IF NOT EXISTS feedback_events_interaction ON feedback_events (interaction_id);
 
+-- What of an answer its context does not hold, counted as it was logged. No row: it has no context, or was skipped.
+CREATE TABLE IF NOT EXISTS groundedness (
+    interaction_id text PRIMARY KEY REFERENCES interactions (interaction_id) ON DELETE CASCADE,
+    spans          integer     NOT NULL,          -- numbers, names, commands, identifiers, quotations
+    unsupported    integer     NOT NULL,
+    kinds          jsonb       NOT NULL,          -- of the unsupported: kind -> count
+    checked_at     timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE IF NOT EXISTS quarantine (
     digest    text PRIMARY KEY,                   -- of kind + line: importing the same file twice counts a bad line once
     kind      text        NOT NULL,               -- interaction | feedback
@@ -109,7 +118,7 @@ CREATE INDEX IF NOT EXISTS released_votes_xid ON released_votes (series, xid);
 CREATE TABLE IF NOT EXISTS experiments (
     experiment_id text PRIMARY KEY,
     name          text        NOT NULL,           -- the model name
-    state         text        NOT NULL CHECK (state IN ('running', 'stopped')),
+    state         text        NOT NULL CHECK (state IN ('draft', 'running', 'stopped')),
     control       text        NOT NULL,           -- version
     treatment     text        NOT NULL,           -- version
     share         double precision NOT NULL CHECK (share >= 0 AND share <= 1),
@@ -120,6 +129,22 @@ CREATE TABLE IF NOT EXISTS experiments (
     stopped_at    timestamptz
 );
 CREATE UNIQUE INDEX IF NOT EXISTS experiments_one_running ON experiments (name) WHERE state = 'running';
+DO $$ BEGIN                                       -- of before there were drafts
+    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'experiments_state_check'
+                   AND pg_get_constraintdef(oid) LIKE '%draft%') THEN
+        ALTER TABLE experiments DROP CONSTRAINT IF EXISTS experiments_state_check;
+        ALTER TABLE experiments ADD CONSTRAINT experiments_state_check CHECK (state IN ('draft', 'running', 'stopped'));
+    END IF;
+END $$;
+-- Routers listen: who meets which arm changes everywhere within moments of the commit.
+CREATE OR REPLACE FUNCTION announce_experiment() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_notify('flytewheel_changes', 'experiment ' || coalesce(NEW.name, OLD.name)); RETURN NULL; END $$;
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'experiments_announce' AND tgrelid = 'experiments'::regclass) THEN
+        CREATE TRIGGER experiments_announce AFTER INSERT OR UPDATE OR DELETE ON experiments
+            FOR EACH ROW EXECUTE FUNCTION announce_experiment();
+    END IF;
+END $$;
 
 CREATE TABLE IF NOT EXISTS rollouts (
     rollout_id    text PRIMARY KEY,
@@ -355,3 +380,87 @@ CREATE TABLE IF NOT EXISTS retrains (
     asked_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (name, erasure_id)
 );
+
+
+-- The arm of a user, for analysis: flytewheel/experiment/assign.py in SQL. HMAC-SHA256 (RFC 2104) of sha256() alone.
+CREATE OR REPLACE FUNCTION hmac_block(key bytea, pad integer) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT string_agg(set_byte('\x00'::bytea, 0, get_byte(block.bytes, place) # pad), ''::bytea ORDER BY place)
+    FROM generate_series(0, 63) AS place, (SELECT CASE WHEN length(key) > 64 THEN sha256(key) ELSE key END
+        || decode(repeat('00', 64), 'hex') AS bytes) AS block
+$$;
+-- In [0, 1): treatment where draw_unit(…) < share. STABLE as convert_to is, so that it is inlined and the blocks are made once.
+CREATE OR REPLACE FUNCTION draw_unit(key bytea, experiment_id text, user_id text) RETURNS double precision
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT (('x' || encode(substring(sha256(hmac_block(key, 92) || sha256(hmac_block(key, 54)
+        || convert_to(experiment_id, 'UTF8') || '\x00'::bytea || convert_to(user_id, 'UTF8'))) FROM 1 FOR 7), 'hex'))
+        ::bit(56)::bigint >> 3) / 9007199254740992.0::float8
+$$;
+
+-- API keys of the router: hashes, never the keys. Whoever holds a copy of the table is told of every change.
+CREATE TABLE IF NOT EXISTS api_keys (
+    key_id     text PRIMARY KEY,
+    account    text        NOT NULL,              -- the first key of its line; a rotated key stays the same caller
+    hash       bytea       NOT NULL UNIQUE,       -- SHA-256 of the key
+    scopes     text[]      NOT NULL,
+    name       text        NOT NULL DEFAULT '',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    requests_per_minute      integer CHECK (requests_per_minute > 0),
+    tokens_per_minute        integer CHECK (tokens_per_minute > 0),
+    user_requests_per_minute integer CHECK (user_requests_per_minute > 0),
+    user_tokens_per_minute   integer CHECK (user_tokens_per_minute > 0)
+);
+CREATE OR REPLACE FUNCTION tell_keys() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN NOTIFY flytewheel_keys; RETURN NULL; END $$;
+CREATE OR REPLACE TRIGGER api_keys_tell AFTER INSERT OR UPDATE OR DELETE ON api_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION tell_keys();
+
+-- What somebody asked the loop for. A look at the triggers launches it, under an execution's name made of the request, so that a
+-- look which is cut off and comes again starts nothing twice; the turn that it becomes is noted when it opens.
+CREATE TABLE IF NOT EXISTS turn_requests (
+    request_id text PRIMARY KEY,                  -- of the asking: the same key asks once
+    name       text        NOT NULL,              -- the model name
+    mode       text        NOT NULL CHECK (mode IN ('full', 'incremental')),
+    force      boolean     NOT NULL,              -- also where no trigger says that a turn is due
+    reason     text        NOT NULL,
+    asked_by   text        NOT NULL,
+    asked_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    state      text        NOT NULL DEFAULT 'requested' CHECK (state IN ('requested', 'launched', 'refused')),
+    outcome    text,                              -- why it waits or was refused, or the execution that was launched
+    settled_at timestamptz,
+    run_id     text                               -- the turn that it became; no reference: runs may go
+);
+CREATE INDEX IF NOT EXISTS turn_requests_name ON turn_requests (name, asked_at);
+
+-- What the looks at the triggers found, only ever appended to.
+CREATE TABLE IF NOT EXISTS trigger_looks (
+    entry     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name      text        NOT NULL,
+    at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    report    jsonb       NOT NULL,
+    causes    text[]      NOT NULL,               -- volume | age | drift | first run | small turn | erasure | by hand
+    execution text                                -- that it launched
+);
+CREATE INDEX IF NOT EXISTS trigger_looks_name ON trigger_looks (name, entry DESC);
+
+-- API keys of the router: hashes, never the keys. Whoever holds a copy of the table is told of every change.
+CREATE TABLE IF NOT EXISTS api_keys (
+    key_id     text PRIMARY KEY,
+    account    text        NOT NULL,              -- the first key of its line; a rotated key stays the same caller
+    hash       bytea       NOT NULL UNIQUE,       -- SHA-256 of the key
+    scopes     text[]      NOT NULL,
+    name       text        NOT NULL DEFAULT '',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    requests_per_minute      integer CHECK (requests_per_minute > 0),
+    tokens_per_minute        integer CHECK (tokens_per_minute > 0),
+    user_requests_per_minute integer CHECK (user_requests_per_minute > 0),
+    user_tokens_per_minute   integer CHECK (user_tokens_per_minute > 0)
+);
+CREATE OR REPLACE FUNCTION tell_keys() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN NOTIFY flytewheel_keys; RETURN NULL; END $$;
+CREATE OR REPLACE TRIGGER api_keys_tell AFTER INSERT OR UPDATE OR DELETE ON api_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION tell_keys();
+

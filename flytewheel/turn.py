@@ -13,6 +13,7 @@ from typing import Any
 from flytewheel import models, runs
 from flytewheel.beginning import choose_beginning
 from flytewheel.dataset import Dataset, DatasetCard
+from flytewheel.drift.requests import answer_requests
 from flytewheel.errors import DatabaseError, DatasetError, FeedbackError, StoreError
 from flytewheel.feedback.quarantine import hold_events
 from flytewheel.feedback.store import FeedbackStore
@@ -126,6 +127,7 @@ def open_turn(
     run = runs.open_run(
         services.database_url, recipe, written.window.to_json(), now=now, execution=execution, given_up=given_up
     )
+    answer_requests(services.database_url, name=recipe.name, mode=recipe.mode, run_id=run.run_id)
     kept = Window.from_json(run.window)
     if kept != written.window:  # another turn of this recipe was quicker, and its data set is frozen
         written = write_window(services.database_url, kept, folder, limit=recipe.curation.max_interactions)

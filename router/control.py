@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment
 from flytewheel.records import to_jsonable
-from router.state import RouterState
+from router.access.callers import ADMIN, READ, caller_of
+from router.access.needs import needs
+from router.keeper.state import KeeperState
 
 
 class Strict(BaseModel):
@@ -52,36 +53,28 @@ class ShareBody(Strict):
     share: float = Field(ge=0, le=1)
 
 
-def get_state(request: Request) -> RouterState:
-    """The running router's state."""
-    state: RouterState = request.app.state.router
+def get_state(request: Request) -> KeeperState:
+    """The running keeper's state."""
+    state: KeeperState = request.app.state.router
     return state
 
 
-State = Annotated[RouterState, Depends(get_state)]
+State = Annotated[KeeperState, Depends(get_state)]
 
 
-def is_admin(request: Request, state: RouterState) -> bool:
-    """Whether the request carries the admin key, compared in constant time."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    given = key.strip().encode("latin-1", errors="replace")
-    return hmac.compare_digest(given, state.admin_key) and scheme.lower() == "bearer"
+def is_admin(request: Request) -> bool:
+    """Whether the request carries a key with the scope `admin`."""
+    return caller_of(request.scope).may(ADMIN)
 
 
-def require_admin(request: Request, state: State) -> None:
-    """Refuses a request without the admin key."""
-    if not is_admin(request, state):
-        raise HTTPException(
-            401, "expected 'Authorization: Bearer <admin key>' (FLYTEWHEEL_ADMIN_KEY)", {"www-authenticate": "Bearer"}
-        )
+control = APIRouter(tags=["control"])
+_READS, _CHANGES = [needs(READ)], [needs(ADMIN)]
 
 
-control = APIRouter(dependencies=[Depends(require_admin)], tags=["control"])
-
-
-@control.get("/models")
+@control.get("/models", dependencies=_READS)
 async def list_models(state: State) -> dict[str, Any]:
     """Every served model name with its champion, its running experiment and its loaded versions."""
+    inflight = await state.count_inflight()
     return {
         "models": [
             {
@@ -93,7 +86,7 @@ async def list_models(state: State) -> dict[str, Any]:
                         "state": backend.state,
                         "digest": backend.model.digest,
                         "restarts": backend.restarts,
-                        "inflight": backend.inflight,
+                        "inflight": inflight[backend.model.serial],
                         "pid": backend.pid,
                     }
                     for backend in state.pool.all()
@@ -105,14 +98,14 @@ async def list_models(state: State) -> dict[str, Any]:
     }
 
 
-@control.put("/models/{name}/champion")
+@control.put("/models/{name}/champion", dependencies=_CHANGES)
 async def put_champion(name: str, body: ChampionBody, state: State) -> dict[str, Any]:
     """Makes a version the champion, once it is loaded; an experiment whose control it was not is stopped."""
     before = await state.set_champion(name, body.version, body.expect)
     return {"name": name, "champion": body.version, "before": before}
 
 
-@control.post("/experiments", status_code=201)
+@control.post("/experiments", dependencies=_CHANGES, status_code=201)
 async def post_experiment(body: LaunchBody, state: State, response: Response) -> dict[str, Any]:
     """Opens an experiment once both versions are loaded; 200, not 201, when this launch key had opened it before."""
     opened = await state.launch(
@@ -132,7 +125,7 @@ async def post_experiment(body: LaunchBody, state: State, response: Response) ->
     }
 
 
-@control.get("/experiments")
+@control.get("/experiments", dependencies=_READS)
 def get_experiments(
     state: State, name: Annotated[str | None, Query()] = None, running: Annotated[bool, Query()] = False
 ) -> dict[str, Any]:
@@ -140,13 +133,13 @@ def get_experiments(
     return {"experiments": to_jsonable(experiments.list_experiments(state.database_url, name=name, running=running))}
 
 
-@control.get("/experiments/{experiment_id}")
+@control.get("/experiments/{experiment_id}", dependencies=_READS)
 def get_experiment(experiment_id: str, state: State) -> dict[str, Any]:
     """One experiment."""
     return {"experiment": to_jsonable(experiments.get_experiment(state.database_url, experiment_id))}
 
 
-@control.post("/experiments/{experiment_id}/stop")
+@control.post("/experiments/{experiment_id}/stop", dependencies=_CHANGES)
 async def stop_experiment(experiment_id: str, body: StopBody, state: State) -> dict[str, Any]:
     """Stops an experiment: everyone meets the champion again."""
 
@@ -156,7 +149,7 @@ async def stop_experiment(experiment_id: str, body: StopBody, state: State) -> d
     return {"experiment": to_jsonable(await state.change(stop))}
 
 
-@control.patch("/experiments/{experiment_id}")
+@control.patch("/experiments/{experiment_id}", dependencies=_CHANGES)
 async def patch_experiment(experiment_id: str, body: ShareBody, state: State) -> dict[str, Any]:
     """Sets the treatment's share; a larger one only adds users."""
 

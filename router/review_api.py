@@ -21,7 +21,9 @@ from flytewheel.review import desk
 from flytewheel.review.agreement import measure_agreement, to_json
 from flytewheel.review.labels import read_labels
 from flytewheel.review.store import Review, get_review, list_reviews
-from router.control import State, Strict, is_admin, require_admin
+from router.access.callers import ADMIN, PROOF, PUBLIC
+from router.access.needs import needs
+from router.control import State, Strict, is_admin
 from router.receipts import check_reviewer_token, sign_reviewer
 
 PAGE = "/ui/review"
@@ -77,7 +79,7 @@ def name_reviewer(review_id: str, request: Request, state: State) -> str:
     except ReviewError as error:
         raise HTTPException(401, f"{error}; open the link that you were sent") from None
     token = request.headers.get("x-flytewheel-review-token", "")
-    if not check_reviewer_token(state.assignment_key, review_id, reviewer, token) and not is_admin(request, state):
+    if not check_reviewer_token(state.assignment_key, review_id, reviewer, token) and not is_admin(request):
         raise HTTPException(401, "this link is not for this review and name; ask for a new one")
     return reviewer
 
@@ -85,13 +87,13 @@ def name_reviewer(review_id: str, request: Request, state: State) -> str:
 Reviewer = Annotated[str, Depends(name_reviewer)]
 
 
-@review.get("/review", dependencies=[Depends(require_admin)])
+@review.get("/review", dependencies=[needs(ADMIN)])
 def get_reviews(state: State) -> dict[str, Any]:
     """Every review, the newest first, with how many labels it has; for operators."""
     return {"reviews": [_describe(state.database_url, found) for found in list_reviews(state.database_url)]}
 
 
-@review.post("/review/{review_id}/links", dependencies=[Depends(require_admin)])
+@review.post("/review/{review_id}/links", dependencies=[needs(ADMIN)])
 def post_link(review_id: str, body: LinkBody, state: State, found: Found) -> dict[str, str]:
     """A reviewer's link, as a path of this router. The token stands behind `#`, which browsers send to nobody."""
     reviewer = _check_name(body.reviewer)
@@ -99,13 +101,13 @@ def post_link(review_id: str, body: LinkBody, state: State, found: Found) -> dic
     return {"reviewer": reviewer, "path": f"{PAGE}/{review_id}#reviewer={quote(reviewer, safe='')}&token={token}"}
 
 
-@review.get("/review/{review_id}")
+@review.get("/review/{review_id}", dependencies=[needs(PROOF)])
 def get_standing(review_id: str, state: State, reviewer: Reviewer, found: Found) -> dict[str, Any]:
     """How far the reviewer is, and how far the reviewers agree."""
     return _stand(state.database_url, found, reviewer)
 
 
-@review.post("/review/{review_id}/next")
+@review.post("/review/{review_id}/next", dependencies=[needs(PROOF)])
 def post_next(
     review_id: str, state: State, reviewer: Reviewer, found: Found, more: Annotated[bool, Query()] = False
 ) -> dict[str, Any]:
@@ -114,27 +116,27 @@ def post_next(
     return {"duel": _show(shown), **_stand(state.database_url, found, reviewer)}
 
 
-@review.post("/review/{review_id}/labels")
+@review.post("/review/{review_id}/labels", dependencies=[needs(PROOF)])
 def post_label(review_id: str, body: LabelBody, state: State, reviewer: Reviewer, found: Found) -> dict[str, str]:
     """Stores a label; `status` is `stored`, or `duplicate` where it was said before."""
     status = desk.say(state.database_url, review_id, reviewer, body.duel, body.choice, comment=body.comment)
     return {"status": status}
 
 
-@review.post("/review/{review_id}/undo")
+@review.post("/review/{review_id}/undo", dependencies=[needs(PROOF)])
 def post_undo(review_id: str, state: State, reviewer: Reviewer, found: Found) -> dict[str, Any]:
     """Takes the reviewer's last answer back; `undone` is its duel, null where there is none."""
     return {"undone": desk.undo(state.database_url, review_id, reviewer)}
 
 
-@review.get(PAGE, include_in_schema=False)
-@review.get(PAGE + "/{review_id}", include_in_schema=False)
+@review.get(PAGE, include_in_schema=False, dependencies=[needs(PUBLIC)])
+@review.get(PAGE + "/{review_id}", include_in_schema=False, dependencies=[needs(PUBLIC)])
 def get_page(review_id: str = "") -> Response:
     """The page, the same for everybody."""
     return Response(_read("review.html"), media_type="text/html", headers=_HEADERS)
 
 
-@review.get("/ui/assets/{name}", include_in_schema=False)
+@review.get("/ui/assets/{name}", include_in_schema=False, dependencies=[needs(PUBLIC)])
 def get_asset(name: str) -> Response:
     """The page's script, style and icon."""
     if name not in _ASSETS:

@@ -1,4 +1,4 @@
-"""Watch: hourly, launches a turn when one is due, a full or a small one."""
+"""Watch: hourly, launches a turn when one is due or was asked for, a full or a small one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from flytekit import Deck, task
 
 from flytewheel import decks
-from flytewheel.drift import triggers
+from flytewheel.drift.looks import look
 from flytewheel.recipe import Recipe
 from flytewheel.records import to_jsonable
 from images import core
@@ -18,10 +18,6 @@ from tasks.services import connect
 
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS, **DECK)
 def check_triggers(recipe: Recipe) -> str:
-    report = triggers.check_triggers(connect().database_url, recipe, now=datetime.now(UTC))
-    Deck("triggers", decks.describe("triggers", to_jsonable(report)))
-    if not report.due:
-        return f"not due: {report.new_interactions:,} new interactions"
-    asked = recipe.in_mode(report.mode)
-    execution = launch_weekly(asked) if recipe.automation.auto_finetune else "automation.auto_finetune is off"
-    return f"due ({'; '.join(report.reasons)}): {execution}"
+    found = look(connect().database_url, recipe, now=datetime.now(UTC), launch=launch_weekly)
+    Deck("triggers", decks.describe("triggers", to_jsonable(found.report) | {"outcome": found.said}))
+    return found.said

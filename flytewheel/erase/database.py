@@ -47,6 +47,7 @@ _QUOTES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("reviews", ("review_id",), "stored"),
     ("suite_rollbacks", ("experiment_id",), "report"),
     ("suite_mutes", ("entry",), "reason"),
+    ("turn_requests", ("request_id",), "reason"),
 )
 
 

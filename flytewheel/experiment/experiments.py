@@ -2,8 +2,9 @@
 
 One experiment runs for a model name at a time. Opening is idempotent on the launch key; a launch with another key
 stops the one that runs ("superseded by <treatment>"), closes its rollout and opens the new one at stage 0, all in one
-transaction behind a lock of that name, so that no reader ever sees two, or none where there was one. Every change
-raises the rollout's fencing token and adds a line to `rollout_log`, which is only ever appended to.
+transaction behind a lock of that name, so that no reader ever sees two, or none where there was one. A launch with a
+draft's key (`drafts`) opens that. Every change raises the rollout's fencing token and adds a line to `rollout_log`,
+which is only ever appended to.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
 from flytewheel.records import canonical_json
 
+INSERT = """
+INSERT INTO experiments (experiment_id, name, state, control, treatment, share, body, launch_key)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (experiment_id) DO NOTHING
+"""
 _COLUMNS = "experiment_id, name, state, control, treatment, share, body, launch_key, reason, created_at, stopped_at"
 
 
@@ -41,6 +46,10 @@ class Experiment:
     @property
     def running(self) -> bool:
         return self.state == "running"
+
+    @property
+    def draft(self) -> bool:
+        return self.state == "draft"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +79,12 @@ def open_experiment(
         DatabaseError: PostgreSQL is away; nothing was opened.
     """
     check_launch(name=name, control=control, treatment=treatment, share=share, launch_key=launch_key)
-    experiment_id = "exp-" + hashlib.sha256(f"{name}\0{launch_key}".encode()).hexdigest()[:16]
+    experiment_id = name_experiment(name, launch_key)
     with connect(database_url) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"experiment {name}",))
+        lock_name(connection, name)
         earlier = _find_launch(connection, launch_key)
-        if earlier is not None:
-            return Opened(_same_launch(earlier, name, control, treatment), created=False)
+        if earlier is not None and not _same_launch(earlier, name, control, treatment).draft:
+            return Opened(earlier, created=False)
         running = _select(connection, "name = %s AND state = 'running'", (name,))
         for experiment in running:
             close_experiment(
@@ -89,9 +98,8 @@ def open_experiment(
                 connection, paused, actor, "superseded", {"reason": f"superseded by {treatment}"}, state="rolled_back"
             )
         connection.execute(
-            "INSERT INTO experiments (experiment_id, name, state, control, treatment, share, body, launch_key)"
-            " VALUES (%s, %s, 'running', %s, %s, %s, %s, %s)",
-            (experiment_id, name, control, treatment, share, canonical_json(body).decode(), launch_key),
+            INSERT.replace("NOTHING", "UPDATE SET state = 'running', share = excluded.share, created_at = now()"),
+            (experiment_id, name, "running", control, treatment, share, canonical_json(body).decode(), launch_key),
         )
         rollout_id = experiment_id.replace("exp-", "roll-", 1)
         connection.execute(
@@ -105,6 +113,11 @@ def open_experiment(
         log_rollout(connection, rollout_id, 0, actor, "opened", detail)
         opened = _select(connection, "experiment_id = %s", (experiment_id,))[0]
     return Opened(opened, created=True, superseded=running[0].experiment_id if running else None)
+
+
+def name_experiment(name: str, launch_key: str) -> str:
+    """The id of the experiment that a launch key opens on a model."""
+    return "exp-" + hashlib.sha256(f"{name}\0{launch_key}".encode()).hexdigest()[:16]
 
 
 def check_launch(*, name: str, control: str, treatment: str, share: float, launch_key: str) -> None:
@@ -145,6 +158,8 @@ def stop_experiment(
         if experiment.running:
             state = "promoted" if promoted else "rolled_back"
             close_experiment(connection, experiment, reason, actor, action="stopped", state=state)
+        elif experiment.draft:
+            _set_stopped(connection, experiment_id, reason)
         return _select(connection, "experiment_id = %s", (experiment_id,))[0]
 
 
@@ -160,9 +175,8 @@ def set_share(database_url: str, experiment_id: str, share: float, *, actor: str
     with connect(database_url) as connection:
         experiment = lock_experiment(connection, experiment_id)
         if not experiment.running:
-            raise ExperimentError(
-                f"experiment {experiment_id} has stopped ({experiment.reason}); its share stays; open another"
-            )
+            found = "is a draft; start it" if experiment.draft else f"has stopped ({experiment.reason}); open another"
+            raise ExperimentError(f"the share of {experiment_id} stays as it is: the experiment {found}")
         if experiment.share != share:
             move_share(connection, experiment, share, actor, action="set_share")
         return _select(connection, "experiment_id = %s", (experiment_id,))[0]
@@ -182,11 +196,29 @@ def get_experiment(database_url: str, experiment_id: str) -> Experiment:
     Raises:
         ExperimentError: no such experiment.
     """
+    found = find_experiment(database_url, experiment_id)
+    if found is None:
+        raise ExperimentError(_unknown(experiment_id))
+    return found
+
+
+def find_experiment(database_url: str, experiment_id: str) -> Experiment | None:
+    """Reads one experiment, if there is one."""
     with connect(database_url) as connection:
         found = _select(connection, "experiment_id = %s", (experiment_id,))
-    if not found:
-        raise ExperimentError(_unknown(experiment_id))
-    return found[0]
+    return found[0] if found else None
+
+
+def _set_stopped(connection: Connection, experiment_id: str, reason: str) -> None:
+    connection.execute(
+        "UPDATE experiments SET state = 'stopped', reason = %s, stopped_at = now() WHERE experiment_id = %s",
+        (reason, experiment_id),
+    )
+
+
+def lock_name(connection: Connection, name: str) -> None:
+    """Keeps other openings on this model waiting until the transaction ends."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"experiment {name}",))
 
 
 def _unknown(experiment_id: str) -> str:
@@ -243,10 +275,7 @@ def close_experiment(
     Raises:
         ExperimentError: the rollout's fence is not `fence` (where given); the transaction must be given up.
     """
-    connection.execute(
-        "UPDATE experiments SET state = 'stopped', reason = %s, stopped_at = now() WHERE experiment_id = %s",
-        (reason, experiment.experiment_id),
-    )
+    _set_stopped(connection, experiment.experiment_id, reason)
     told = {"reason": reason, **(detail or {})}
     _advance(connection, experiment.experiment_id, actor, action, told, state=state, fence=fence)
 

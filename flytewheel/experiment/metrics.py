@@ -11,6 +11,7 @@ arrived before a share moved and was stored after it is left out). Strata are ne
 | `error_rate` | answers broken off, or given by the control after the treatment failed | requests | higher |
 | `latency_p95` | requests above the control's 95 % quantile q, the treatment's above (1 + margin)·q | timed | higher |
 | `correction_rate` | answers that someone corrected | requests | higher |
+| `conversion_rate` | votes up | requests | lower |
 
 Of several votes on one answer the last counts; a rating of 4 or 5 is a vote up, 1 or 2 one down, a correction one down.
 "The treatment's p95 is at most 5 % slower" is `latency_p95` with a relative margin of 0.05. It is the same statement
@@ -59,6 +60,7 @@ METRICS: Mapping[str, Metric] = {
     "error_rate": Metric("failed", "requests", "higher"),
     "latency_p95": Metric("slow", "timed", "higher", tail=0.05),
     "correction_rate": Metric("corrected", "requests", "higher"),
+    "conversion_rate": Metric("ups", "requests", "lower"),
 }
 
 

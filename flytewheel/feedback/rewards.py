@@ -5,16 +5,19 @@ won or lost ±0.5; of several the last one counts. Implicit (observed): reformul
 copied +0.4, each citation click +0.3, read at least 80 % of the expected time +0.5; they add up. Figures are fields of
 the recipe (`feedback.rewards`).
 
-Beyond the design: the implicit sum is clipped to [-1, 1] before it meets the explicit part, so that no number of
-clicks outweighs a thumb; an amount that is not given (`seconds`, `expected_s`) is no evidence and counts 0, a missing
-click `count` counts 1.
+Beyond the design: a follow-up and an abandonment are no votes. They are what a person did next, often seen by a client
+that knows of no thumb: they count only where nobody voted, an abandonment before a follow-up. The implicit sum is
+clipped to [-1, 1] before it meets the explicit part, so that no number of clicks outweighs a thumb; an amount that is
+not given (`seconds`, `expected_s`) is no evidence and counts 0, a missing click `count` counts 1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
 
 from flytewheel.recipe import FeedbackSpec, Rewards
 from flytewheel.records import EXPLICIT_TYPES, FeedbackEvent, FeedbackType
@@ -29,6 +32,7 @@ _WEIGHED = frozenset(  # worth what came with them; all others have one figure i
         FeedbackType.READ_TIME,
     )
 )
+_WEAK = {FeedbackType.FOLLOW_UP: 0, FeedbackType.ABANDONMENT: 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Reward:
 
 
 def score(events: Iterable[FeedbackEvent], spec: FeedbackSpec, *, session_duration_s: float | None = None) -> Reward:
-    """Scores the events of one interaction; their order does not matter.
+    """Scores the events of one interaction; their order does not matter. Of votes at one time the greater id counts.
 
     Args:
         events: all events of the interaction.
@@ -60,7 +64,7 @@ def score(events: Iterable[FeedbackEvent], spec: FeedbackSpec, *, session_durati
             seen.append(event)
     explicit = implicit = None
     if said:
-        last = said[0] if len(said) == 1 else max(said, key=lambda event: (event.timestamp, event.event_id))
+        last = said[0] if len(said) == 1 else max(said, key=_rank)
         explicit = _clip(score_event(last, spec.rewards))
     if seen:
         implicit = _clip(math.fsum(score_event(event, spec.rewards) for event in seen))
@@ -68,7 +72,20 @@ def score(events: Iterable[FeedbackEvent], spec: FeedbackSpec, *, session_durati
     return Reward(explicit, implicit, _clip(math.fsum(parts)) if parts else None)
 
 
-def score_event(event: FeedbackEvent, rewards: Rewards) -> float:
+class Scored(Protocol):
+    """What an event is scored by."""
+
+    @property
+    def feedback_type(self) -> FeedbackType: ...
+    @property
+    def rating(self) -> float | None: ...
+    @property
+    def preferred(self) -> str | None: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+
+
+def score_event(event: Scored, rewards: Rewards) -> float:
     """Gives what one event is worth by itself, not clipped."""
     kind = event.feedback_type
     if kind not in _WEIGHED:
@@ -91,7 +108,16 @@ def score_event(event: FeedbackEvent, rewards: Rewards) -> float:
             return rewards.read_time if read_s / expected_s >= rewards.read_share - _ROUNDING else 0.0
 
 
-def _amount(event: FeedbackEvent, name: str) -> float | None:
+def rank_vote(kind: FeedbackType) -> int:
+    """How much an explicit event counts beside others: those of the highest rank decide, the last of them."""
+    return _WEAK.get(kind, 2)
+
+
+def _rank(event: FeedbackEvent) -> tuple[int, datetime, str]:
+    return rank_vote(event.feedback_type), event.timestamp, event.event_id
+
+
+def _amount(event: Scored, name: str) -> float | None:
     value = event.metadata.get(name)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 

@@ -1,12 +1,12 @@
-"""What answers behind the router: one backend for each loaded version, of one of three kinds.
+"""What answers behind the router, in two halves that may live in two processes.
 
-`backend` is what proxy, state and control see; `llama` runs llama.cpp as processes of our own, `remote` keeps a version
-served by an Ollama or a vLLM that is not ours (`ollama`, `vllm`); `pool` loads and unloads versions; `served` says
+What a request sees: `backend` (one version: address, whether it is ready, its running answers) and `view` (the table of
+them). What keeps it served: `pool` loads and unloads versions, each with a `host`: `llama` runs llama.cpp as processes
+of our own, `remote` keeps a version served by an Ollama or a vLLM that is not ours (`ollama`, `vllm`); `served` says
 which of a version's files a kind needs and brings them.
 """
 
-from router.backends.backend import Backend, ModelGoneError
-from router.backends.pool import BackendPool
-from router.backends.served import ServedModel
+from router.backends.backend import Backend, ModelGoneError, Status
+from router.backends.view import BackendView
 
-__all__ = ["Backend", "BackendPool", "ModelGoneError", "ServedModel"]
+__all__ = ["Backend", "BackendView", "ModelGoneError", "Status"]

@@ -1,70 +1,167 @@
-"""What proxy, state and control see of a version that is served: where to send requests, and whether it is there.
+"""What a request sees of a version that is served, and what is said about it between processes.
 
-Who keeps it there is a subclass's business: `_keep` brings it up and stays with it until it is cancelled, `_end` takes
-it down. Everything runs on the event loop.
+Who keeps a version served (a `Host`, in the keeper process) says a `Status` at every change: plain values, as JSON on
+the way to a worker process. Who sends requests (a worker) holds a `Backend` for each and answers with words of one
+serial number: `LOOK` (a request failed: is it still there?), `IDLE` (of a draining one: my last answer has ended).
+Nothing else passes between the two, and nothing here starts a process or asks a registry.
 """
 
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
-from flytewheel.errors import RouterError
-from router.backends.served import ServedModel
+from aiohttp import ClientSession
 
-ENDED = ("failed", "draining", "stopped")
-CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+from router.backends.breaker import Breaker
+from router.backends.limit import Limit
+from router.backends.rules import Rules
+from router.paths import CHAT, COMPLETIONS
+
+READY, DRAINING = "ready", "draining"
+ENDED = frozenset({"failed", DRAINING, "stopped"})
+LOOK, IDLE = "look", "idle"
+NOTICE_S = 5.0  # how long a request that failed waits to hear whether its backend is gone
 
 
 class ModelGoneError(ConnectionError):
     """The server is there, and does not know the model any more."""
 
 
-class Backend(ABC):
-    """One version and what serves it.
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the keeper says of one version.
 
     Attributes:
-        model: The version.
+        serial: Numbers the loadings of this keeper: a version that is loaded again is another backend.
+        name: Of the model.
+        version: Of the model.
+        digest: SHA-256 of what is served.
+        state: starting, ready, restarting, failed, draining, stopped.
+        failure: Why it is not ready, as a line.
         url: Where requests go, without their path; empty before the first start.
         alias: What the server calls the model; requests and answers carry it as `model`.
         headers: What a request to it needs beside its own, such as a key.
-        endpoints: The paths that it answers in OpenAI's meaning.
-        state: starting, ready, restarting, failed, draining, stopped.
-        failure: Why it is not ready, as a line.
-        restarts: How often it came back.
-        inflight: Running answers.
+        endpoints: The paths that it answers itself; others are translated, or refused.
+        generation: How often it came up; a new one has a clean record.
+        looks: How often the keeper looked after a word of doubt.
+        fields: What every request's body is given, whatever the client put there, such as an adapter's scale.
+        own: Whether its server is a process of ours on this machine, which is asked on loopback only.
+        allow: Of a server that is not ours: the networks beside the public ones that its address may be in.
         pid: Of a process of our own.
-        served_before: Whether it was ever ready.
+        memory_bytes: What that process holds.
+        warm_s: How long its first generation took, before it got traffic.
     """
 
-    endpoints: frozenset[str] = frozenset({CHAT, COMPLETIONS})
+    serial: int
+    name: str
+    version: str
+    digest: str = ""
+    state: str = "starting"
+    failure: str | None = None
+    url: str = ""
+    alias: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    endpoints: tuple[str, ...] = (CHAT, COMPLETIONS)
+    generation: int = 0
+    looks: int = 0
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    own: bool = True
+    allow: tuple[str, ...] = ()
+    pid: int | None = None
+    memory_bytes: int | None = None
+    warm_s: float | None = None
 
-    def __init__(self, model: ServedModel) -> None:
-        self.model = model
-        self.alias = f"flytewheel/{model.name}@{model.version}"
-        self.headers: Mapping[str, str] = {}
-        self.state = "starting"
-        self.failure: str | None = None
-        self.restarts = 0
+    @property
+    def restarts(self) -> int:
+        """How often it came back."""
+        return max(0, self.generation - 1)
+
+    def to_wire(self) -> dict[str, Any]:
+        """As JSON's own types."""
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Status:
+        """Reads `to_wire`'s form; fields that it does not know are left out, keeper and worker being of one release."""
+        known = {item.name for item in fields(cls)}
+        read = {name: value for name, value in wire.items() if name in known}
+        return cls(**read | {name: tuple(read.get(name, ())) for name in ("endpoints", "allow")})
+
+
+class Backend:
+    """One version as whoever sends requests sees it; `tell` brings a word to whoever keeps it served.
+
+    Attributes:
+        model: What the keeper said last: name, version, digest and all the rest.
+        breaker: Whether it is asked at all; a new generation begins with a clean record.
+        limit: How many requests may run.
+        session: The connections to it; of no use before it was ready once.
+        inflight: Running answers.
+    """
+
+    def __init__(
+        self,
+        status: Status,
+        tell: Callable[[int, str], None],
+        *,
+        rules: Rules,
+        connect: Callable[[Status], ClientSession],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.inflight = 0
-        self.url = ""
-        self.pid: int | None = None
-        self.served_before = False
+        self.breaker = Breaker(rules.breaker, clock)
+        self.limit = Limit(rules.limit, clock)
+        self.session: ClientSession
+        self._tell = tell
+        self._connect = connect
+        self._generation = 0
         self._ready = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._first_start: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._watch = asyncio.create_task(self._keep())
+        self._changed = asyncio.Event()
+        self.apply(status)
 
-    async def started(self) -> None:
-        """Waits for the first start.
+    def apply(self, status: Status) -> None:
+        """Takes over what the keeper says now."""
+        self.model = status
+        self.url = status.url
+        self.alias = status.alias
+        self.headers = status.headers
+        self.fields = status.fields
+        self.endpoints = status.endpoints
+        self.state = status.state
+        if status.generation != self._generation:
+            self._generation = status.generation
+            self.session = self._connect(status)
+            self.breaker.reset()
+        if status.state == READY:
+            self._ready.set()
+        else:
+            self._ready.clear()
+        if status.state == DRAINING and not self.inflight:
+            self._tell(status.serial, IDLE)
+        self._changed.set()
+        self._changed.clear()  # whoever waits is woken; nobody finds it set
 
-        Raises:
-            FlytewheelError: it ended before it served, with what was said last.
-        """
-        await asyncio.shield(self._first_start)
+    @property
+    def failure(self) -> str | None:
+        return self.model.failure
+
+    @property
+    def restarts(self) -> int:
+        return self.model.restarts
+
+    @property
+    def pid(self) -> int | None:
+        return self.model.pid
+
+    @property
+    def served_before(self) -> bool:
+        """Whether it was ever ready."""
+        return self.model.generation > 0
 
     async def wait_ready(self, timeout_s: float) -> bool:
         """Waits until it serves; false when it does not within `timeout_s`."""
@@ -74,60 +171,32 @@ class Backend(ABC):
             await asyncio.wait_for(self._ready.wait(), timeout_s)
         return self._ready.is_set()
 
+    async def wait_begun(self, timeout_s: float) -> None:
+        """Waits until its first start came to an end, good or bad."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self.state == "starting":
+                    await self._changed.wait()
+
     def acquire(self) -> None:
         """Counts one more running answer; unloading waits for it until `release`."""
         self.inflight += 1
-        self._idle.clear()
 
     def release(self) -> None:
         """One answer ended."""
         self.inflight -= 1
-        if not self.inflight:
-            self._idle.set()
+        if not self.inflight and self.state == DRAINING:
+            self._tell(self.model.serial, IDLE)
 
-    @abstractmethod
     def doubt(self) -> None:
         """A request failed, and nobody waits for what that means: whoever keeps it may look now."""
+        self._tell(self.model.serial, LOOK)
 
-    @abstractmethod
     async def noticed_failure(self) -> None:
         """After a broken connection: waits a moment to see whether it is gone, so that nobody is sent there again."""
-
-    async def stop(self, *, drain_s: float) -> None:
-        """Takes it down, after its running answers or `drain_s` seconds, or when this call is cancelled."""
-        self.state = "draining"
-        try:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), drain_s)
-        finally:
-            self._watch.cancel()
-            await asyncio.wait({self._watch})
-            await self._end()
-            self._ready.clear()
-            self.state = "stopped"
-            if not self._first_start.done():  # whoever loads it must not wait for ever
-                self._fail(RouterError(f"{self.alias} was stopped before it served"))
-
-    @abstractmethod
-    async def _keep(self) -> None:
-        """Brings it up, says so by `_serve` or `_fail`, and brings it back when it is gone; runs until cancelled."""
-
-    @abstractmethod
-    async def _end(self) -> None:
-        """Takes down what `_keep` brought up; called once, after `_keep` was cancelled."""
-
-    def _serve(self, url: str) -> None:
-        """It answers at `url` from now on."""
-        self.url = url
-        self.failure = None
-        self.state = "ready"
-        self.served_before = True
-        self._ready.set()
-        if not self._first_start.done():
-            self._first_start.set_result(None)
-
-    def _fail(self, error: Exception) -> None:
-        """It never served, and is given up."""
-        self.failure = str(error)
-        self._first_start.set_exception(error)
-        self._first_start.exception()  # asked for, so that nothing is said where nobody waits
+        looks = self.model.looks
+        self._tell(self.model.serial, LOOK)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOTICE_S):
+                while self.state == READY and self.model.looks == looks:
+                    await self._changed.wait()

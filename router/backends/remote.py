@@ -17,8 +17,9 @@ from typing import Generic, TypeVar
 
 from flytewheel.errors import FlytewheelError
 from flytewheel.model_server import ModelServer
-from router.backends.backend import Backend
+from router.backends.host import Host
 from router.backends.served import ServedModel
+from router.backends.warming import warm_up
 
 logger = logging.getLogger("router.backends")
 
@@ -31,13 +32,19 @@ Server = TypeVar("Server", bound=ModelServer)
 Found = TypeVar("Found")
 
 
-class RemoteBackend(Backend, Generic[Server]):
+class RemoteHost(Host, Generic[Server]):
     """One version on a server; `open_server` opens a client that waits so many seconds."""
 
-    def __init__(self, model: ServedModel, open_server: Callable[[float], Server]) -> None:
-        self._open_server = open_server
-        self._doubted = asyncio.Event()
+    own = False
+
+    def __init__(
+        self, model: ServedModel, open_server: Callable[[float], Server], *, allow: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(model)
+        self.allow = allow
+        self._open_server = open_server
+        self._gone = asyncio.Event()
+        self._brought = False
 
     @abstractmethod
     def _bring(self, server: Server) -> None:
@@ -55,59 +62,55 @@ class RemoteBackend(Backend, Generic[Server]):
     def _leave(self, server: Server) -> None:
         """Gives back what it took on the server; deletes nothing."""
 
-    def doubt(self) -> None:
-        """A request failed: the next look is now."""
-        self._doubted.set()
-
-    async def noticed_failure(self) -> None:
-        """After a broken connection: looks whether server and model are there."""
-        if not await self._look():
-            self._ready.clear()
-            self._doubted.set()
+    async def _look(self) -> None:
+        """Looks whether server and model are there; `_keep` brings them back where they are not."""
+        if (missing := await self._miss()) is not None:
+            self._lose(missing)
+            self._gone.set()
 
     async def _keep(self) -> None:
         pause_s = 0.0
         while True:
             try:
                 url, headers = await self._aside(BRING_TIMEOUT_S, self._bring_and_tell)
+                status = self.describe(url, headers=headers)
+                warm_s = await warm_up(self._connect(status), status)
             except FlytewheelError as error:
-                self.failure = str(error)
                 logger.error("%s is not served: %s", self.alias, error)
                 if not self._first_start.done():
-                    self.state = "failed"
+                    await self._end()
                     self._fail(error)
                     return
+                self._lose(str(error))
             else:
-                self.headers = headers
-                self._serve(url)
-                logger.info("%s serves at %s", self.alias, url)
+                self._gone.clear()
+                self._serve(url, headers=headers, warm_s=warm_s)
+                logger.info("%s serves at %s, warm after %.2f s", self.alias, url, warm_s)
                 await self._wait_gone()
                 pause_s = 0.0
-                self.restarts += 1
                 logger.warning("%s is gone from %s; bringing it again", self.alias, url)
-            self._ready.clear()
-            self.state = "restarting"
             await asyncio.sleep(pause_s)
             pause_s = min(LONGEST_PAUSE_S, max(0.1, pause_s * 2))
 
     async def _wait_gone(self) -> None:
-        """Looks now and then, and whenever a request failed, until server or model are not there."""
-        while True:
+        """Looks now and then until server or model are not there; a look after a failed request says so, too."""
+        while not self._gone.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._doubted.wait(), LOOK_EVERY_S)
-            self._doubted.clear()
-            if not await self._look():
+                await asyncio.wait_for(self._gone.wait(), LOOK_EVERY_S)
+            if not self._gone.is_set() and (missing := await self._miss()) is not None:
+                self._lose(missing)
                 return
 
-    async def _look(self) -> bool:
+    async def _miss(self) -> str | None:
+        """Why the server or the model is not there; None where both are."""
         try:
-            return await self._aside(LOOK_TIMEOUT_S, self._is_there)
+            there = await self._aside(LOOK_TIMEOUT_S, self._is_there)
         except FlytewheelError as error:
-            self.failure = str(error)
-            return False
+            return str(error)
+        return None if there else f"its server does not know {self.alias} any more"
 
     async def _end(self) -> None:
-        if self.served_before:
+        if self._brought:
             try:
                 await self._aside(LOOK_TIMEOUT_S, self._leave)
             except FlytewheelError as error:
@@ -115,6 +118,7 @@ class RemoteBackend(Backend, Generic[Server]):
 
     def _bring_and_tell(self, server: Server) -> tuple[str, dict[str, str]]:
         self._bring(server)
+        self._brought = True
         return server.url, server.headers()
 
     async def _aside(self, timeout_s: float, work: Callable[[Server], Found]) -> Found:

@@ -9,15 +9,22 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from flytewheel.vllm import Vllm
-from router.backends.remote import RemoteBackend
+from router.backends.remote import RemoteHost
 from router.backends.served import ServedModel
 
 
-class VllmBackend(RemoteBackend[Vllm]):
+class VllmHost(RemoteHost[Vllm]):
     """One version in a vLLM server; `folders` is our folder of models, and the path under which vLLM sees it."""
 
-    def __init__(self, model: ServedModel, open_server: Callable[[float], Vllm], folders: tuple[Path, str]) -> None:
-        super().__init__(model, open_server)
+    def __init__(
+        self,
+        model: ServedModel,
+        open_server: Callable[[float], Vllm],
+        folders: tuple[Path, str],
+        *,
+        allow: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(model, open_server, allow=allow)
         self._folders = folders
 
     def _bring(self, server: Vllm) -> None:

@@ -79,6 +79,12 @@ def test_nothing_said_and_nothing_seen_is_not_zero() -> None:
     assert score([], SPEC) == Reward(None, None, None)
 
 
+def test_what_is_no_vote_outweighs_none() -> None:
+    up, left, next_question = event("thumbs_up"), event("abandonment", after_s=60), event("follow_up", after_s=90)
+    assert score([left, next_question, up], SPEC).explicit == 1.0
+    assert score([next_question, left], SPEC).explicit == -0.8
+
+
 def test_last_explicit_event_counts_by_time_then_id() -> None:
     down = event("thumbs_down", after_s=5, name="a")
     assert score([down, event("thumbs_up", after_s=1, name="z")], SPEC).explicit == -1.0

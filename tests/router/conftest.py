@@ -10,9 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from flytewheel.api_keys import create_key
 from flytewheel.database import migrate
 from registry.store import ObjectStore
-from tests.router.live import ADMIN_KEY, ASSIGNMENT_KEY, LiveRouter
+from tests.router.live import ADMIN_KEY, API_KEY, ASSIGNMENT_KEY, LiveRouter
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,7 @@ def make_router(services: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
             connection.execute(f"CREATE DATABASE {database}".encode())
         database_url = services.database_url.rpartition("/")[0] + f"/{database}"
         migrate(database_url)
+        create_key(database_url, ("serve", "read"), secret=API_KEY)
         bucket = f"router-{uuid.uuid4().hex[:12]}"
         store = ObjectStore(services.s3_url, services.s3_access_key, services.s3_secret_key, bucket)
         store.ensure_bucket()

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import psycopg
 
+from flytewheel.api_keys import new_secret
 from registry.store import ObjectStore
 from registry.versions import Registry
 from tests.router.spelling_model import write_spelling_model
@@ -23,7 +24,9 @@ from tests.sealed import sealed_registry
 
 ADMIN_KEY = "admin-key-of-the-tests"
 ASSIGNMENT_KEY = "assignment-key-of-the-tests"
+API_KEY = new_secret()  # serve and read, in every router's database
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
+KEY = {"authorization": f"Bearer {API_KEY}"}
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,7 +60,7 @@ class LiveRouter:
     environ: dict[str, str]
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, trust_env=False))
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60, trust_env=False, headers=KEY))
 
     @property
     def url(self) -> str:
@@ -116,7 +119,7 @@ class LiveRouter:
         return self.post("/v1/chat/completions", json={"temperature": 0, "max_tokens": 64} | body)
 
     def post(self, path: str, **options: Any) -> httpx.Response:
-        """A request without the admin key."""
+        """A request with a key that may chat and read, no more."""
         return self.client.post(self.url + path, **options)
 
     # -- models

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from router.answers import Answer, read_plain, read_stream
+from router.protocols.answers import Answer, read_plain, read_stream
 
 STREAM = b"""data: {"choices":[{"delta":{"role":"assistant","content":null}}]}
 
@@ -30,7 +30,7 @@ def test_a_plain_answer_is_read_in_both_shapes() -> None:
     chat = b'{"choices":[{"message":{"content":"x"},"finish_reason":"length"}],"usage":{"completion_tokens":1}}'
     assert read_plain(chat) == Answer("x", True, "length", {"completion_tokens": 1})
     assert read_plain(b'{"choices":[{"text":"y"}]}').text == "y"
-    assert read_plain(b"<html>") == Answer("<html>", False)
+    assert read_plain(b"<html>") == Answer("<html>", False, fault="the answer is no JSON")
     assert read_plain(b"[]") == Answer("", True)
 
 

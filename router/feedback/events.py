@@ -1,0 +1,115 @@
+"""Turns what was sent into events as they are stored.
+
+An id that the client does not give is made of what the event says, its time included where it has one. A time that
+lies before the answer or ahead of our clock is a wrong clock and counts as not given; what has no time gets ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import orjson
+
+from flytewheel.errors import FeedbackError
+from flytewheel.feedback.signals import Signal, find_signals
+from flytewheel.records import FeedbackType, canonical_json
+from router.feedback.wire import Item
+from router.log import EventRow, encode_event
+from router.receipts import Receipt
+
+SKEW = timedelta(minutes=5)  # by which clocks may differ before one of them is wrong
+
+_KINDS = {kind.value: kind for kind in FeedbackType}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Made(NamedTuple):
+    """One event to store, with what it is scored by (named as in FeedbackEvent).
+
+    `dated`: the time is the client's, and belongs to what a repeat must say again. `observed`: it comes from a view.
+    """
+
+    row: EventRow
+    given: Receipt
+    feedback_type: FeedbackType
+    rating: float | None
+    preferred: str | None
+    metadata: Mapping[str, Any]
+    dated: bool
+    observed: bool = False
+
+
+def make_event(item: Item, given: Receipt, now: datetime) -> Made:
+    """The event that a reaction becomes.
+
+    Raises:
+        FeedbackError: it contradicts itself or holds what cannot be stored; one line.
+    """
+    assert item.feedback_type is not None
+    kind = _KINDS[item.feedback_type]
+    at = _settle_time(item.timestamp, given, now)
+    fields = {
+        "comment": item.comment,
+        "corrected_response": item.corrected_response,
+        "correction_type": item.correction_type,
+        "feedback_type": kind.value,
+        "interaction_id": item.interaction_id,
+        "metadata": item.metadata,
+        "other_response": item.other_response,
+        "preferred": item.preferred,
+        "rating": item.rating,
+        "user_id": given.user,
+    }
+    row = _encode(fields, item.event_id, at or now, dated=at is not None)
+    return Made(row, given, kind, item.rating, item.preferred, item.metadata, at is not None)
+
+
+def make_observed(item: Item, given: Receipt, question: str | None) -> Iterator[Made]:
+    """The events that a view becomes; their ids and times are the same for the same view, whenever it is sent."""
+    for signal in find_signals(item.to_view(question)):
+        fields = {
+            "feedback_type": signal.kind.value,
+            "interaction_id": item.interaction_id,
+            "metadata": signal.metadata,
+            "user_id": given.user,
+        }
+        at = _EPOCH + timedelta(milliseconds=given.given_ms + signal.at_ms)
+        row = _encode(fields, name_signal(item.interaction_id, signal), at, dated=True)
+        yield Made(row, given, signal.kind, None, None, signal.metadata, dated=True, observed=True)
+
+
+def name_signal(interaction_id: str, signal: Signal) -> str:
+    """The id of what was observed: one of a kind for an interaction, clicks by their number in the view."""
+    said = f"{len(interaction_id)}:{interaction_id}{signal.kind.value}:{signal.name}"
+    return "seen-" + hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+def _settle_time(given_by_client: datetime | None, given: Receipt, now: datetime) -> datetime | None:
+    if given_by_client is None:
+        return None
+    try:
+        at = given_by_client.astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise FeedbackError("timestamp: out of range") from None
+    began = _EPOCH + timedelta(milliseconds=given.given_ms)
+    return at if began - SKEW <= at <= now + SKEW else None
+
+
+def _encode(fields: dict[str, Any], event_id: str | None, at: datetime, *, dated: bool) -> EventRow:
+    if event_id is None:
+        fields["event_id"] = _name({**fields, "timestamp": at.isoformat()} if dated else fields)
+    else:
+        fields["event_id"] = event_id
+    fields["timestamp"] = at
+    return encode_event(fields, proven=True)
+
+
+def _name(said: Mapping[str, Any]) -> str:
+    try:
+        text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # a number that it cannot write
+        text = canonical_json(said)
+    return "fb-" + hashlib.sha256(text).hexdigest()[:32]
