@@ -5,21 +5,22 @@ events put together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import orjson
 
+NO_TOKENS: Mapping[str, int] = MappingProxyType({})
 OLLAMA = "/api/"  # opens the paths on which a backend speaks Ollama's protocol
-_COUNTS = (
-    ("timings", {"predicted_n": "completion_tokens"}),
-    ("usage", {"prompt_tokens": "prompt_tokens", "completion_tokens": "completion_tokens"}),
+_COUNTS = (  # the later outweighs
+    ("timings", "predicted_n", "completion_tokens"),
+    ("usage", "prompt_tokens", "prompt_tokens"),
+    ("usage", "completion_tokens", "completion_tokens"),
 )
 _OLLAMA_COUNTS = {"prompt_eval_count": "prompt_tokens", "eval_count": "completion_tokens"}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """An answer's first choice.
 
     `finished` is false when its end is missing, `tokens` are counts by kind, `fault` says in what the bytes are not the
@@ -29,7 +30,7 @@ class Answer:
     text: str
     finished: bool
     finish_reason: str | None = None
-    tokens: dict[str, int] = field(default_factory=dict)
+    tokens: Mapping[str, int] = NO_TOKENS
     fault: str | None = None
 
 
@@ -106,7 +107,7 @@ def read_ollama(body: bytes) -> Answer:
 
 def clean(text: str) -> str:
     """Replaces NUL, which PostgreSQL keeps in neither text nor jsonb."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in text else text
 
 
 def _read_lines(body: bytes) -> Iterator[Any]:
@@ -123,18 +124,20 @@ def _read_lines(body: bytes) -> Iterator[Any]:
 
 def _first_choice(content: Any) -> dict[str, Any]:
     choices = content.get("choices") if isinstance(content, dict) else None
-    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
     # With `n` above 1 the answers' chunks come mixed: only the first answer's are put together.
-    return next((choice for choice in found if choice.get("index") in (0, None)), {})
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("index") in (0, None):
+            return choice
+    return {}
 
 
 def _count(content: Any) -> dict[str, int]:
     """Token counts: OpenAI's `usage`, or the `timings` that llama.cpp ends a stream with."""
     counts: dict[str, int] = {}
-    for section, names in _COUNTS:
-        values = content.get(section) if isinstance(content, dict) else None
-        if isinstance(values, dict):
-            counts |= {ours: values[theirs] for theirs, ours in names.items() if isinstance(values.get(theirs), int)}
+    if isinstance(content, dict) and ("usage" in content or "timings" in content):
+        for section, theirs, ours in _COUNTS:
+            if isinstance(values := content.get(section), dict) and isinstance(count := values.get(theirs), int):
+                counts[ours] = count
     return counts
 
 

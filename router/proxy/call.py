@@ -61,8 +61,6 @@ class Call:
     digest: str = ""
     fallback: str | None = None
     begun: bool = False
-    left: bool = False
-    ended: bool = False
     first_s: float | None = None
     last_s: float | None = None
     chunks: list[bytes] = field(default_factory=list)
