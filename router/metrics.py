@@ -112,8 +112,26 @@ class Metrics:
             "reactions to answers of an experiment; converted: the reward is above 0",
             ("experiment_id", "variant", "converted"),
         )
-        self.reward_sum = self._keep(Family(self.cells, Count, "sum", "flytewheel_reward_sum", "rewards added up", ARM))
+        self.reward_sum = self._keep(
+            Family(self.cells, Count, "sum", "flytewheel_reward_points", "rewards added up", ARM)
+        )
         self.reward_count = self.counter("flytewheel_rewards", "rewards that were counted", ARM)
+
+        self.grounding_checked = self.counter(
+            "flytewheel_groundedness_checked", "answers that were checked against their context", ARM
+        )
+        self.grounding_ungrounded = self.counter(
+            "flytewheel_groundedness_ungrounded", "of those, answers that say what their context does not hold", ARM
+        )
+        self.grounding_spans = self.counter(
+            "flytewheel_groundedness_spans", "numbers, names, commands, quotations in checked answers", ARM
+        )
+        self.grounding_unsupported = self.counter(
+            "flytewheel_groundedness_unsupported", "of those, what the context does not hold", ARM
+        )
+        self.grounding_skipped = self.counter(
+            "flytewheel_groundedness_skipped", "answers that were not checked, by cause", ("cause",)
+        )
 
     def _add_stores(self) -> None:
         self.written = self.gauge("flytewheel_interactions_written", "rows stored since the start").labels()

@@ -173,6 +173,10 @@ class RewardHub:
             except Exception:  # one listener's fault is not the sender's
                 logger.exception("a subscriber of rewards failed")
 
+    def is_news(self, event_id: str) -> bool:
+        """Whether nobody was told of an event yet, as far as is remembered."""
+        return event_id not in self._seen
+
     def _is_new(self, event_id: str) -> bool:
         if event_id in self._seen:
             return False

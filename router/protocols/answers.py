@@ -12,11 +12,6 @@ import orjson
 
 NO_TOKENS: Mapping[str, int] = MappingProxyType({})
 OLLAMA = "/api/"  # opens the paths on which a backend speaks Ollama's protocol
-_COUNTS = (  # the later outweighs
-    ("timings", "predicted_n", "completion_tokens"),
-    ("usage", "prompt_tokens", "prompt_tokens"),
-    ("usage", "completion_tokens", "completion_tokens"),
-)
 _OLLAMA_COUNTS = {"prompt_eval_count": "prompt_tokens", "eval_count": "completion_tokens"}
 
 
@@ -134,10 +129,18 @@ def _first_choice(content: Any) -> dict[str, Any]:
 def _count(content: Any) -> dict[str, int]:
     """Token counts: OpenAI's `usage`, or the `timings` that llama.cpp ends a stream with."""
     counts: dict[str, int] = {}
-    if isinstance(content, dict) and ("usage" in content or "timings" in content):
-        for section, theirs, ours in _COUNTS:
-            if isinstance(values := content.get(section), dict) and isinstance(count := values.get(theirs), int):
-                counts[ours] = count
+    if not isinstance(content, dict):
+        return counts
+    if isinstance(timings := content.get("timings"), dict):
+        if isinstance(asked := timings.get("prompt_n"), int):  # without those that it had in its cache
+            cached = timings.get("cache_n")
+            counts["prompt_tokens"] = asked + (cached if isinstance(cached, int) else 0)
+        if isinstance(answered := timings.get("predicted_n"), int):
+            counts["completion_tokens"] = answered
+    if isinstance(usage := content.get("usage"), dict):
+        for name in ("prompt_tokens", "completion_tokens"):
+            if isinstance(count := usage.get(name), int):
+                counts[name] = count
     return counts
 
 

@@ -12,7 +12,6 @@ from typing import Protocol as Shape
 
 from router.access.callers import Caller
 from router.asgi import Receive, Scope, Send, send_json, wait_gone
-from router.protocols import PROTOCOLS
 from router.proxy.call import Call, read_call
 from router.proxy.opening import Opener
 from router.proxy.relay import own_headers, relay
@@ -100,7 +99,7 @@ class ChatProxy:
                 self._meter.admit_user(call.caller, call.unit.user)
         except RefusedError as refused:
             state.metrics.requests.labels("", "", "", str(refused.status)).inc()
-            await send_error(send, refused, body=PROTOCOLS[scope["path"]].write_error(refused))
+            await send_error(send, refused, path=scope["path"])
             return
         if not call.asks and (ready := call.protocol.write_ready(call.body, call.asked_model)) is not None:
             await send_json(send, ready)
@@ -129,7 +128,7 @@ class ChatProxy:
                 reply.close()
         except RefusedError as refused:
             status = str(refused.status)
-            await send_error(send, refused, own_headers(self._state, call), call.protocol.write_error(refused))
+            await send_error(send, refused, own_headers(self._state, call), call.endpoint)
         except asyncio.CancelledError:
             broken = "the client went away" if watch.left else "the router went away"
             raise

@@ -19,13 +19,14 @@ import orjson
 from flytewheel.addresses import BlockedAddressError
 from router.backends.backend import READY, Backend, ModelGoneError
 from router.backends.breaker import CLOSED
+from router.paths import MODEL_PREFIX
 from router.protocols.prompts import PromptError
 from router.proxy.arms import choose_versions
 from router.proxy.call import Call
 from router.proxy.splice import put_model
 from router.proxy.upstream import Client, Upstream
 from router.refusals import RefusedError
-from router.state import MODEL_PREFIX, RouterState
+from router.state import RouterState
 
 # They belong to one connection, or our own server makes them anew; CORS is not the backend's business.
 _NOT_PASSED_ON = frozenset(
@@ -34,6 +35,9 @@ _NOT_PASSED_ON = frozenset(
 )
 
 _OURS = frozenset({401, 402, 403, 407})
+
+# What llama.cpp says as a failure of its own: a picture for a model of text, a text that is too long to embed.
+_CLIENTS_FAULTS = (b"input is not supported", b"is too large to process")
 
 
 class BackendError(Exception):
@@ -183,7 +187,8 @@ class Opener:
                 upstream.wait_for_chunks(rules.chunk_s)
             else:
                 first = await upstream.read()
-            if upstream.status >= 300:
+            # Whether a server embeds is how it was started: no failure.
+            if upstream.status >= 300 and (call.protocol.remembered or upstream.status not in (404, 501)):
                 _judge(upstream, backend.model.version, first)
         except BaseException:
             upstream.close()
@@ -210,10 +215,13 @@ def _translate(call: Call, backend: Backend) -> None:
 
 def _write_request(call: Call, backend: Backend) -> bytes:
     """The client's own bytes but for the model's name, where its backend speaks its protocol."""
-    if call.translation is None and call.protocol.verbatim:
-        return put_model(call.raw, call.asked_model, backend.alias, backend.fields)
-    body = call.body if call.translation is None else call.translation.write_request()
-    return orjson.dumps({**body, "model": backend.alias, **backend.fields})
+    if call.translation is None:
+        own = call.protocol.write_own(call.body)
+        if own is None:
+            return put_model(call.raw, call.asked_model, backend.alias, backend.fields)
+    else:
+        own = call.translation.write_request()
+    return orjson.dumps({**own, "model": backend.alias, **backend.fields})
 
 
 def _passes(name: bytes) -> bool:
@@ -227,6 +235,7 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         ModelGoneError: it knows no such model any more.
         BusyError: it asks to be asked later.
         BackendError: it failed, refuses our key, or wants us elsewhere.
+        RefusedError: it cannot do what the client asks, which some say as a failure.
     """
     status = upstream.status
     if status == 404:  # on a path that it serves
@@ -239,6 +248,8 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         raise BackendError(f"version {version} answered {status}; redirects of a backend are not followed")
     if status in _OURS:
         raise BackendError(f"version {version}'s server refuses our key or account ({status})")
+    if status == 500 and any(words in body for words in _CLIENTS_FAULTS):
+        raise RefusedError(400, "invalid_request_error", read_said(body), "unsupported_input")
     if status >= 500:
         raise BackendError(f"version {version} answered {status}: {read_said(body)}")
 
