@@ -32,7 +32,7 @@ class StreamTranslation(Translation):
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         for line in self._lines.feed(chunk):
-            if not self._done:
+            if line and not self._done:
                 yield from self._read(line)
 
     def finish(self) -> Iterator[bytes]:
@@ -95,16 +95,14 @@ class OpenAiToOllama(StreamTranslation):
         if (error := find_error(content)) is not None:
             raise AnswerError(error)
         self._counts.note(content)
-        choices = content.get("choices")
-        found = [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
-        choice: dict[str, Any] = next((each for each in found if each.get("index") in (0, None)), {})
+        choice = _find_first(content.get("choices"))
         if choice:
             self._clock.note_first()
-        if isinstance(choice.get("finish_reason"), str):
-            self._reason = choice["finish_reason"]
-        for name in ("delta", "message"):
-            if calls := pick_object(choice, name).get("tool_calls"):
-                self._calls.note(calls)
+            if isinstance(choice.get("finish_reason"), str):
+                self._reason = choice["finish_reason"]
+            for said in (choice.get("delta"), choice.get("message")):
+                if isinstance(said, dict) and said.get("tool_calls"):
+                    self._calls.note(said["tool_calls"])
         return choice
 
 
@@ -147,6 +145,14 @@ class OllamaToCompletion(StreamTranslation):
 
     def _write_event(self, told: dict[str, Any]) -> bytes:
         return b"data: " + orjson.dumps(self._head | told) + b"\n\n"
+
+
+def _find_first(choices: Any) -> dict[str, Any]:
+    """The first choice; with `n` above 1 the choices' events come mixed."""
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("index") in (0, None):
+            return choice
+    return {}
 
 
 def _read_text(said: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ _REASONS = {"tool_calls": "stop", "function_call": "stop"}  # Ollama says stop a
 
 def tell_time() -> str:
     """Now, as Ollama writes it."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat()[:-6] + "Z"
 
 
 @dataclass(slots=True)
@@ -83,9 +83,15 @@ class Writer:
         self._model = model
         self._chat = chat
         self._top = top
+        # Nine of ten lines are a piece of text: what stands around it and the time is written once.
+        self._before = b'{"model":' + orjson.dumps(model) + b',"created_at":"'
+        self._between = b'","message":{"role":"assistant","content":' if chat else b'","response":'
+        self._after = b'},"done":false}\n' if chat else b',"done":false}\n'
 
     def write_piece(self, text: str, thinking: str = "", logprobs: Any = None) -> bytes:
         """A piece of the answer, as a line."""
+        if not thinking and logprobs is None:
+            return b"".join((self._before, tell_time().encode(), self._between, orjson.dumps(text), self._after))
         return self._write(self._say(text, thinking), {"done": False}, logprobs) + b"\n"
 
     def write_calls(self, calls: list[dict[str, Any]]) -> bytes:
