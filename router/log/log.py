@@ -40,13 +40,24 @@ class LogState:
     written: int
     waiting: int
     shed: int
-    refused: int
-    events: int
-    spooled: int
-    quarantined: int
-    spool_bytes: int
     failing: str | None
-    trouble: str | None
+    refused: int = 0
+    events: int = 0
+    spooled: int = 0
+    quarantined: int = 0
+    spool_bytes: int = 0
+    trouble: str | None = None
+
+    @classmethod
+    def total(cls, states: Sequence[LogState]) -> LogState:
+        """The state of several processes that share one spool."""
+        counted = ("written", "waiting", "shed", "refused", "events", "spooled", "quarantined")
+        return cls(
+            **{name: sum(getattr(state, name) for state in states) for name in counted},
+            spool_bytes=max((state.spool_bytes for state in states), default=0),
+            failing=next((state.failing for state in states if state.failing), None),
+            trouble=next((state.trouble for state in states if state.trouble), None),
+        )
 
 
 class Log:
