@@ -109,6 +109,11 @@ def up() -> None:
     """Start PostgreSQL, the object store and the router on loopback; what runs already is kept."""
     services = _services()
     _table(("service", "address"), _addresses(services))
+    if services.router_url:
+        click.echo(
+            f'\ncurl {services.router_url}/v1/models -H "authorization: Bearer $(flytewheel keys own)"'
+            "\nkeys for others: flytewheel keys create --scope serve --name NAME"
+        )
 
 
 @main.command()

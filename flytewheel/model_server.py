@@ -14,7 +14,34 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from flytewheel.addresses import AddressRule, BlockedAddressError
 from flytewheel.errors import ModelServerError
+
+
+class _CheckedTransport(httpx.BaseTransport):
+    """Connects to an address that was checked: the name is asked once, and what it said is what is connected to.
+
+    TLS goes on proving the name (httpx's `sni_hostname`).
+    """
+
+    def __init__(self, rule: AddressRule) -> None:
+        self._rule = rule
+        self._inner = httpx.HTTPTransport(trust_env=False)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        host, port = request.url.host, request.url.port or {"https": 443}.get(request.url.scheme, 80)
+        try:
+            address = self._rule.resolve(host, port)
+        except BlockedAddressError:
+            raise
+        except OSError as error:
+            raise httpx.ConnectError(str(error), request=request) from None
+        request.extensions = {**request.extensions, "sni_hostname": host}
+        request.url = request.url.copy_with(host=address)
+        return self._inner.handle_request(request)
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 class ModelServer:
@@ -25,21 +52,31 @@ class ModelServer:
         kind: What it is called in messages, such as `Ollama`.
         key: Sent as a Bearer token, if given.
         timeout_s: How long a server may say nothing while it works; connecting takes at most 5 s.
+        rule: Which addresses it may have, checked at each connection, and no proxy is asked; None: any.
 
     Raises:
         ModelServerError: the address is none.
     """
 
-    def __init__(self, url: str, *, kind: str, key: str | None = None, timeout_s: float = 600.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        kind: str,
+        key: str | None = None,
+        timeout_s: float = 600.0,
+        rule: AddressRule | None = None,
+    ) -> None:
         self.url, self.auth = split_url(url, kind)
         self.kind = kind
         self._key = key
-        proxies = urlsplit(self.url).hostname not in {"127.0.0.1", "localhost", "::1"}
+        proxies = rule is None and urlsplit(self.url).hostname not in {"127.0.0.1", "localhost", "::1"}
         self._client = httpx.Client(
             base_url=self.url,
             headers={"authorization": f"Bearer {key}"} if key else {},
             auth=None if key else self.auth,
             timeout=httpx.Timeout(timeout_s, connect=5.0),
+            transport=None if rule is None else _CheckedTransport(rule),
             trust_env=proxies,  # a proxy set for the outside world knows nothing of our loopback
         )
 
@@ -103,6 +140,8 @@ class ModelServer:
             raise ModelServerError(
                 f"{self.kind} at {self.url} does not answer {path} in time; is it busy, or hanging? look at its log"
             ) from None
+        except BlockedAddressError as error:
+            raise ModelServerError(f"{self.kind} at {self.url} is not asked: {error}") from None
         except httpx.ConnectError as error:
             cause = str(error) or type(error).__name__
             raise ModelServerError(

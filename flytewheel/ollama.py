@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from flytewheel.addresses import AddressRule
 from flytewheel.errors import ExportError, ModelServerError
 from flytewheel.model_server import ModelServer, read_error
 from flytewheel.modelfile import Modelfile, Value, read_modelfile
@@ -33,8 +34,10 @@ _NAME = re.compile(
 class Ollama(ModelServer):
     """One Ollama server; `url` ends before `/api`."""
 
-    def __init__(self, url: str, *, key: str | None = None, timeout_s: float = 600.0) -> None:
-        super().__init__(url, kind="Ollama", key=key, timeout_s=timeout_s)
+    def __init__(
+        self, url: str, *, key: str | None = None, timeout_s: float = 600.0, rule: AddressRule | None = None
+    ) -> None:
+        super().__init__(url, kind="Ollama", key=key, timeout_s=timeout_s, rule=rule)
 
     def version(self) -> str:
         """The server's version.

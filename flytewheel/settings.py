@@ -29,6 +29,17 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_LOG_TEXT` | what the router keeps of texts: `full`, `redacted` or `none` | `full` |
 | `FLYTEWHEEL_SPOOL_BYTES` | room for what waits under `HOME/spool` while PostgreSQL is away | 1 GiB |
 | `FLYTEWHEEL_RETENTION_DAYS` | older interactions and their feedback are deleted once a day | kept |
+| `FLYTEWHEEL_WORKERS` | processes that answer, beside the router's keeper (`flytewheel up --workers`) | 1 |
+| `FLYTEWHEEL_DRAIN_S` | seconds that running answers have when the router is told to end | 30 |
+| `FLYTEWHEEL_CONTROL_ONLY_AFTER_S` | seconds without the database after which nobody meets a treatment | 600 |
+| `FLYTEWHEEL_TLS_CERTIFICATE`, `FLYTEWHEEL_TLS_KEY` | PEM files for `python -m router` to serve HTTPS by | – |
+| `FLYTEWHEEL_BACKEND_MODE` | `merged`: a llama.cpp process for each version; `adapters`: one for each base | `merged` |
+| `FLYTEWHEEL_BACKEND_ALLOW` | networks beside the public ones that backends may be in, with commas; `loopback` | – |
+| `FLYTEWHEEL_BACKEND_CONNECT_S` | seconds to connect to one | 5 |
+| `FLYTEWHEEL_BACKEND_FIRST_TOKEN_S`, `FLYTEWHEEL_BACKEND_CHUNK_S` | to a stream's beginning, and between chunks | 60 |
+| `FLYTEWHEEL_BACKEND_ANSWER_S` | for a whole answer | 600 |
+| `FLYTEWHEEL_BACKEND_QUEUE_S` | a first token later than this means: too many requests run there | 10 |
+| `FLYTEWHEEL_BACKEND_SPARES` | previous champions that stay loaded, for a rollback at once | 1 |
 | `FLYTEWHEEL_IMAGE_REGISTRY` | container registry of the tasks' images, read when these are built | `localhost:30000` |
 | `FLYTEWHEEL_RECIPE` | recipe of the scheduled launch plans, read at registration | `recipes/laptop.yaml` |
 | `FLYTEWHEEL_FRESH` | `1`: trainings begin anew; unfinished ones are set aside (`flytewheel run --fresh`) | – |
@@ -52,6 +63,7 @@ PREFIX = "FLYTEWHEEL_"
 BACKENDS = ("llama.cpp", "ollama", "vllm")
 LOG_TEXTS = ("full", "redacted", "none")
 _LEAST_SPOOL = 1 << 20  # bytes
+BACKEND_MODES = ("merged", "adapters")
 
 
 class Settings(BaseModel):
@@ -85,6 +97,19 @@ class Settings(BaseModel):
     log_text: str = "full"
     spool_bytes: int = 1 << 30
     retention_days: float | None = None
+    workers: int | None = Field(default=None, ge=1, le=64)
+    drain_s: float = Field(default=30.0, ge=0, le=3600)
+    control_only_after_s: float = Field(default=600.0, ge=1, le=86400)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    backend_mode: str = "merged"
+    backend_allow: str = ""
+    backend_connect_s: float = 5.0
+    backend_first_token_s: float = 60.0
+    backend_chunk_s: float = 60.0
+    backend_answer_s: float = 600.0
+    backend_queue_s: float = 10.0
+    backend_spares: int = 1
     image_registry: str | None = None
     recipe: Path | None = None
     fresh: bool = False
@@ -133,6 +158,13 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if backend != BACKENDS[0] and "backend_url" not in given:
         raise SettingsError(f"{PREFIX}BACKEND={backend} needs {PREFIX}BACKEND_URL, where that server is")
     _check_log(given)
+    if given.get("backend_mode", BACKEND_MODES[0]) not in BACKEND_MODES:
+        raise SettingsError(
+            f"{PREFIX}BACKEND_MODE={given['backend_mode']!r}: expected one of {', '.join(BACKEND_MODES)}"
+        )
+    for key in ("backend_connect_s", "backend_first_token_s", "backend_chunk_s", "backend_answer_s", "backend_queue_s"):
+        _check_number(given, key, r"\d{1,6}(\.\d{1,6})?", "a number of seconds above 0", above=0.0)
+    _check_number(given, "backend_spares", r"\d{1,4}", "a whole number")
     for key in ("debug", "fresh", "insecure_loopback"):
         if key in given:
             given[key] = "1" if given[key].lower() in {"1", "true", "yes"} else "0"
@@ -170,3 +202,8 @@ def _check_log(given: Mapping[str, str]) -> None:
     days = given.get("retention_days", "1")
     if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,4})?", days) or not float(days) > 0:
         raise SettingsError(f"{PREFIX}RETENTION_DAYS={days!r}: expected a number of days above 0; unset it to keep all")
+
+
+def _check_number(given: Mapping[str, str], key: str, form: str, expected: str, *, above: float = -1.0) -> None:
+    if key in given and not (re.fullmatch(form, given[key], re.ASCII) and float(given[key]) > above):
+        raise SettingsError(f"{PREFIX}{key.upper()}={given[key]!r}: expected {expected}")

@@ -147,7 +147,7 @@ def revoke_key(ring: KeyRing, name: str) -> PublicKey:
 
     Args:
         ring: The keys of this machine.
-        name: The beginning of the key's name, as `flytewheel keys show` prints it.
+        name: The beginning of the key's name, as `flytewheel keys signing show` prints it.
 
     Raises:
         SigningError: no key or several begin so, or what is believed comes from the settings.
@@ -158,7 +158,7 @@ def revoke_key(ring: KeyRing, name: str) -> PublicKey:
     found = {key.key_id: key for keys in files.values() for key in keys if name and key.key_id.startswith(name)}
     if len(found) != 1:
         many = f"{len(found)} trusted keys begin" if found else "no trusted key begins"
-        raise SigningError(f"{many} with {name!r}: see `flytewheel keys show`")
+        raise SigningError(f"{many} with {name!r}: see `flytewheel keys signing show`")
     (key,) = found.values()
     for path, keys in files.items():
         kept = [other for other in keys if other != key]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from flytewheel.addresses import AddressRule
 from flytewheel.errors import ModelServerError
 from flytewheel.model_server import ModelServer, read_error
 
@@ -28,8 +29,10 @@ class VllmModel:
 class Vllm(ModelServer):
     """One vLLM server; `url` ends before `/v1`."""
 
-    def __init__(self, url: str, *, key: str | None = None, timeout_s: float = 600.0) -> None:
-        super().__init__(url, kind="vLLM", key=key, timeout_s=timeout_s)
+    def __init__(
+        self, url: str, *, key: str | None = None, timeout_s: float = 600.0, rule: AddressRule | None = None
+    ) -> None:
+        super().__init__(url, kind="vLLM", key=key, timeout_s=timeout_s, rule=rule)
 
     def list_models(self) -> list[VllmModel]:
         """What it answers to.

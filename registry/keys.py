@@ -18,7 +18,8 @@ from flytewheel.errors import SigningError
 CURVE = "secp256r1"
 _SHORT = 16  # of 64 hex digits; what people read
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----\r?\n.*?-----END \1-----", re.DOTALL)
-_MAKE = "make one with `flytewheel keys new`"
+_SHOW = "`flytewheel keys signing show` prints this machine's"
+_MAKE = "make one with `flytewheel keys signing new`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +90,11 @@ def read_public_keys(data: bytes, what: str) -> list[PublicKey]:
     blocks = [(match[1].decode(), match[0]) for match in _BLOCK.finditer(data)]
     if not blocks:
         found = "is empty" if not data.strip() else "holds no PEM"
-        raise SigningError(f"{what}: {found}, expected a public key; `flytewheel keys show` prints this machine's")
+        raise SigningError(f"{what}: {found}, expected a public key; {_SHOW}")
     keys = []
     for label, block in blocks:
         if label != "PUBLIC KEY":
-            raise SigningError(
-                f"{what}: is a {label.lower()}, expected a public key; `flytewheel keys show` prints this machine's"
-            )
+            raise SigningError(f"{what}: is a {label.lower()}, expected a public key; {_SHOW}")
         try:
             key = serialization.load_pem_public_key(block)
         except Exception as error:  # as above

@@ -119,7 +119,7 @@ class KeySeal:
         return json.dumps(ours[0], separators=(",", ":")).encode()
 
 
-SET_KEY = "make one with `flytewheel keys new`, or set FLYTEWHEEL_SIGNING_KEY"
+SET_KEY = "make one with `flytewheel keys signing new`, or set FLYTEWHEEL_SIGNING_KEY"
 
 
 def read_signatures(data: bytes) -> list[dict[str, Any]]:

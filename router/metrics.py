@@ -57,10 +57,9 @@ class Metrics:
         for family in self._families:
             if family.kind == "gauge":
                 family.zero()  # of a process that was killed here
+        self._read = self.cells.read if folder is None else lambda: read_folder(folder)
         self.registry = CollectorRegistry()
-        self.registry.register(
-            Gathered(self._families, self.cells.read if folder is None else lambda: read_folder(folder))
-        )
+        self.registry.register(Gathered(self._families, self._read))
 
     # -- families
 
@@ -95,6 +94,11 @@ class Metrics:
         self.fallbacks = self.counter(
             "flytewheel_fallbacks", "requests that the control answered for the treatment", ("name", "version")
         )
+        self.held_back = self.counter(
+            "flytewheel_backend_held_back",
+            "requests that a version was not asked for: its breaker was open, or it was full",
+            ("name", "version", "reason"),
+        )
         self.assignments = self.counter(
             "flytewheel_assignments", "requests by the arm that their user was given", ("experiment_id", "variant")
         )
@@ -110,7 +114,9 @@ class Metrics:
             "reactions to answers of an experiment; converted: the reward is above 0",
             ("experiment_id", "variant", "converted"),
         )
-        self.reward_sum = self.gauge("flytewheel_reward_sum", "rewards added up", ARM)
+        self.reward_sum = self._keep(
+            Family(self.cells, Count, "sum", "flytewheel_reward_points", "rewards added up", ARM)
+        )
         self.reward_count = self.counter("flytewheel_rewards", "rewards that were counted", ARM)
 
         self.grounding_checked = self.counter(
@@ -202,6 +208,16 @@ class Metrics:
             of_arm = self.of_arm(name, version, arm or "champion")
             of_arm.reward_sum.inc(reward)
             of_arm.reward_count.inc()
+
+    def read_rewards(self) -> dict[tuple[str, ...], tuple[float, float]]:
+        """Sum and number of the rewards of each model, version and arm, over all processes."""
+        found: dict[str, dict[tuple[str, ...], float]] = {self.reward_sum.name: {}, self.reward_count.name: {}}
+        for series in self._read():
+            if series.family in found:
+                known = found[series.family]
+                known[series.labels] = known.get(series.labels, 0.0) + series.values[0]
+        sums, counts = found[self.reward_sum.name], found[self.reward_count.name]
+        return {key: (sums.get(key, 0.0), count) for key, count in counts.items()}
 
     def name_tier(self, tier: Any) -> str:
         """The label of a user's tier: clients send it, so only known ones become labels."""

@@ -1,4 +1,4 @@
-"""Signs what the router hands out: receipts of answers, links of reviewers, and names for callers that gave none.
+"""Signs what the router hands out: receipts of answers, and links of reviewers.
 
 A receipt proves that its holder was given an answer, and may rate it. It says all that a reaction needs to be stored
 and rewarded without asking the database: model, version, arm, propensity, experiment, when the answer was given, and
@@ -14,13 +14,11 @@ from __future__ import annotations
 import binascii
 import hashlib
 import hmac
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-
-Unit = Literal["user", "api-key", "address"]
 
 LIFETIME_S = 30 * 24 * 3600.0
 LONGEST_RECEIPT = 2_000  # characters: a user id of 200 four-byte characters and all names at their longest need 1,700
@@ -166,13 +164,3 @@ def sign_reviewer(key: bytes, review_id: str, reviewer: str) -> str:
 def check_reviewer_token(key: bytes, review_id: str, reviewer: str, token: str) -> bool:
     """Whether `token` is this reviewer's for this review, compared in constant time."""
     return hmac.compare_digest(sign_reviewer(key, review_id, reviewer).encode(), token.encode())
-
-
-def name_caller(key: bytes, *, authorization: str | None, address: str) -> tuple[str, Unit]:
-    """A stable name for a caller without a user id, from the API key or else the address, and which of the two.
-
-    Neither can be read back from it. Everyone behind one key or address is one unit: they share an arm.
-    """
-    if authorization:
-        return f"anon-{_sign(key, 'caller', authorization)[:24]}", "api-key"
-    return f"anon-{_sign(key, 'address', address)[:24]}", "address"

@@ -17,7 +17,8 @@ from prometheus_client.utils import floatToGoString
 
 from router.cells import Cells, Series
 
-Kind = Literal["counter", "gauge", "histogram"]
+# A `sum` is a total that may fall as well: Prometheus calls it a gauge, but it outlives its process.
+Kind = Literal["counter", "gauge", "histogram", "sum"]
 LIMIT = 500
 
 

@@ -34,6 +34,7 @@ _KEYS = {
         "s3_secret_key",
         "router_url",
         "admin_key",
+        "api_key",
         "assignment_key",
         "trusted_keys",
         "signing_key",

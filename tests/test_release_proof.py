@@ -153,7 +153,7 @@ def test_only_whole_versions_are_signed(here: Services, exported: Path, store: O
 
 def test_a_run_without_a_key_registers_nothing(here: Services, exported: Path, store: ObjectStore) -> None:
     (here.home / "keys" / "signing.pem").unlink()
-    with pytest.raises(SigningError, match="holds no key to sign with; make one with `flytewheel keys new`"):
+    with pytest.raises(SigningError, match="holds no key to sign with; make one with `flytewheel keys signing new`"):
         register(here, judge_run(here), exported)
     assert store.list("versions/") == []
 

@@ -124,12 +124,12 @@ def test_settings_name_keys_by_paths_that_children_find(tmp_path: Path, monkeypa
 
 
 def call(home: Path, *arguments: str) -> Result:
-    return CliRunner(env={"FLYTEWHEEL_HOME": str(home)}).invoke(main, ["keys", *arguments])
+    return CliRunner(env={"FLYTEWHEEL_HOME": str(home)}).invoke(main, ["keys", "signing", *arguments])
 
 
 def test_the_commands_make_show_trust_and_revoke(ring: KeyRing, other: SigningKey, tmp_path: Path) -> None:
     empty = call(ring.home, "show")
-    assert "no signing key: make one with `flytewheel keys new`" in empty.stdout
+    assert "no signing key: make one with `flytewheel keys signing new`" in empty.stdout
     made = call(ring.home, "new")
     key = ring.read_signing_key().public
     assert made.stdout.startswith(f"signing key {key.short} in ")

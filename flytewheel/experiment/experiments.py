@@ -196,11 +196,17 @@ def get_experiment(database_url: str, experiment_id: str) -> Experiment:
     Raises:
         ExperimentError: no such experiment.
     """
+    found = find_experiment(database_url, experiment_id)
+    if found is None:
+        raise ExperimentError(_unknown(experiment_id))
+    return found
+
+
+def find_experiment(database_url: str, experiment_id: str) -> Experiment | None:
+    """Reads one experiment, if there is one."""
     with connect(database_url) as connection:
         found = _select(connection, "experiment_id = %s", (experiment_id,))
-    if not found:
-        raise ExperimentError(_unknown(experiment_id))
-    return found[0]
+    return found[0] if found else None
 
 
 def _set_stopped(connection: Connection, experiment_id: str, reason: str) -> None:

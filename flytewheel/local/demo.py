@@ -40,7 +40,11 @@ def run_demo(settings: Settings, *, requests: int = 240, keep: bool = False) -> 
             return 1
         print(f"\n{requests} requests of simulated users through {services.router_url}", flush=True)
         report = send_traffic(
-            services.router_url, recipe.name, requests=requests, system_prompt=recipe.base.system_prompt
+            services.router_url,
+            recipe.name,
+            requests=requests,
+            api_key=services.api_key,
+            system_prompt=recipe.base.system_prompt,
         )
         print(report.describe(), flush=True)
         print(f"\nThe turn took {time.monotonic() - started:.0f} s. State: {_shown(own.home)}", flush=True)

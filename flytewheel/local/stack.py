@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import flytewheel
+from flytewheel.api_keys import create_key, find_secret, new_secret
 from flytewheel.database import connect, describe_url, migrate
 from flytewheel.errors import RouterError
 from flytewheel.local import objects, places, postgres, processes
@@ -45,6 +46,7 @@ from registry.store import ObjectStore
 START_S = 60.0
 LOCK_S = 300.0  # the first start of another command may initialise a database and load a model
 HANG_S = 5.0  # a live service that does not answer for so long is started again
+OWN_SCOPES, OWN_NAME = ("serve", "feedback", "read"), "this machine's own clients"
 ROUTER = ("-m", "router", "--port")
 
 Announce = Callable[[str], None]
@@ -113,7 +115,10 @@ def up(
             announce(f"versions are signed with {made.public.short}, a development key, made on this machine")
         if "postgres" in needed:
             starter.postgres(durable=durable)
-        migrate(assemble(settings, starter.state).database_url)
+        database_url = assemble(settings, starter.state).database_url
+        migrate(database_url)
+        if "router" in embedded_parts(settings):
+            starter.api_key(database_url)
         if "objects" in needed:
             starter.objects(assemble(settings, starter.state))
         if "router" in needed:
@@ -215,6 +220,17 @@ class _Starter:
 
         self._ensure("postgres", start, ready)
 
+    def api_key(self, database_url: str) -> None:
+        """Sees that the key of our own clients opens the router; one that ended, or never was, is made anew."""
+        kept = self.state.keys.api_key
+        found = find_secret(database_url, kept) if kept else None
+        if found is not None and found.is_live(datetime.now(UTC)):
+            return
+        if not kept or found is not None:
+            self.state = replace(self.state, keys=replace(self.state.keys, api_key=new_secret()))
+            write_state(self.home, self.state)
+        create_key(database_url, OWN_SCOPES, name=OWN_NAME, secret=self.state.keys.api_key)
+
     def objects(self, services: Services) -> None:
         def start(port: int | None, spawned: Callable[[ProcessId, int], None]) -> tuple[ProcessId, int]:
             return objects.start(
@@ -237,7 +253,9 @@ class _Starter:
     def router(self, services: Services, command: Callable[[int], Sequence[str | Path]]) -> None:
         # Its port is not known yet; and who only reads gets no key to sign with.
         trusted = services.key_ring.list_for_readers()
-        services = replace(services, router_url="", signing_key="", signing_key_password="", trusted_keys=trusted)
+        services = replace(
+            services, router_url="", api_key="", signing_key="", signing_key_password="", trusted_keys=trusted
+        )
         environ = {key: value for key, value in os.environ.items() if not key.startswith("FLYTEWHEEL_")}
         environ.pop("DATABASE_URL", None)
         root = str(Path(flytewheel.__file__).resolve().parents[1])

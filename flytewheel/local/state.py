@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
+from flytewheel.api_keys import new_secret
 from flytewheel.errors import SettingsError, StackError
 from flytewheel.forgotten import read_key
 from flytewheel.local.postgres import DATABASE, server_url
@@ -47,6 +48,7 @@ class Services:
         s3_bucket: of data sets, runs and the registry.
         router_url: without a path.
         admin_key: bearer key of the router's control API.
+        api_key: what our own clients send to the router; empty where nobody gave one for a router that is not ours.
         assignment_key: secret of the sticky assignment; empty where a router that is not ours holds it.
         signing_key: path or PEM of the key that signs versions; empty: the home's.
         signing_key_password: of an encrypted one.
@@ -71,6 +73,7 @@ class Services:
     router_url: str
     admin_key: str = field(repr=False)
     assignment_key: str = field(repr=False)
+    api_key: str = field(default="", repr=False)
     signing_key: str = field(default="", repr=False)
     signing_key_password: str = field(default="", repr=False)
     trusted_keys: str = ""
@@ -95,13 +98,14 @@ class Services:
 
 @dataclass(frozen=True)
 class Keys:
-    """Made at the first start and kept."""
+    """Made at the first start and kept. `api_key` is empty in a record from before there was one."""
 
     database_password: str = field(repr=False)
     s3_access_key: str = field(repr=False)
     s3_secret_key: str = field(repr=False)
     admin_key: str = field(repr=False)
     assignment_key: str = field(repr=False)
+    api_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ def new_state() -> State:
         s3_secret_key=secrets.token_hex(20),
         admin_key=secrets.token_urlsafe(32),
         assignment_key=secrets.token_hex(32),
+        api_key=new_secret(),
     )
     return State(keys, MappingProxyType({name: Part() for name in PARTS}))
 
@@ -225,6 +230,7 @@ def assemble(settings: Settings, state: State | None) -> Services:
         router_url=(settings.router_url or (loopback_url(router) if router else "")).rstrip("/"),
         admin_key=_plain(settings.admin_key) or keys.admin_key,
         assignment_key=_plain(settings.assignment_key) or keys.assignment_key,
+        api_key=_plain(settings.api_key) or ("" if settings.router_url else keys.api_key),
         signing_key=_plain(settings.signing_key),
         signing_key_password=_plain(settings.signing_key_password),
         trusted_keys=settings.trusted_keys or "",

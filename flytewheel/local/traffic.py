@@ -110,6 +110,7 @@ class _Turn:
 @dataclass(slots=True)
 class _Crowd:
     client: httpx.AsyncClient
+    headers: dict[str, str]
     model: str
     judge: Judge
     max_tokens: int
@@ -125,6 +126,7 @@ def send_traffic(
     requests: int = 240,
     users: int = 120,
     seed: int = 7,
+    api_key: str = "",
     system_prompt: str | None = None,
     concurrency: int = 4,
     max_tokens: int = 128,
@@ -141,6 +143,7 @@ def send_traffic(
         requests: How many questions.
         users: How many people ask them.
         seed: Decides the questions.
+        api_key: Sent with every question; reactions show their receipts.
         system_prompt: Opens the prompt of a question that brings none, as in the recipe.
         concurrency: Requests under way at once.
         max_tokens: Longest answer, in tokens.
@@ -159,8 +162,8 @@ def send_traffic(
     started = time.perf_counter()
     turns = asyncio.run(
         _send_all(
-            router_url.rstrip("/"), f"flytewheel/{name}", questions, system_prompt, concurrency, max_tokens, timeout_s,
-            judge, progress,
+            router_url.rstrip("/"), api_key, f"flytewheel/{name}", questions, system_prompt, concurrency, max_tokens,
+            timeout_s, judge, progress,
         )
     )  # fmt: skip
     failed = [turn for turn in turns if turn.error]
@@ -201,6 +204,7 @@ def check_loopback(url: str, *, allow_remote: bool = False) -> None:
 
 async def _send_all(
     url: str,
+    api_key: str,
     model: str,
     questions: Sequence[Question],
     system_prompt: str | None,
@@ -213,7 +217,8 @@ async def _send_all(
     pending = iter(questions)
     limits = httpx.Limits(max_connections=concurrency)
     async with httpx.AsyncClient(base_url=url, timeout=timeout_s, limits=limits, trust_env=False) as client:
-        crowd = _Crowd(client, model, judge, max_tokens, progress, len(questions))
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        crowd = _Crowd(client, headers, model, judge, max_tokens, progress, len(questions))
 
         async def work() -> None:
             for question in pending:  # shared by all workers: each question is taken once
@@ -238,7 +243,7 @@ async def _ask(crowd: _Crowd, question: Question, system_prompt: str | None) -> 
     }
     started = time.perf_counter()
     try:
-        answer = await crowd.client.post("/v1/chat/completions", json=body)
+        answer = await crowd.client.post("/v1/chat/completions", json=body, headers=crowd.headers)
         turn.arm = answer.headers.get("x-flytewheel-arm")
         turn.version = answer.headers.get("x-flytewheel-version")
         turn.fallback = "x-flytewheel-fallback" in answer.headers

@@ -9,14 +9,21 @@ Nothing else passes between the two, and nothing here starts a process or asks a
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from aiohttp import ClientSession
+
+from router.backends.breaker import Breaker
+from router.backends.limit import Limit
+from router.backends.rules import Rules
+from router.paths import CHAT, COMPLETIONS
+
 READY, DRAINING = "ready", "draining"
 ENDED = frozenset({"failed", DRAINING, "stopped"})
-CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 LOOK, IDLE = "look", "idle"
 NOTICE_S = 5.0  # how long a request that failed waits to hear whether its backend is gone
 
@@ -39,10 +46,15 @@ class Status:
         url: Where requests go, without their path; empty before the first start.
         alias: What the server calls the model; requests and answers carry it as `model`.
         headers: What a request to it needs beside its own, such as a key.
-        endpoints: The paths that it answers in OpenAI's meaning.
+        endpoints: The paths that it answers itself; others are translated, or refused.
         generation: How often it came up; a new one has a clean record.
         looks: How often the keeper looked after a word of doubt.
+        fields: What every request's body is given, whatever the client put there, such as an adapter's scale.
+        own: Whether its server is a process of ours on this machine, which is asked on loopback only.
+        allow: Of a server that is not ours: the networks beside the public ones that its address may be in.
         pid: Of a process of our own.
+        memory_bytes: What that process holds.
+        warm_s: How long its first generation took, before it got traffic.
     """
 
     serial: int
@@ -57,7 +69,12 @@ class Status:
     endpoints: tuple[str, ...] = (CHAT, COMPLETIONS)
     generation: int = 0
     looks: int = 0
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    own: bool = True
+    allow: tuple[str, ...] = ()
     pid: int | None = None
+    memory_bytes: int | None = None
+    warm_s: float | None = None
 
     @property
     def restarts(self) -> int:
@@ -73,15 +90,36 @@ class Status:
         """Reads `to_wire`'s form; fields that it does not know are left out, keeper and worker being of one release."""
         known = {item.name for item in fields(cls)}
         read = {name: value for name, value in wire.items() if name in known}
-        return cls(**read | {"endpoints": tuple(read.get("endpoints", ()))})
+        return cls(**read | {name: tuple(read.get(name, ())) for name in ("endpoints", "allow")})
 
 
 class Backend:
-    """One version as whoever sends requests sees it; `tell` brings a word to whoever keeps it served."""
+    """One version as whoever sends requests sees it; `tell` brings a word to whoever keeps it served.
 
-    def __init__(self, status: Status, tell: Callable[[int, str], None]) -> None:
+    Attributes:
+        model: What the keeper said last: name, version, digest and all the rest.
+        breaker: Whether it is asked at all; a new generation begins with a clean record.
+        limit: How many requests may run.
+        session: The connections to it; of no use before it was ready once.
+        inflight: Running answers.
+    """
+
+    def __init__(
+        self,
+        status: Status,
+        tell: Callable[[int, str], None],
+        *,
+        rules: Rules,
+        connect: Callable[[Status], ClientSession],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.inflight = 0
+        self.breaker = Breaker(rules.breaker, clock)
+        self.limit = Limit(rules.limit, clock)
+        self.session: ClientSession
         self._tell = tell
+        self._connect = connect
+        self._generation = 0
         self._ready = asyncio.Event()
         self._changed = asyncio.Event()
         self.apply(status)
@@ -92,8 +130,13 @@ class Backend:
         self.url = status.url
         self.alias = status.alias
         self.headers = status.headers
+        self.fields = status.fields
         self.endpoints = status.endpoints
         self.state = status.state
+        if status.generation != self._generation:
+            self._generation = status.generation
+            self.session = self._connect(status)
+            self.breaker.reset()
         if status.state == READY:
             self._ready.set()
         else:

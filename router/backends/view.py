@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from router.backends.backend import ENDED, Backend, Status
+from router.backends.backend import ENDED, READY, Backend, Status
+from router.backends.connections import Connections
+from router.backends.rules import Rules
+
+DEFAULT_RULES = Rules()
 
 
 class BackendView:
     """Backends by model name and version; `tell(serial, word)` brings a word to the keeper."""
 
-    def __init__(self, tell: Callable[[int, str], None]) -> None:
+    def __init__(self, tell: Callable[[int, str], None], rules: Rules = DEFAULT_RULES) -> None:
+        self.rules = rules
         self._tell = tell
+        self._connections = Connections(rules)
+        self.connect = self._connections.open
         self._table: dict[tuple[str, str], Backend] = {}
         self._known: dict[int, Backend] = {}
 
@@ -25,14 +32,16 @@ class BackendView:
         if backend is None:
             if status.state in {"failed", "stopped"}:
                 return
-            backend = self._known[status.serial] = Backend(status, self._tell)
+            backend = self._known[status.serial] = Backend(status, self._tell, rules=self.rules, connect=self.connect)
         else:
             backend.apply(status)
         key = (status.name, status.version)
-        if status.state not in ENDED:
-            self._table[key] = backend
-        elif self._table.get(key) is backend:
-            del self._table[key]
+        holder = self._table.get(key)
+        if status.state in ENDED:
+            if holder is backend:
+                del self._table[key]
+        elif holder is None or (status.state == READY and holder.model.serial < status.serial):
+            self._table[key] = backend  # one that is loaded to take another's place takes it once it serves
         if status.state in {"failed", "stopped"}:
             self._known.pop(status.serial, None)
 
@@ -55,3 +64,7 @@ class BackendView:
     def all(self) -> list[Backend]:
         """Every backend that has a server or is about to, in no order."""
         return list(self._table.values())
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._connections.close()

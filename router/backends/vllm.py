@@ -16,8 +16,15 @@ from router.backends.served import ServedModel
 class VllmHost(RemoteHost[Vllm]):
     """One version in a vLLM server; `folders` is our folder of models, and the path under which vLLM sees it."""
 
-    def __init__(self, model: ServedModel, open_server: Callable[[float], Vllm], folders: tuple[Path, str]) -> None:
-        super().__init__(model, open_server)
+    def __init__(
+        self,
+        model: ServedModel,
+        open_server: Callable[[float], Vllm],
+        folders: tuple[Path, str],
+        *,
+        allow: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(model, open_server, allow=allow)
         self._folders = folders
 
     def _bring(self, server: Vllm) -> None:

@@ -134,6 +134,9 @@ def _count(content: Any) -> dict[str, int]:
     for section, names in _COUNTS:
         values = content.get(section) if isinstance(content, dict) else None
         if isinstance(values, dict):
+            if isinstance(values.get("prompt_n"), int):  # without those that it had in its cache
+                cached = values.get("cache_n")
+                counts["prompt_tokens"] = values["prompt_n"] + (cached if isinstance(cached, int) else 0)
             counts |= {ours: values[theirs] for theirs, ours in names.items() if isinstance(values.get(theirs), int)}
     return counts
 

@@ -7,42 +7,44 @@ from __future__ import annotations
 
 from typing import Any
 
-from flytewheel.records import Message
 from router.protocols.answers import clean
+
+Turn = dict[str, str]  # role and content, as in flytewheel.records.Message
 
 _CONTEXT = "Context:\n"  # as flytewheel.records.build_prompt writes it
 _ROLES = {"developer": "system", "function": "tool"}
 
 
 class PromptError(ValueError):
-    """The messages of a request hold nothing that could be remembered as a question."""
+    """A request is not what its protocol says it is."""
 
 
-def split_prompt(messages: Any) -> tuple[str, str | None, tuple[Message, ...]]:
+def split_prompt(messages: Any) -> tuple[str, str | None, tuple[Turn, ...]]:
     """Takes a request's messages apart into query, context and history: the inverse of `records.build_prompt`.
 
-    The last user turn is the query; turns after it (a prefilled answer) belong to no part and are left out.
+    The last user turn with text is the query, empty where there is none (pictures alone, a tool's result alone): such a
+    request is as good as any other. Turns after it belong to no part and are left out.
 
     Raises:
-        PromptError: not a list of messages, or none of them is a user's with text.
+        PromptError: not a list of messages.
     """
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+    if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise PromptError("messages must be a list of objects with role and content")
     turns = [(_read_role(message.get("role")), _read_text(message.get("content"))) for message in messages]
-    asked = [index for index, (role, text) in enumerate(turns) if role == "user" and text]
-    if not asked:
-        raise PromptError("messages must hold a message of role 'user' with text")
-    query = turns[asked[-1]][1]
-    history = [Message.model_validate({"role": role, "content": text}) for role, text in turns[: asked[-1]]]
+    asked = next(
+        (index for index in range(len(turns) - 1, -1, -1) if turns[index][0] == "user" and turns[index][1]), None
+    )
+    query = "" if asked is None else turns[asked][1]
+    history = [{"role": role, "content": text} for role, text in turns[:asked]]
     context = None
-    if history and history[0].role == "system":
-        if history[0].content.startswith(_CONTEXT):
-            head, passage = "", history[0].content.removeprefix(_CONTEXT)
-        else:
-            head, _, passage = history[0].content.partition("\n\n" + _CONTEXT)
-        if passage and (head or history[0].content.startswith(_CONTEXT)):
+    if history and history[0]["role"] == "system":
+        told = history[0]["content"]
+        head, _, passage = told.partition("\n\n" + _CONTEXT)
+        if told.startswith(_CONTEXT):
+            head, passage = "", told.removeprefix(_CONTEXT)
+        if passage and (head or told.startswith(_CONTEXT)):
             context = passage
-            history[:1] = [Message(role="system", content=head)] if head else []
+            history[:1] = [{"role": "system", "content": head}] if head else []
     return query, context, tuple(history)
 
 
@@ -65,13 +67,16 @@ def _read_text(content: Any) -> str:
 
 
 def read_plain_prompt(prompt: Any) -> str:
-    """The text of a prompt that is no chat.
+    """The text of a prompt that is no chat: of several the first, whose answer is the first choice; empty where it is
+    given as token ids, or not at all.
 
     Raises:
-        PromptError: it is none, or more than one.
+        PromptError: it is no prompt.
     """
-    if isinstance(prompt, list) and len(prompt) == 1:
-        prompt = prompt[0]
-    if not isinstance(prompt, str) or not prompt:
-        raise PromptError("prompt must be text, one for each request")
-    return clean(prompt)
+    if isinstance(prompt, list):
+        if not all(isinstance(part, str | int | list) for part in prompt):
+            raise PromptError("prompt must be text, a list of texts, or token ids")
+        prompt = prompt[0] if prompt and isinstance(prompt[0], str) else ""
+    if not isinstance(prompt, str | None):
+        raise PromptError("prompt must be text, a list of texts, or token ids")
+    return clean(prompt or "")

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
-from flytewheel.records import Message
+from router.access.bodies import read_json
+from router.access.callers import ADMIN, Caller, caller_of
 from router.asgi import Receive, Scope, read_body
+from router.front import HEADERS
+from router.paths import MODEL_PREFIX, read_name
 from router.protocols import PROTOCOLS, Protocol, Translation
-from router.protocols.prompts import PromptError
-from router.receipts import name_caller
+from router.protocols.prompts import PromptError, Turn
+from router.protocols.protocol import NOTHING_ASKED
 from router.refusals import RefusedError
-from router.state import MODEL_PREFIX, Route, RouterState
+from router.state import Route, RouterState
+from router.units import Unit, find_unit
 
-LATEST = ":latest"  # Ollama's clients put it behind a name that has no tag; none of ours has one
+MOST_KEPT = 4 << 20  # bytes of an answer that are remembered; what comes behind is passed on all the same
+
+_WANT_VERSION, _WANT_ARM = b"x-flytewheel-want-version", b"x-flytewheel-want-arm"
 
 
 @dataclass(slots=True)
@@ -26,23 +30,27 @@ class Call:
     """One request on its way. `started` is `time.perf_counter`'s, in seconds.
 
     `endpoint` is the path that the client asked, `path` the one that its backend is asked; where they differ,
-    `translation` stands between them.
+    `translation` stands between them. `asks` is false where nothing is asked of a model. `override` is the version or
+    arm that somebody of the staff wants, whoever the user is. `fault` is what a translation found wrong in the answer.
     """
 
     endpoint: str
     protocol: Protocol
+    raw: bytes
     body: dict[str, Any]
     asked_model: str
     streamed: bool
     route: Route
-    user: str
-    unit: str
+    caller: Caller
+    unit: Unit
+    asks: bool
     query: str
     context: str | None
-    history: tuple[Message, ...]
+    history: tuple[Turn, ...]
     interaction_id: str
     arrived: datetime
     started: float
+    override: dict[str, str] | None = None
     path: str = ""
     translation: Translation | None = None
     arm: str = "champion"
@@ -53,9 +61,30 @@ class Call:
     digest: str = ""
     fallback: str | None = None
     begun: bool = False
+    left: bool = False
+    ended: bool = False
     first_s: float | None = None
     last_s: float | None = None
     chunks: list[bytes] = field(default_factory=list)
+    kept: int = 0
+    fault: str | None = None
+
+    @property
+    def user(self) -> str:
+        return self.unit.user
+
+    @property
+    def experiment_id(self) -> str | None:
+        """Of the experiment that the answer counts for; an override counts for none."""
+        experiment = self.route.experiment
+        return None if experiment is None or self.override is not None else experiment.experiment_id
+
+    def keep(self, chunk: bytes) -> None:
+        """Takes note of what is passed on, for what will be remembered of it."""
+        self.last_s = time.perf_counter() - self.started
+        self.kept += len(chunk)
+        if self.kept <= MOST_KEPT:
+            self.chunks.append(chunk)
 
 
 async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call | None:
@@ -68,57 +97,82 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
     raw = await read_body(receive)
     if raw is None:
         return None
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise RefusedError(400, "invalid_request_error", f"the body is not JSON: {error}") from None
+    body = read_json(raw)
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
         raise RefusedError(400, "invalid_request_error", "the body must be an object that names a `model`")
-    endpoint = scope["path"]
+    asked_model, endpoint, caller = body["model"], scope["path"], caller_of(scope)
+    headers: dict[bytes, bytes] = scope.get(HEADERS) or dict(scope["headers"])
     protocol = PROTOCOLS[endpoint]
+    client = scope.get("client")
     try:
-        query, context, history = protocol.admit(body)
-        headers = dict(scope["headers"])
-        user, unit = _read_user(state, body, headers, scope.get("client"))
+        prompt = protocol.admit(body)
+        unit = find_unit(
+            state.assignment_key,
+            body.get("user"),
+            headers,
+            account=None if caller.key_id is None else caller.account,
+            address=client[0] if client else "",
+            secure=scope.get("scheme") == "https",
+        )
     except PromptError as error:
         raise RefusedError(400, "invalid_request_error", str(error)) from None
-    name = body["model"].removeprefix(MODEL_PREFIX).removesuffix(LATEST)
-    route = await state.find_route(name) if body["model"].startswith(MODEL_PREFIX) else None
-    if route is None and (reason := state.withheld.get(name)) is not None:
-        raise RefusedError(503, "server_error", f"model {body['model']!r} does not answer: {reason}", "model_withheld")
-    if route is None:
-        known = ", ".join(MODEL_PREFIX + name for name in sorted(state.routes)) or "none yet"
-        raise RefusedError(
-            404,
-            "invalid_request_error",
-            f"no model {body['model']!r} with a champion; served are: {known}",
-            "model_not_found",
-        )
     return Call(
         endpoint=endpoint,
         protocol=protocol,
+        raw=raw,
         body=body,
-        asked_model=body["model"],
+        asked_model=asked_model,
         streamed=protocol.is_streamed(body),
-        route=route,
-        user=user,
+        route=await _find_route(state, asked_model),
+        caller=caller,
         unit=unit,
-        query=query,
-        context=context,
-        history=history,
-        interaction_id=uuid.uuid4().hex,
+        asks=prompt is not NOTHING_ASKED,
+        query=prompt[0],
+        context=prompt[1],
+        history=prompt[2],
+        interaction_id=os.urandom(16).hex(),
         arrived=arrived,
         started=started,
+        override=_read_override(headers, caller) if _WANT_VERSION in headers or _WANT_ARM in headers else None,
     )
 
 
-def _read_user(state: RouterState, body: dict[str, Any], headers: dict[bytes, bytes], client: Any) -> tuple[str, str]:
-    user = body.get("user")
-    if user is None:
-        user = headers.get(b"x-flytewheel-user", b"").decode(errors="replace") or None
-    if user is None:
-        authorization = headers.get(b"authorization", b"").decode("latin-1") or None
-        return name_caller(state.assignment_key, authorization=authorization, address=client[0] if client else "")
-    if not isinstance(user, str) or not 0 < len(user) <= 200 or "\0" in user:
-        raise PromptError("user must be text of 1 to 200 characters")
-    return user, "user"
+async def _find_route(state: RouterState, asked: str) -> Route:
+    if (name := read_name(asked)) is not None:
+        route = await state.find_route(name)
+        if route is not None:
+            return route
+        if (reason := state.withheld.get(name)) is not None:
+            raise RefusedError(503, "server_error", f"model {asked!r} does not answer: {reason}", "model_withheld")
+    known = ", ".join(MODEL_PREFIX + name for name in sorted(state.routes)) or "none yet"
+    raise RefusedError(
+        404,
+        "invalid_request_error",
+        f"no model {asked[:200]!r} with a champion; served are: {known}",
+        "model_not_found",
+    )
+
+
+def _read_override(headers: dict[bytes, bytes], caller: Caller) -> dict[str, str]:
+    """What the headers of staff ask for: a version, or an arm of the running experiment.
+
+    Raises:
+        RefusedError: the key does not allow it, or both are asked for.
+    """
+    wanted = {
+        kind: headers[name].decode("latin-1")[:200]
+        for kind, name in (("version", _WANT_VERSION), ("arm", _WANT_ARM))
+        if name in headers
+    }
+    if not caller.may(ADMIN):
+        raise RefusedError(
+            403,
+            "permission_error",
+            f"x-flytewheel-want-{next(iter(wanted))} needs a key with the scope {ADMIN!r}; leave the header out",
+            "insufficient_scope",
+        )
+    if len(wanted) > 1:
+        raise RefusedError(
+            400, "invalid_request_error", "expected x-flytewheel-want-version or x-flytewheel-want-arm, got both"
+        )
+    return wanted

@@ -1,17 +1,17 @@
 """The chat path: one request in, one backend's answer out, untouched.
 
-It is bare ASGI with an aiohttp client behind it: no validation model, no middleware that buffers (measured per
-request: httpx costs 10 times as much, per streamed chunk 4 times). Of the body only `model` changes; when the client
-goes, the backend's connection is closed, which stops its work.
+It is bare ASGI with aiohttp's client behind it: no validation model, no middleware that buffers, no task but the
+server's own and one that waits for the client to go (`benchmarks.router` says what that costs). Of the body only
+`model` changes; when the client goes, the backend's connection is closed, which stops its work.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from typing import Protocol as Shape
 
+from router.access.callers import Caller
 from router.asgi import Receive, Scope, Send, send_json, wait_gone
-from router.protocols import PROTOCOLS
 from router.proxy.call import Call, read_call
 from router.proxy.opening import Opener
 from router.proxy.relay import own_headers, relay
@@ -20,38 +20,58 @@ from router.refusals import RefusedError, send_error
 from router.state import RouterState
 
 
+class UserMeter(Shape):
+    """Counts what users of a key with limits use: `router.access.rates.Rates`."""
+
+    def admit_user(self, caller: Caller, user: str) -> list[tuple[bytes, bytes]]:
+        """Takes one request from a user's allowance.
+
+        Raises:
+            RefusedError: 429, it is used up.
+        """
+
+    def charge(self, caller: Caller, user: str, tokens: int) -> None:
+        """Takes the tokens of an answer that was given."""
+
+
 class ChatProxy:
     """ASGI endpoint of every path in `PROTOCOLS`."""
 
-    def __init__(self, state: RouterState) -> None:
+    def __init__(self, state: RouterState, meter: UserMeter | None = None) -> None:
         self._state = state
+        self._meter = meter
         self._opener = Opener(state)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = self._state
         try:
-            call = await read_call(self._state, scope, receive)
+            call = await read_call(state, scope, receive)
+            if call is None:
+                return
+            if self._meter is not None and call.caller.limits:
+                self._meter.admit_user(call.caller, call.unit.user)
         except RefusedError as refused:
-            self._state.metrics.requests.labels("", "", "", str(refused.status)).inc()
-            await send_error(send, refused, body=PROTOCOLS[scope["path"]].write_error(refused))
+            state.metrics.requests.labels("", "", "", str(refused.status)).inc()
+            await send_error(send, refused, path=scope["path"])
             return
-        if call is None:
-            return
-        if not call.query and (ready := call.protocol.write_ready(call.body, call.asked_model)) is not None:
+        if not call.asks and (ready := call.protocol.write_ready(call.body, call.asked_model)) is not None:
             await send_json(send, ready)
             return
-        self._state.log.expect(call.interaction_id)
-        work = asyncio.ensure_future(self._answer(call, send))
+        task = asyncio.current_task()
+        assert task is not None
         gone = asyncio.ensure_future(wait_gone(receive))
+        gone.add_done_callback(lambda gone: _leave(call, task, gone))
+        state.metrics.in_flight.inc()
+        state.log.expect(call.interaction_id)
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await self._answer(call, send)
+        except asyncio.CancelledError:
+            if not call.left or task.uncancel():  # somebody else wants this task to end, too
+                raise
         finally:
+            call.ended = True
             gone.cancel()
-            if not work.done():
-                work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
-            if not call.begun:  # also where the task was cancelled before it ran at all
-                self._state.log.forget(call.interaction_id)
+            state.metrics.in_flight.dec()
 
     async def _answer(self, call: Call, send: Send) -> None:
         """Serves one call; whatever happens, it is counted, and remembered if an answer began."""
@@ -65,9 +85,20 @@ class ChatProxy:
                 reply.close()
         except RefusedError as refused:
             status = str(refused.status)
-            await send_error(send, refused, own_headers(self._state, call), call.protocol.write_error(refused))
+            await send_error(send, refused, own_headers(self._state, call), call.endpoint)
         except asyncio.CancelledError:
-            broken = "the client went away"
+            broken = "the client went away" if call.left else "the router went away"
             raise
         finally:
-            remember(self._state, call, status, broken)
+            tokens = remember(self._state, call, status, broken)
+            if tokens and self._meter is not None and call.caller.limits:
+                self._meter.charge(call.caller, call.unit.user, tokens)
+
+
+def _leave(call: Call, task: asyncio.Task[None], gone: asyncio.Future[None]) -> None:
+    """The client is not there any more, or its answer is complete, which servers tell in the same way."""
+    if not gone.cancelled():
+        gone.exception()  # a server that cannot say any more whether it is there
+    if not call.ended:
+        call.left = True
+        task.cancel()

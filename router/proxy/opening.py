@@ -1,23 +1,32 @@
 """Decides who answers a call, and gets that answer to begin.
 
-The arm is chosen by the sticky hash of the user. Where the treatment fails before its first byte, the control answers,
-and the failure stays charged to the treatment: `arm` is the assigned one, `metadata.served_arm` says who answered
-(DESIGN §7). Waiting is bounded: for a version that is still being loaded, or for a control that is being restarted.
+Which versions, `arms` says. Where the treatment fails before its first byte, the control answers, and the failure stays
+charged to the treatment: `arm` is the assigned one, `metadata.served_arm` says who answered (DESIGN §7). So it is where
+the treatment's breaker is open, or it has no room: it is not even asked, and charged. Waiting is bounded: for a version
+that is still being loaded, or for a control that is being restarted.
 """
 
 from __future__ import annotations
 
+import math
+import re
+import time
 from dataclasses import dataclass
 
 import aiohttp
 import orjson
 
-from flytewheel.experiment.assign import choose_arm
-from router.backends import Backend, ModelGoneError
+from flytewheel.addresses import BlockedAddressError
+from router.backends.backend import READY, Backend, ModelGoneError
+from router.backends.breaker import CLOSED
+from router.paths import MODEL_PREFIX
 from router.protocols.prompts import PromptError
+from router.proxy.arms import choose_versions
 from router.proxy.call import Call
+from router.proxy.splice import put_model
+from router.proxy.upstream import Client, Upstream
 from router.refusals import RefusedError
-from router.state import MODEL_PREFIX, RouterState
+from router.state import RouterState
 
 # They belong to one connection, or our own server makes them anew; CORS is not the backend's business.
 _NOT_PASSED_ON = frozenset(
@@ -25,25 +34,43 @@ _NOT_PASSED_ON = frozenset(
     b" server date".split()
 )
 
+_OURS = frozenset({401, 402, 403, 407})
+
+# What llama.cpp says as a failure of its own: a picture for a model of text, a text that is too long to embed.
+_CLIENTS_FAULTS = (b"input is not supported", b"is too large to process")
+
 
 class BackendError(Exception):
-    """A backend failed before the first byte of its answer."""
+    """A backend failed before the first byte of its answer, or is not asked now; `wait_s` is when to try again."""
+
+    def __init__(self, said: str, wait_s: float = 1.0) -> None:
+        super().__init__(said)
+        self.wait_s = wait_s
+
+
+class BusyError(BackendError):
+    """A backend turned the request away as one too many."""
 
 
 @dataclass(slots=True)
 class Reply:
     """A backend's answer that has begun: status, headers, and its first bytes (all, when it is not a stream)."""
 
-    upstream: aiohttp.ClientResponse
+    upstream: Upstream
     status: int
     headers: list[tuple[bytes, bytes]]
     first: bytes
     backend: Backend
+    ticket: int
 
     def close(self) -> None:
-        """Gives up the connection (one that was read to its end goes back to the pool) and the backend's lease."""
+        """Gives up the connection (one that was read to its end goes back to the pool) and the backend's lease, and
+        says how it went: a stream that the backend broke off is a failure of it, one that the client left is not.
+        """
+        broken = self.upstream.broken
         self.upstream.close()
         self.backend.release()
+        (self.backend.breaker.fail if broken else self.backend.breaker.succeed)(self.ticket)
 
 
 class Opener:
@@ -51,6 +78,7 @@ class Opener:
 
     def __init__(self, state: RouterState) -> None:
         self._state = state
+        self._client = Client()
 
     async def open(self, call: Call) -> Reply:
         """Chooses the arm and opens its backend; on failure of the treatment, the control's.
@@ -58,15 +86,7 @@ class Opener:
         Raises:
             RefusedError: nobody answers.
         """
-        experiment, state = call.route.experiment, self._state
-        if experiment is None:
-            call.version, tries = call.route.champion, [call.route.champion]
-        else:
-            chosen = choose_arm(state.assignment_key, experiment.experiment_id, call.user, experiment.share)
-            call.arm, call.propensity = chosen.arm, chosen.propensity
-            state.metrics.assignments.labels(experiment.experiment_id, chosen.arm).inc()
-            tries = [experiment.treatment, experiment.control] if chosen.arm == "treatment" else [experiment.control]
-        call.assigned_version, call.served_arm = tries[0], call.arm
+        state, tries = self._state, choose_versions(self._state, call)
         for version in tries[:-1]:
             call.version = version
             try:
@@ -80,70 +100,108 @@ class Opener:
             return await self._try(call, call.version, patient=True)
         except BackendError as error:
             raise RefusedError(
-                503, "server_error", f"{MODEL_PREFIX}{call.route.name}: {error}; try again", "backend_unavailable"
+                503,
+                "server_error",
+                f"{MODEL_PREFIX}{call.route.name}: {error}; try again",
+                "backend_unavailable",
+                [(b"retry-after", str(max(1, math.ceil(error.wait_s))).encode())],
             ) from None
 
     async def _try(self, call: Call, version: str, *, patient: bool) -> Reply:
         """Opens one version. A patient try waits out a restart and is repeated once; no byte has left us yet."""
         state = self._state
-        backend = await state.pool.find(call.route.name, version, state.backend_wait_s)
+        backend = state.pool.get(call.route.name, version)
+        if backend is None or backend.state == "starting":
+            backend = await state.pool.find(call.route.name, version, state.backend_wait_s)
         if backend is None:
             raise BackendError(f"version {version} is not loaded")
         call.digest = backend.model.digest
         call.path, call.translation = call.endpoint, None
         if call.endpoint not in backend.endpoints:
             _translate(call, backend)
-        backend.acquire()
-        try:
-            return await self._try_leased(call, backend, patient)
-        except BaseException:
-            backend.release()
-            raise
-
-    async def _try_leased(self, call: Call, backend: Backend, patient: bool) -> Reply:
-        version = backend.model.version
         for last in (False, True) if patient else (True,):
-            wait_s = self._state.backend_wait_s if patient or not backend.served_before else 0.0
-            if not await backend.wait_ready(wait_s):
-                raise BackendError(f"version {version} is {backend.state}")
-            try:
-                return await self._request(call, backend)
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                if last:
-                    backend.doubt()
-                    raise BackendError(f"version {version} broke off ({type(error).__name__})") from None
-                await backend.noticed_failure()
+            if backend.state != READY:
+                wait_s = state.backend_wait_s if patient or not backend.served_before else 0.0
+                if not await backend.wait_ready(wait_s):
+                    raise BackendError(f"version {version} is {backend.state}")
+            reply = await self._ask(call, backend, last)
+            if reply is not None:
+                return reply
         raise AssertionError("unreachable")
 
-    async def _request(self, call: Call, backend: Backend) -> Reply:
-        body = call.body if call.translation is None else call.translation.write_request()
-        body["model"] = backend.alias
-        upstream = await self._state.session.post(
+    async def _ask(self, call: Call, backend: Backend, last: bool) -> Reply | None:
+        """Sends the request once, if limit and breaker let it pass; None where it broke off and may be sent again."""
+        version, breaker, limit = backend.model.version, backend.breaker, backend.limit
+        if not limit.has_room(backend.inflight):
+            self._state.metrics.held_back.labels(call.route.name, version, "full").inc()
+            raise BackendError(f"version {version} has no room beside {backend.inflight} running requests")
+        ticket = breaker.admit()
+        if not ticket:
+            self._state.metrics.held_back.labels(call.route.name, version, "open").inc()
+            raise BackendError(f"version {version} fails, and is asked again later", breaker.wait_s)
+        sent_at = time.monotonic()
+        backend.acquire()
+        try:
+            return await self._request(call, backend, ticket, sent_at)
+        except BusyError as busy:
+            backend.release()
+            limit.turned_away(sent_at)
+            breaker.pause(ticket, busy.wait_s)
+            raise
+        except BackendError:
+            backend.release()
+            breaker.fail(ticket)
+            raise
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            backend.release()
+            if isinstance(error, TimeoutError):
+                limit.turned_away(sent_at)
+            if not last:
+                await backend.noticed_failure()
+                if backend.state == READY:  # what is gone is waited for; the breaker is for what is there and fails
+                    breaker.fail(ticket)
+                return None
+            backend.doubt()
+            breaker.fail(ticket)
+            raise BackendError(f"version {version} broke off ({_name(error)})") from None
+        except BaseException:
+            backend.release()
+            breaker.withdraw(ticket)
+            raise
+
+    async def _request(self, call: Call, backend: Backend, ticket: int, sent_at: float) -> Reply:
+        rules = self._state.pool.rules
+        upstream = await self._client.post(
+            backend.session,
             backend.url + call.path,
-            data=orjson.dumps(body),
-            headers={"content-type": "application/json", **backend.headers},
+            _write_request(call, backend),
+            backend.headers,
+            rules.stream_timeout if call.streamed else rules.whole_timeout,
         )
         try:
             if call.streamed and upstream.status == 200:
-                first = await upstream.content.readany()
+                first = await upstream.read_some()
                 if not first:
                     raise aiohttp.ServerDisconnectedError("the stream ended before its first byte")
+                backend.limit.begun(sent_at, backend.inflight)
+                upstream.wait_for_chunks(rules.chunk_s)
             else:
                 first = await upstream.read()
-            if upstream.status == 404:  # on a path that it serves: it knows no such model any more
-                raise ModelGoneError(f"version {backend.model.version} is unknown to its server: {read_said(first)}")
-            if upstream.status >= 500:
-                raise BackendError(f"version {backend.model.version} answered {upstream.status}: {read_said(first)}")
+            # Whether a server embeds is how it was started: no failure.
+            if upstream.status >= 300 and (call.protocol.remembered or upstream.status not in (404, 501)):
+                _judge(upstream, backend.model.version, first)
         except BaseException:
             upstream.close()
             raise
+        if backend.breaker.state != CLOSED:
+            backend.breaker.succeed(ticket)  # a trial is over when its answer begins
         headers = [(name.lower(), value) for name, value in upstream.raw_headers if _passes(name.lower())]
-        return Reply(upstream, upstream.status, headers, first, backend)
+        return Reply(upstream, upstream.status, headers, first, backend, ticket)
 
 
 def _translate(call: Call, backend: Backend) -> None:
     """The backend does not answer the client's path: finds another one of its, and a translation to it."""
-    path = call.protocol.choose_path(call.body, backend.endpoints)
+    path = call.protocol.choose_path(call.body, frozenset(backend.endpoints))
     if path is None:
         known = ", ".join(sorted(backend.endpoints))
         raise RefusedError(
@@ -155,8 +213,50 @@ def _translate(call: Call, backend: Backend) -> None:
         raise RefusedError(400, "invalid_request_error", str(error)) from None
 
 
+def _write_request(call: Call, backend: Backend) -> bytes:
+    """The client's own bytes but for the model's name, where its backend speaks its protocol."""
+    if call.translation is None:
+        own = call.protocol.write_own(call.body)
+        if own is None:
+            return put_model(call.raw, call.asked_model, backend.alias, backend.fields)
+    else:
+        own = call.translation.write_request()
+    return orjson.dumps({**own, "model": backend.alias, **backend.fields})
+
+
 def _passes(name: bytes) -> bool:
     return name not in _NOT_PASSED_ON and not name.startswith((b"access-control-", b"x-flytewheel-"))
+
+
+def _judge(upstream: Upstream, version: str, body: bytes) -> None:
+    """Tells the backend's failures from refusals of what the client asked, which are the client's to read.
+
+    Raises:
+        ModelGoneError: it knows no such model any more.
+        BusyError: it asks to be asked later.
+        BackendError: it failed, refuses our key, or wants us elsewhere.
+        RefusedError: it cannot do what the client asks, which some say as a failure.
+    """
+    status = upstream.status
+    if status == 404:  # on a path that it serves
+        raise ModelGoneError(f"version {version} is unknown to its server: {read_said(body)}")
+    after = upstream.find_header(b"retry-after")
+    if status == 429 or (status == 503 and after is not None):
+        seconds = float(after) if after and re.fullmatch(r"\d{1,9}(\.\d{1,9})?", after, re.ASCII) else 1.0
+        raise BusyError(f"version {version} has too much to do ({status}): {read_said(body)}", seconds)
+    if status < 400:  # where to is not for the client either
+        raise BackendError(f"version {version} answered {status}; redirects of a backend are not followed")
+    if status in _OURS:
+        raise BackendError(f"version {version}'s server refuses our key or account ({status})")
+    if status == 500 and any(words in body for words in _CLIENTS_FAULTS):
+        raise RefusedError(400, "invalid_request_error", read_said(body), "unsupported_input")
+    if status >= 500:
+        raise BackendError(f"version {version} answered {status}: {read_said(body)}")
+
+
+def _name(error: BaseException) -> str:
+    blocked = getattr(error, "os_error", error)
+    return str(blocked) if isinstance(blocked, BlockedAddressError) else type(error).__name__
 
 
 def read_said(body: bytes) -> str:

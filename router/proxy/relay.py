@@ -17,24 +17,22 @@ from router.state import RouterState
 
 async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str | None:
     """Passes the answer on; returns what broke it off, if anything did."""
+    call.begun = reply.status == 200
     if call.translation is not None:
         return await relay_translated(call, reply, call.translation, own_headers(state, call), send)
     call.first_s = time.perf_counter() - call.started
-    call.chunks.append(reply.first)
+    call.keep(reply.first)
     headers = reply.headers + own_headers(state, call)
-    streamed = call.streamed and reply.status == 200
+    streamed = call.streamed and call.begun
     if not streamed:
-        headers.append((b"content-length", str(len(reply.first)).encode()))
-    call.begun = reply.status == 200
+        headers.append((b"content-length", b"%d" % len(reply.first)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.first, "more_body": streamed})
-    call.last_s = time.perf_counter() - call.started
     if not streamed:
         return None
     try:
-        while chunk := await reply.upstream.content.readany():
-            call.chunks.append(chunk)
-            call.last_s = time.perf_counter() - call.started
+        while chunk := await reply.upstream.read_some():
+            call.keep(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except (aiohttp.ClientError, OSError) as error:
         # The status is sent: the one way left to say it is an event in the stream, then its end without [DONE].
@@ -46,28 +44,35 @@ async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str
 
 
 def own_headers(state: RouterState, call: Call) -> list[tuple[bytes, bytes]]:
-    """What an answer says of itself."""
-    experiment = call.route.experiment
-    headers = {
-        "x-flytewheel-version": call.version,
-        "x-flytewheel-arm": call.arm,
-        "x-flytewheel-unit": call.unit,
-    }
+    """What an answer says of itself. Only what can be reacted to brings a receipt."""
+    headers = [
+        (b"x-flytewheel-version", call.version.encode()),
+        (b"x-flytewheel-arm", call.arm.encode()),
+        (b"x-flytewheel-unit", call.unit.kind.encode()),
+    ]
     if call.protocol.remembered:
-        receipt = Receipt(
+        headers.append((b"x-flytewheel-interaction", call.interaction_id.encode()))
+        if call.begun:
+            headers.append((b"x-flytewheel-receipt", _sign(state, call).encode()))
+    if (experiment_id := call.experiment_id) is not None:
+        headers.append((b"x-flytewheel-experiment", experiment_id.encode()))
+    if call.fallback is not None:
+        headers.append((b"x-flytewheel-fallback", call.served_arm.encode()))
+    if call.unit.cookie is not None:
+        headers.append((b"set-cookie", call.unit.cookie))
+    return headers
+
+
+def _sign(state: RouterState, call: Call) -> str:
+    return state.receipts.sign(
+        Receipt(
             interaction_id=call.interaction_id,
-            user=call.user,
+            user=call.unit.user,
             source=call.route.name,
             version=call.version,
             arm=call.arm,
             propensity=call.propensity,
-            experiment_id=experiment.experiment_id if experiment else None,
+            experiment_id=call.experiment_id,
             given_ms=int(call.arrived.timestamp() * 1000),
         )
-        headers["x-flytewheel-interaction"] = call.interaction_id
-        headers["x-flytewheel-receipt"] = state.receipts.sign(receipt)
-    if experiment is not None:
-        headers["x-flytewheel-experiment"] = experiment.experiment_id
-    if call.fallback is not None:
-        headers["x-flytewheel-fallback"] = call.served_arm
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
+    )

@@ -1,4 +1,9 @@
-"""What is counted and remembered of a call once it ended."""
+"""What is counted and remembered of a call once it ended: behind the answer's back, when its last byte is sent.
+
+The record is a plain dict of `flytewheel.records.Interaction`'s fields, which the log encodes. A request that holds no
+user's text (pictures alone, token ids) is remembered under `NO_TEXT`, marked in its metadata: its answer can be rated
+like any other.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +11,27 @@ from typing import Any
 
 from router.feedback.grounding import Served
 from router.protocols.answers import Answer, read_answer
-from router.proxy.call import Call
+from router.proxy.call import MOST_KEPT, Call
 from router.state import RouterState
 
+NO_TEXT = "[no text]"
 
-def remember(state: RouterState, call: Call, status: str, broken: str | None) -> None:
-    """Counts the call and queues its interaction; a call that no answer began for leaves none."""
+
+def remember(state: RouterState, call: Call, status: str, broken: str | None) -> int:
+    """Counts the call and queues its interaction; a call that no answer began for leaves none.
+
+    Returns:
+        The tokens of prompt and answer, as the backend counted them.
+    """
     name = call.route.name
-    raw = b"".join(call.chunks)
-    answer = read_answer(call.path, raw, streamed=call.streamed)
+    answer = read_answer(call.path, b"".join(call.chunks), streamed=call.streamed)
     if call.streamed and answer.finished:
         broken = None  # passed on up to its end: many clients hang up there
-    broken = broken or answer.fault
+    broken = call.fault or broken or answer.fault
+    if call.kept > MOST_KEPT:
+        broken = broken or f"remembered are {MOST_KEPT} of {call.kept} bytes"
     status = "fallback" if call.fallback and status == "200" else status
-    answered = call.begun and call.last_s is not None and call.first_s is not None
+    answered = call.protocol.remembered and call.begun and call.last_s is not None and call.first_s is not None
     state.metrics.count_call(
         name,
         call.assigned_version,
@@ -29,24 +41,28 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
         last_s=call.last_s if answered else None,
         tokens=answer.tokens,
     )
-    if not answered or not call.protocol.remembered:
+    if answered:
+        state.log.put(build_interaction(call, answer, broken), name)
+        if call.context is not None and broken is None:
+            _offer_grounding(state, call, answer, call.context)
+    else:
         state.log.forget(call.interaction_id)
-        return
-    state.log.put(build_interaction(call, answer, broken), name)
-    if call.context is not None and broken is None:
-        said = (call.query, *(turn.content for turn in call.history if turn.role in ("system", "user")))
-        served = Served(
-            call.interaction_id, name, call.version, call.served_arm or call.arm, answer.text, (call.context, *said)
-        )
-        state.feedback.grounding.offer(served)
+    return sum(answer.tokens.values())
+
+
+def _offer_grounding(state: RouterState, call: Call, answer: Answer, context: str) -> None:
+    said = (call.query, *(turn["content"] for turn in call.history if turn["role"] in ("system", "user")))
+    arm = call.served_arm or call.arm
+    served = Served(call.interaction_id, call.route.name, call.version, arm, answer.text, (context, *said))
+    state.feedback.grounding.offer(served)
 
 
 def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[str, Any]:
-    experiment = call.route.experiment
+    """The interaction as the log takes it."""
     metadata: dict[str, Any] = {
         "endpoint": call.endpoint,
         "stream": call.streamed,
-        "unit": call.unit,
+        "unit": call.unit.kind,
         "first_token_ms": round(1000 * (call.first_s or 0.0), 3),
         "finish_reason": answer.finish_reason,
         **answer.tokens,
@@ -59,27 +75,32 @@ def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[st
         }
     if broken is not None:
         metadata["broken"] = broken
+    if call.override is not None:
+        metadata["override"] = {**call.override, "by": call.caller.key_id}
+    if not call.query:
+        metadata["no_text"] = True
     given = call.body.get("metadata")
-    given = given if isinstance(given, dict) else {}
-    return dict(
-        interaction_id=call.interaction_id,
-        session_id=_text(given.get("session_id")),
-        user_id=call.user,
-        timestamp=call.arrived,
-        query=call.query,
-        response=answer.text,
-        context=call.context,
-        history=call.history,
-        topic=_text(given.get("topic")),
-        model_version=call.version,
-        completed=broken is None and answer.finished,
-        latency_ms=round(1000 * (call.last_s or 0.0), 3),
-        experiment_id=experiment.experiment_id if experiment else None,
-        arm=call.arm if experiment else None,
-        propensity=call.propensity,
-        model_digest=call.digest,
-        metadata=metadata,
-    )
+    session_id, topic = (given.get("session_id"), given.get("topic")) if isinstance(given, dict) else (None, None)
+    experiment_id = call.experiment_id
+    return {
+        "interaction_id": call.interaction_id,
+        "session_id": _text(session_id),
+        "user_id": call.unit.user,
+        "timestamp": call.arrived,
+        "query": call.query or NO_TEXT,
+        "response": answer.text,
+        "context": call.context,
+        "history": call.history,
+        "topic": _text(topic),
+        "model_version": call.version,
+        "completed": broken is None and answer.finished,
+        "latency_ms": round(1000 * (call.last_s or 0.0), 3),
+        "experiment_id": experiment_id,
+        "arm": call.arm if experiment_id is not None else None,
+        "propensity": call.propensity,
+        "model_digest": call.digest,
+        "metadata": metadata,
+    }
 
 
 def _text(value: Any) -> str | None:

@@ -2,9 +2,10 @@
 
 Parsing and writing anew would change what the backend reads: 1.0 and 1e5 get other forms, integers beyond 64 bits lose
 digits, of two equal keys one is gone. So the value of `model` is found in the bytes and replaced there. Almost every
-body has one such key: it is the top one if what stands before it is an object when closed there. Where there are more
-(a tool's schema, a repeated key) the whole text is walked token by token, and every top-level `model` is replaced,
-since which of them a server takes is its own affair.
+body has one such key: it is the top one if what stands before it is an object when closed there. A few (a tool's schema
+may have one, too) are judged each, and every one of the top is replaced, since which of them a server takes is its own
+affair. A body with more of them, or one so large that judging costs what no honest request does, is put together anew
+of its top-level values, each byte for byte; what may change is the space between them.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import orjson
 
-_MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*')  # within a string its quotes are escaped: it can only be a key
+_MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*(?=")')  # within a string its quotes are escaped: it can only be a key
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]]')
-_COLON = re.compile(rb"\s*:\s*")
+_MOST_JUDGED = 4 << 20  # bytes: 10 ms
+_read_values = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def put_model(raw: bytes, asked: str, alias: str, more: Mapping[str, Any] | None = None) -> bytes:
@@ -28,21 +30,33 @@ def put_model(raw: bytes, asked: str, alias: str, more: Mapping[str, Any] | None
         raw: JSON, an object whose top-level `model` is the text `asked`.
         asked: what the client wrote there.
         alias: what the backend calls it.
-        more: further fields, put in before it.
+        more: further fields, put in last: of two equal keys nearly every parser takes the later one.
     """
     value = orjson.dumps(alias)
     if more:
-        value += b"," + orjson.dumps(dict(more))[1:-1]
-    found = _MODEL.search(raw)
-    if found is not None and _MODEL.search(raw, found.end()) is None and _opens(raw[: found.start()]):
-        text = _STRING.match(raw, found.end())
-        if text is not None and orjson.loads(text.group()) == asked:
-            return raw[: text.start()] + value + raw[text.end() :]
+        raw = raw[: raw.rindex(b"}")] + b"," + orjson.dumps(dict(more))[1:]
+    spans = _find(raw)
+    if not spans or orjson.loads(raw[slice(*spans[-1])]) != asked:
+        values = {name: bytes(part) for name, part in _read_values(raw).items()} | {"model": value}
+        return b"{" + b",".join(orjson.dumps(name) + b":" + part for name, part in values.items()) + b"}"
     parts, at = [], 0
-    for start, end in _find_all(raw):
+    for start, end in spans:
         parts += [raw[at:start], value]
         at = end
     return b"".join((*parts, raw[at:]))
+
+
+def _find(raw: bytes) -> list[tuple[int, int]]:
+    """Where the texts of every top-level `model` stand; empty where there are too many keys of that name."""
+    found, judged = [], 0
+    for key in _MODEL.finditer(raw):
+        judged += key.start()
+        if judged > _MOST_JUDGED and key.start() != judged:  # one is always judged
+            return []
+        text = _STRING.match(raw, key.end())
+        if text is not None and _opens(raw[: key.start()]):
+            found.append(text.span())
+    return found
 
 
 def _opens(before: bytes) -> bool:
@@ -57,21 +71,3 @@ def _opens(before: bytes) -> bool:
     except orjson.JSONDecodeError:
         return False
     return True
-
-
-def _find_all(raw: bytes) -> list[tuple[int, int]]:
-    """Where the texts of every top-level `model` stand; keys may be written with escapes."""
-    found, depth, at = [], 0, 0
-    while (token := _TOKEN.search(raw, at)) is not None:
-        at, kind = token.end(), token.group()[:1]
-        if kind in b"{[":
-            depth += 1
-        elif kind in b"}]":
-            depth -= 1
-        elif depth == 1 and (colon := _COLON.match(raw, at)) is not None:
-            text = _STRING.match(raw, colon.end())
-            if text is not None:
-                at = text.end()
-                if orjson.loads(token.group()) == "model":
-                    found.append(text.span())
-    return found

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
 
@@ -27,73 +26,131 @@ class Upstream:
     closed.
     """
 
-    __slots__ = ("_connection", "_payload", "raw_headers", "status")
+    __slots__ = ("_connection", "_deadline", "_payload", "raw_headers", "status")
 
-    def __init__(self, connection: Connection, message: RawResponseMessage, payload: StreamReader) -> None:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._deadline: asyncio.TimerHandle | None = None
+        self._payload: StreamReader | None = None
+
+    def end_after(self, timeout_s: float) -> None:
+        """Whatever has not come within so many seconds does not come any more."""
+        self._deadline = asyncio.get_running_loop().call_later(timeout_s, self._expire)
+
+    async def begin(self) -> None:
+        """Waits for status and headers."""
+        protocol = self._connection.protocol
+        assert protocol is not None
+        message, payload = await protocol.read()
+        while 100 <= message.code < 200:
+            message, payload = await protocol.read()
         self.status: int = message.code
         self.raw_headers: tuple[tuple[bytes, bytes], ...] = message.raw_headers
-        self._connection = connection
         self._payload = payload
-        payload.on_eof(connection.release)
+        payload.on_eof(self._end)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the backend broke off its answer."""
+        return self._payload is None or self._payload.exception() is not None
+
+    def find_header(self, name: bytes) -> str | None:
+        """The value of a header of this name, in lower case."""
+        return next((value.decode("latin-1") for known, value in self.raw_headers if known.lower() == name), None)
 
     async def read(self) -> bytes:
         """The whole body.
 
         Raises:
-            aiohttp.ClientError, OSError: it broke off.
+            aiohttp.ClientError, OSError, TimeoutError: it broke off.
         """
+        assert self._payload is not None
         return await self._payload.read()
 
     async def read_some(self) -> bytes:
         """What has come and was not read yet, waited for; empty at the end.
 
         Raises:
-            aiohttp.ClientError, OSError: it broke off.
+            aiohttp.ClientError, OSError, TimeoutError: it broke off.
         """
+        assert self._payload is not None
         return await self._payload.readany()
+
+    def wait_for_chunks(self, timeout_s: float) -> None:
+        """From now on silence of so many seconds is an end."""
+        if (protocol := self._connection.protocol) is not None:
+            protocol.read_timeout = timeout_s
 
     def close(self) -> None:
         """Closes the connection, unless the answer came to its end: then it is in the pool again."""
         self._connection.close()
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def _expire(self) -> None:
+        error = aiohttp.SocketTimeoutError("the answer took too long")
+        if (protocol := self._connection.protocol) is not None:
+            protocol.set_exception(error)
+        if self._payload is not None:
+            self._payload.set_exception(error)
+
+    def _end(self) -> None:
+        self._connection.release()
+        if self._deadline is not None:
+            self._deadline.cancel()
 
 
 class Client:
-    """Sends requests over a session's connections, by its timeouts."""
+    """Sends requests over the connections of sessions."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
+    def __init__(self) -> None:
         self._heads: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[aiohttp.ClientRequest, bytes]] = {}
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Upstream:
+    async def post(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+    ) -> Upstream:
         """Posts JSON and waits until the answer begins.
+
+        Args:
+            session: whose connections are used; nothing else of it is.
+            url: of the path that is asked.
+            body: JSON.
+            headers: beside those that every request has.
+            timeout: of connecting, of silence, and of the answer as a whole.
 
         Raises:
             aiohttp.ClientError, OSError, TimeoutError: there is no connection, or no answer.
         """
         request, head = self._find_head(url, headers)
-        connector, timeout = self._session.connector, self._session.timeout
+        connector = session.connector
         if connector is None:
             raise aiohttp.ClientConnectionError("the router is closing")
         connection = await connector.connect(request, [], timeout)
+        protocol = connection.protocol
+        assert protocol is not None
+        upstream = Upstream(connection)
+        if timeout.total is not None:
+            upstream.end_after(timeout.total)
         try:
-            protocol = connection.protocol
-            assert protocol is not None
-            assert protocol.transport is not None
             protocol.set_response_params(
                 read_until_eof=True, auto_decompress=False, read_timeout=timeout.sock_read, read_bufsize=1 << 16
             )
+            assert protocol.transport is not None
             protocol.transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
             protocol.start_timeout()
-            message, payload = await protocol.read()
-            while 100 <= message.code < 200:
-                message, payload = await protocol.read()
+            await upstream.begin()
         except HttpProcessingError as error:
-            connection.close()
+            upstream.close()
             raise aiohttp.ClientPayloadError(f"no HTTP answer: {error.message}") from error
         except BaseException:
-            connection.close()
+            upstream.close()
             raise
-        return Upstream(connection, message, payload)
+        return upstream
 
     def _find_head(self, url: str, headers: Mapping[str, str]) -> tuple[aiohttp.ClientRequest, bytes]:
         key = (url, tuple(headers.items()))

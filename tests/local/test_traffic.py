@@ -6,7 +6,7 @@ from flytewheel.errors import RouterError
 from flytewheel.local.traffic import check_loopback, find_percentile, send_traffic
 from flytewheel.pocket.users import Opinion, Question
 from tests.router.conftest import make_router, router  # noqa: F401 - fixtures
-from tests.router.live import LiveRouter, free_port
+from tests.router.live import API_KEY, LiveRouter, free_port
 
 
 def judge(question: Question, answer: str) -> Opinion:
@@ -24,6 +24,7 @@ def test_people_meet_both_arms_and_say_what_they_think(router: LiveRouter) -> No
         requests=60,
         users=30,
         seed=7,
+        api_key=API_KEY,
         system_prompt="Be brief.",
         judge=judge,
         progress=lambda what, done, total: seen.append(done),
@@ -48,7 +49,7 @@ def test_people_meet_both_arms_and_say_what_they_think(router: LiveRouter) -> No
 
 def test_errors_are_said_when_nobody_was_answered(router: LiveRouter) -> None:  # noqa: F811
     with pytest.raises(RouterError, match="404"):
-        send_traffic(router.url, "nobody", requests=3, users=3)
+        send_traffic(router.url, "nobody", requests=3, users=3, api_key=API_KEY)
     with pytest.raises(RouterError, match="none of 3 requests"):
         send_traffic(f"http://127.0.0.1:{free_port()}", "demo", requests=3, users=3)
 

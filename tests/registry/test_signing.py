@@ -88,7 +88,7 @@ def test_only_trusted_keys_are_believed_and_keys_can_change(manifest: Manifest) 
 
 
 def test_who_cannot_sign_is_told_why(manifest: Manifest) -> None:
-    with pytest.raises(SigningError, match="holds no key to sign with; make one with `flytewheel keys new`"):
+    with pytest.raises(SigningError, match="holds no key to sign with; make one with `flytewheel keys signing new`"):
         seal_of(None, OLD.public).sign(manifest)
     with pytest.raises(SigningError, match="is not trusted here"):
         seal_of(STRANGER, OLD.public).sign(manifest)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.receipts import LIFETIME_S, LONGEST_RECEIPT, Receipt, ReceiptBook, ReceiptError, name_caller
+from router.receipts import LIFETIME_S, LONGEST_RECEIPT, Receipt, ReceiptBook, ReceiptError
 
 NOW_S = 1_764_320_000.0
 GIVEN = Receipt("i-1", "ada", "oncall", "v1.202647.1", "treatment", 0.25, "e-1", int(NOW_S * 1000))
@@ -82,11 +82,3 @@ def test_nobody_reads_the_user_in_it() -> None:
 def test_the_longest_names_fit() -> None:
     longest = Receipt("i" * 200, "😀" * 200, "n" * 100, "v" * 100, "treatment", 1 / 3, "e" * 64, 2**42)
     assert len(BOOK.sign(longest)) <= LONGEST_RECEIPT
-
-
-def test_a_caller_keeps_the_name() -> None:
-    keyed = name_caller(b"key", authorization="Bearer sk", address="127.0.0.1")
-    assert keyed == name_caller(b"key", authorization="Bearer sk", address="127.0.0.2")
-    assert keyed[1] == "api-key"
-    assert name_caller(b"key", authorization=None, address="127.0.0.1")[1] == "address"
-    assert "127" not in name_caller(b"key", authorization=None, address="127.0.0.1")[0]

@@ -60,7 +60,7 @@ class Counts:
         """Ollama's counts, and its durations in nanoseconds; measured here where the server does not say."""
         now = clock.now()
         first = clock.first or now
-        prompt = _count(self.usage.get("prompt_tokens"), self.timings.get("prompt_n"))
+        prompt = _count(self.usage.get("prompt_tokens"), self._count_prompt())
         answer = _count(self.usage.get("completion_tokens"), self.timings.get("predicted_n"))
         written = {"total_duration": int((now - clock.began) * _NS), "load_duration": 0}
         if prompt is not None:
@@ -70,6 +70,10 @@ class Counts:
             written["eval_count"] = answer
         written["eval_duration"] = _duration(self.timings.get("predicted_ms"), now - first)
         return written
+
+    def _count_prompt(self) -> int | None:
+        read, cached = self.timings.get("prompt_n"), self.timings.get("cache_n")
+        return read + (cached if isinstance(cached, int) else 0) if isinstance(read, int) else None
 
 
 class Writer:

@@ -1,0 +1,60 @@
+"""Decides which versions a call may be answered by, in the order of trying.
+
+The arm is chosen by the sticky hash of the user (flytewheel/experiment/assign.py). Somebody of the staff may ask for a
+version or an arm instead: that call has no propensity and belongs to no experiment, so that no analysis counts it, and
+nobody else answers for the version that was asked for.
+"""
+
+from __future__ import annotations
+
+from flytewheel.experiment.assign import choose_arm
+from router.proxy.call import Call
+from router.refusals import RefusedError
+from router.state import RouterState
+
+OVERRIDE = "override"  # the arm of such calls in metrics and receipts
+
+
+def choose_versions(state: RouterState, call: Call) -> list[str]:
+    """The versions to try; the first is the assigned one. Writes arm, propensity and version into the call.
+
+    Raises:
+        RefusedError: what is asked for is not there.
+    """
+    experiment = call.route.experiment
+    if call.override is not None:
+        call.arm = OVERRIDE
+        tries = [_find_wanted(state, call, call.override)]
+    elif experiment is None:
+        tries = [call.route.champion]
+    else:
+        chosen = choose_arm(state.assignment_key, experiment.experiment_id, call.unit.user, experiment.share)
+        call.arm, call.propensity = chosen.arm, chosen.propensity
+        state.metrics.assignments.labels(experiment.experiment_id, chosen.arm).inc()
+        tries = [experiment.treatment, experiment.control] if chosen.arm == "treatment" else [experiment.control]
+    call.version = call.assigned_version = tries[0]
+    call.served_arm = call.arm
+    return tries
+
+
+def _find_wanted(state: RouterState, call: Call, wanted: dict[str, str]) -> str:
+    route, experiment = call.route, call.route.experiment
+    arms = {"champion": route.champion}
+    if experiment is not None:
+        arms |= {"control": experiment.control, "treatment": experiment.treatment}
+    if "arm" in wanted:
+        if wanted["arm"] not in arms:
+            raise RefusedError(
+                400, "invalid_request_error", f"no arm {wanted['arm']!r} of {route.name}: expected {', '.join(arms)}"
+            )
+        return arms[wanted["arm"]]
+    loaded = {backend.model.version for backend in state.pool.all() if backend.model.name == route.name}
+    loaded |= route.versions
+    if wanted["version"] not in loaded:
+        raise RefusedError(
+            404,
+            "invalid_request_error",
+            f"version {wanted['version']!r} of {route.name} is not loaded; loaded are: {', '.join(sorted(loaded))}",
+            "model_not_found",
+        )
+    return wanted["version"]
