@@ -22,6 +22,7 @@ from router.backends.breaker import CLOSED
 from router.protocols.prompts import PromptError
 from router.proxy.arms import choose_versions
 from router.proxy.call import Call
+from router.proxy.faults import is_clients_fault
 from router.proxy.splice import put_model
 from router.proxy.upstream import Client, Upstream
 from router.refusals import RefusedError
@@ -226,6 +227,7 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
     Raises:
         ModelGoneError: it knows no such model any more.
         BusyError: it asks to be asked later.
+        RefusedError: it could not read the request.
         BackendError: it failed, refuses our key, or wants us elsewhere.
     """
     status = upstream.status
@@ -239,6 +241,8 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         raise BackendError(f"version {version} answered {status}; redirects of a backend are not followed")
     if status in _OURS:
         raise BackendError(f"version {version}'s server refuses our key or account ({status})")
+    if status == 500 and is_clients_fault(said := read_said(body)):
+        raise RefusedError(400, "invalid_request_error", said)
     if status >= 500:
         raise BackendError(f"version {version} answered {status}: {read_said(body)}")
 
