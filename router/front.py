@@ -14,15 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from router.access.bodies import DEFAULT_LIMIT, limit_body, screen_body
 from router.access.callers import PLACE, PUBLIC, Caller
 from router.access.origins import Origins
-from router.access.rest import RestRoute, find_route, survey
 from router.asgi import Receive, Scope, Send
 from router.loglines import REQUEST
 from router.refusals import RefusedError, send_error
+
+if TYPE_CHECKING:
+    from router.access.rest import RestRoute
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -164,6 +166,8 @@ class Front:
         if self._app is None:
             await self._rest(scope, receive, send)
             return
+        from router.access.rest import find_route  # FastAPI is loaded only where there is an application of its
+
         route, allowed = find_route(self._survey(), scope)
         if route is None:
             allowed |= set(places or ())
@@ -210,12 +214,18 @@ class Front:
         place = self._places.get(scope["path"], {}).get(method)
         if place is not None or self._app is None:
             return place.scope if place else None
+        from router.access.rest import find_route
+
         route, _ = find_route(self._survey(), {**scope, "method": method})
         return route.scope if route else None
 
     def _survey(self) -> tuple[RestRoute, ...]:
         if self._surveyed is None:
-            self._surveyed = survey(self._app, self._declared) if self._app is not None else ()
+            if self._app is None:
+                return ()
+            from router.access.rest import survey
+
+            self._surveyed = survey(self._app, self._declared)
         return self._surveyed
 
 

@@ -23,6 +23,11 @@ ARM = ("name", "version", "arm")
 NO_TIER, OTHER_TIER = "none", "other"
 
 
+def name_metrics(keeper: Path) -> Path:
+    """The folder that the processes of one router count in, beside the socket of their keeper."""
+    return keeper.with_suffix(".metrics")
+
+
 @dataclass(frozen=True, slots=True)
 class ArmCounts:
     """The children of one model's arm at one version: look them up once for a route."""
@@ -112,7 +117,9 @@ class Metrics:
             "reactions to answers of an experiment; converted: the reward is above 0",
             ("experiment_id", "variant", "converted"),
         )
-        self.reward_sum = self._keep(Family(self.cells, Count, "sum", "flytewheel_reward_points", "rewards added up", ARM))
+        self.reward_sum = self._keep(
+            Family(self.cells, Count, "sum", "flytewheel_reward_points", "rewards added up", ARM)
+        )
         self.reward_count = self.counter("flytewheel_rewards", "rewards that were counted", ARM)
 
         self.grounding_checked = self.counter(

@@ -19,7 +19,7 @@ from flytewheel import __version__
 from flytewheel.modelfile import Value
 from router.access.callers import PUBLIC, SERVE
 from router.access.needs import needs
-from router.backends import ServedModel
+from router.backends.served import ServedModel
 from router.cards import Card
 from router.control import State
 from router.paths import LATEST, MODEL_PREFIX, read_name

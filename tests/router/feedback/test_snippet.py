@@ -28,7 +28,7 @@ class Pages(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Pages
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         body = (self.server.page if self.path == "/" else "<p>elsewhere</p>").encode()
         self.send_response(200)
         self.send_header("content-type", "text/html; charset=utf-8")
