@@ -18,9 +18,8 @@ from tests.browser import TIMEOUT_MS, open_browser
 from tests.router.live import LiveRouter
 
 # Pages, Prometheus's text, and what of Ollama is only there to be refused with the next step.
-HIDDEN = ("/ui", "/docs", "/redoc", "/openapi.json", "/metrics") + tuple(
-    f"/api/{verb}" for verb in ("pull", "push", "create", "copy", "delete")
-)
+_REFUSED = [f"/api/{verb}" for verb in ("pull", "push", "create", "copy", "delete")]
+HIDDEN = ("/ui", "/docs", "/redoc", "/openapi.json", "/metrics", *_REFUSED)
 
 
 @pytest.fixture(scope="module")
