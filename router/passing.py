@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import orjson
 
 from router.asgi import Receive, Scope, Send
 from router.channel import read_frame, write_frame
@@ -39,8 +40,7 @@ class PassingOn:
             reader, writer = await asyncio.open_unix_connection(self._path)
         except OSError as error:
             logger.error("the keeper does not answer: %s", error)
-            refused = RefusedError(503, "server_error", "this part of the router does not answer now; try again")
-            await send_error(send, refused)
+            await _stand_in(scope, send)
             return
         try:
             told = {key: scope.get(key) for key in _PASSED}
@@ -54,6 +54,17 @@ class PassingOn:
                     await upwards
         finally:
             writer.close()
+
+
+async def _stand_in(scope: Scope, send: Send) -> None:
+    """The answer where there is no keeper: this process is alive, which is what `/healthz` asks, and not well."""
+    said = "the keeper does not answer"
+    if scope["path"] != "/healthz":
+        await send_error(send, RefusedError(503, "server_error", f"{said}; try again"))
+        return
+    body = orjson.dumps({"status": "degraded", "reasons": [said], "keeper": False})
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _send_up(receive: Receive, writer: asyncio.StreamWriter) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 import time
@@ -116,6 +117,7 @@ def make_config(app: Any, *, context: ssl.SSLContext | None = None, drain_s: flo
     )
     config.load()
     config.ssl = context
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     return config
 
 

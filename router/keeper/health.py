@@ -27,6 +27,7 @@ async def get_health(state: State) -> dict[str, Any]:
     return {
         "status": _judge(state, list(backends.values()), reasons),
         "reasons": reasons,
+        "keeper": True,
         "workers": {
             "asked": workers.count if workers else 0,
             "serving": len(workers.serving) if workers else 0,

@@ -2,8 +2,8 @@
 
 One file, replaced as a whole. It is sealed with an HMAC by a key made from the assignment key and the names of database
 and bucket: a torn, changed or foreign file is refused in one line, and the router starts without it. It holds no text
-and no secret: routes, shares, hashes of API keys, the records that prove a version (pointer, manifest, signature, marks of
-erasure), and when the database was last heard of. What it says is written before it is served by, so that it never
+and no secret: routes, shares, hashes of API keys, the records that prove a version (pointer, manifest, signature, marks
+of erasure), and when the database was last heard of. What it says is written before it is served by, so that it never
 holds a share that was taken back; where it cannot be written, it is removed.
 """
 

@@ -21,7 +21,7 @@ from router.table import Table
 
 logger = logging.getLogger("router.workers")
 
-ACKNOWLEDGE_S = 10.0
+ACKNOWLEDGE_S = 5.0
 STEADY_S = 30.0  # one that ran so long is started again at once, as if it had never failed
 LONGEST_PAUSE_S = 5.0
 FLUSH_S = 15.0  # after its last answer, for writing what it logged
@@ -223,6 +223,7 @@ class Workers:
             if worker in self._alive and not worker.channel.gone:
                 logger.error("%s does not take the table (%s); it is ended", worker.name, error)
                 worker.kill()
+                await asyncio.wait({self._alive[worker]}, timeout=ACKNOWLEDGE_S)
 
     def _dismiss(self, worker: Worker) -> None:
         worker.leaving = True
