@@ -74,7 +74,9 @@ def test_a_worker_that_hangs_does_not_hold_a_change_up_for_ever(router: LiveRout
     with httpx.Client(timeout=30, trust_env=False, headers=ADMIN) as client:
         network = client.get(router.url + "/healthz").extensions["network_stream"]
         port = network.get_extra_info("client_addr")[1]
-        pids = {pid: {c.raddr.port for c in psutil.Process(pid).net_connections() if c.raddr} for pid in workers(router)}
+        pids = {
+            pid: {c.raddr.port for c in psutil.Process(pid).net_connections() if c.raddr} for pid in workers(router)
+        }
         (hung,) = (pid for pid, ports in pids.items() if port not in ports)
         os.kill(hung, signal.SIGSTOP)
         answer = client.patch(f"{router.url}/experiments/{experiment}", json={"share": 1.0})
