@@ -37,8 +37,6 @@ _NOT_PASSED_ON = frozenset(
 
 _OURS = frozenset({401, 402, 403, 407})
 
-# What llama.cpp says as a failure of its own: a picture for a model of text, a text that is too long to embed.
-
 
 class BackendError(Exception):
     """A backend failed before the first byte of its answer, or is not asked now; `wait_s` is when to try again."""
