@@ -19,7 +19,6 @@ from router.proxy.remembering import remember
 from router.refusals import RefusedError, send_error
 from router.state import RouterState
 
-
 _QUICK_S = 0.03
 
 
