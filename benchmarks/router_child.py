@@ -37,7 +37,7 @@ from router.metrics import Metrics
 from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.receipts import ReceiptBook
-from router.server import make_config
+from router.server import Server, bind, make_config
 from router.state import Route, RouterState
 
 KEY = b"the assignment key of this benchmark"
@@ -80,9 +80,9 @@ async def serve_ours(port: int, upstream: str, database_url: str, folder: Path) 
     for path in PROTOCOLS:
         front.add(path, ("POST",), SERVE, proxy)
     try:
-        config = make_config(front)
-        config.port = port
-        await _serve(config)
+        server = Server(make_config(front))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
+        await server.serve_on(bind("127.0.0.1", port))
     finally:
         await view.close()
         await state.log.close()

@@ -20,6 +20,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from router.access.answering import QuickCycle
 from router.refusals import error_body
 
 _SWEEP_S = 1.0
@@ -185,6 +186,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.__class__ = QuickCycle  # its task has not begun: uvicorn only schedules it
         self._stage, self._since = _BODY, time.monotonic()
         self._room.serve(self)
         if self.cycle is not None and self.parser.should_upgrade():

@@ -12,6 +12,7 @@ import math
 import re
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 import aiohttp
 import orjson
@@ -193,7 +194,7 @@ class Opener:
             raise
         if backend.breaker.state != CLOSED:
             backend.breaker.succeed(ticket)  # a trial is over when its answer begins
-        headers = [(name.lower(), value) for name, value in upstream.raw_headers if _passes(name.lower())]
+        headers = [(passed, value) for name, value in upstream.raw_headers if (passed := _pass(name)) is not None]
         return Reply(upstream, upstream.status, headers, first, backend, ticket)
 
 
@@ -222,8 +223,11 @@ def _write_request(call: Call, backend: Backend) -> bytes:
     return orjson.dumps({**own, "model": backend.alias, **backend.fields})
 
 
-def _passes(name: bytes) -> bool:
-    return name not in _NOT_PASSED_ON and not name.startswith((b"access-control-", b"x-flytewheel-"))
+@lru_cache(maxsize=4096)
+def _pass(name: bytes) -> bytes | None:
+    """A header's name as it is passed on; None where it is not."""
+    name = name.lower()
+    return None if name in _NOT_PASSED_ON or name.startswith((b"access-control-", b"x-flytewheel-")) else name
 
 
 def _judge(upstream: Upstream, version: str, body: bytes) -> None:
