@@ -16,7 +16,7 @@ from flytewheel.errors import SettingsError
 from flytewheel.settings import PREFIX, Settings
 from router.backends.view import BackendView
 from router.feedback import FeedbackRoom, open_feedback
-from router.log import Log, open_log
+from router.log import Log, LogState, open_log
 from router.metrics import Metrics
 from router.receipts import ReceiptBook
 from router.table import MODEL_PREFIX, Route, Table
@@ -76,14 +76,27 @@ def open_parts(settings: Settings) -> dict[str, Any]:
     assert settings.database_url is not None
     assert settings.admin_key is not None
     assert settings.assignment_key is not None
+    log, metrics = open_log(settings), Metrics(settings.home / "router" / "metrics")
+    metrics.watch(lambda: _show_log(log.state, metrics))
     return {
         "database_url": settings.database_url,
         "admin_key": settings.admin_key.get_secret_value().encode(),
         "assignment_key": settings.assignment_key.get_secret_value().encode(),
         "receipts": ReceiptBook(settings.assignment_key.get_secret_value().encode()),
-        "log": open_log(settings),
-        "metrics": Metrics(settings.home / "router" / "metrics"),
+        "log": log,
+        "metrics": metrics,
     }
+
+
+def _show_log(log: LogState, metrics: Metrics) -> None:
+    for gauge, value in (
+        (metrics.written, log.written),
+        (metrics.waiting, log.waiting),
+        (metrics.dropped, log.shed + log.refused),
+        (metrics.spooled, log.spooled),
+        (metrics.held, log.quarantined),
+    ):
+        gauge.set(value)
 
 
 async def open_state(settings: Settings, pool: BackendView) -> RouterState:
