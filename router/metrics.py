@@ -7,6 +7,7 @@ those of the reference design. Families are added here, one line each; counting 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,8 @@ class Metrics:
         self.waiting = self.gauge("flytewheel_interactions_waiting", "rows not written yet").labels()
         self.dropped = self.gauge("flytewheel_interactions_dropped", "rows lost since the start").labels()
         self.spool_bytes = self.gauge("flytewheel_spool_bytes", "bytes in the spool on disk").labels()
+        self.spooled = self.gauge("flytewheel_events_spooled", "events laid into the spool since the start").labels()
+        self.held = self.gauge("flytewheel_log_quarantined", "rows that could not be stored since the start").labels()
 
     # -- what is counted often
 
@@ -240,3 +243,9 @@ class Metrics:
         """Brings this process's gauges up to date."""
         for sampler in self._samplers:
             sampler()
+
+    async def keep_sampled(self, every_s: float = 1.0) -> None:
+        """Samples for ever: a worker's gauges are read by others."""
+        while True:
+            self.sample()
+            await asyncio.sleep(every_s)

@@ -68,6 +68,7 @@ class Worker:
         )
         self._state = state = await open_state(settings, self._view, name_metrics(self._keeper))
         self._channel = await Channel.open(end, self._hear)
+        sampling = asyncio.create_task(state.metrics.keep_sampled())
         listening = asyncio.create_task(self._channel.run())
         listening.add_done_callback(lambda _: self._leave.set())
         for each in (signal.SIGTERM, signal.SIGINT):
@@ -77,6 +78,7 @@ class Worker:
         if not self._leave.is_set():
             await self._serve(state)
         self._channel.close()
+        sampling.cancel()
         await close_state(state)
 
     async def _serve(self, state: RouterState) -> None:
