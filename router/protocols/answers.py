@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -99,9 +99,20 @@ def read_ollama(body: bytes) -> Answer:
             fault = "the answer says an error"
         parts.append(_text(_mapping(content.get("message")).get("content")) or _text(content.get("response")))
         last = content if content.get("done") is True else last
-    tokens = {ours: last[theirs] for theirs, ours in _OLLAMA_COUNTS.items() if isinstance(last.get(theirs), int)}
+    tokens = {ours: last[theirs] for theirs, ours in _OLLAMA_COUNTS.items() if is_count(last.get(theirs))}
     reason = _text(last.get("done_reason")) or None
     return Answer(clean("".join(parts)), bool(last) and fault is None, reason, tokens, fault)
+
+
+def is_count(value: Any) -> TypeGuard[int]:
+    """Whether a server's number can be one of tokens: 2^53 is where JSON's numbers stop being whole everywhere."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
+
+
+def count_prompt(timings: Mapping[str, Any]) -> int | None:
+    """The tokens of a prompt in llama.cpp's `timings`: those that it read, and those that it had in its cache."""
+    read, cached = timings.get("prompt_n"), timings.get("cache_n")
+    return read + (cached if is_count(cached) else 0) if is_count(read) else None
 
 
 def clean(text: str) -> str:
@@ -134,10 +145,9 @@ def _count(content: Any) -> dict[str, int]:
     for section, names in _COUNTS:
         values = content.get(section) if isinstance(content, dict) else None
         if isinstance(values, dict):
-            if isinstance(values.get("prompt_n"), int):  # without those that it had in its cache
-                cached = values.get("cache_n")
-                counts["prompt_tokens"] = values["prompt_n"] + (cached if isinstance(cached, int) else 0)
-            counts |= {ours: values[theirs] for theirs, ours in names.items() if isinstance(values.get(theirs), int)}
+            if (prompt := count_prompt(values)) is not None:
+                counts["prompt_tokens"] = prompt
+            counts |= {ours: values[theirs] for theirs, ours in names.items() if is_count(values.get(theirs))}
     return counts
 
 
