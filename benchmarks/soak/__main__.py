@@ -45,9 +45,10 @@ def measure(quick: bool, minutes: float, rate: float, workers: int, seed: int, k
     """One run, and what it showed."""
     seconds = 60.0 if quick else 60.0 * minutes
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, and so ends every process
+    recordings = record(8)
     reaper = Reaper()
     folder = tempfile.TemporaryDirectory(prefix="flytewheel-soak-", ignore_cleanup_errors=True)
-    place = Place(Path(folder.name), reaper, workers, record(16))
+    place = Place(Path(folder.name), reaper, workers, recordings)
     try:
         place.start()
         return asyncio.run(_run(place, seconds, rate, seed))
@@ -101,7 +102,8 @@ def _judge(tally: Tally, stored: Stored, watch: Watch, seconds: float, seed: int
         Goal("acknowledged feedback changed", stored.changed, 0),
         Goal("acknowledged feedback without its interaction", stored.without_interaction, 0),
         Goal("feedback refused or given up", sum(tally.given_up.values()), 0),
-        Goal("scrapes in which a counter had fallen", len(watch.fallen), 0),
+        Goal("scrapes of the metrics", watch.scrapes, seconds / 12, at_most=False),
+        Goal("scrapes that were refused, or in which a counter had fallen", len(watch.refused + watch.fallen), 0),
     ]
     goals += [Goal(f"MiB that a {role} grew by", mib, GROWN_MIB) for role, mib in sorted(grown.items())]
     return goals

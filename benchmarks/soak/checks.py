@@ -53,6 +53,7 @@ class Watch:
 
     memory: dict[int, Memory] = field(default_factory=dict)
     fallen: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     scrapes: int = 0
     counted: float = 0.0
 
@@ -88,6 +89,7 @@ class Watch:
         except httpx.TransportError:
             return  # its connection was a killed worker's; the next one counts
         if answer.status_code != 200:
+            self.refused.append(f"{answer.status_code}: {answer.text[:200]}")
             return
         total = sum_samples(answer.text, "flytewheel_requests_total")
         self.scrapes += 1

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import psutil
+from safetensors.numpy import save_file
 
 from benchmarks.soak.reaper import Reaper
 from benchmarks.soak.record import Recording
@@ -141,7 +143,8 @@ class Place:
             adapter = self.folder / arm
             adapter.mkdir()
             (adapter / "adapter_config.json").write_text(json.dumps({"r": 8, "peft_type": "LORA", "arm": arm}))
-            (adapter / "adapter_model.safetensors").write_bytes(arm.encode())
+            weights = np.frombuffer(arm.encode(), dtype=np.uint8).astype(np.float32)
+            save_file({"base_model.model.q_proj.lora_A.weight": weights}, adapter / "adapter_model.safetensors")
             files = {f"adapter/{path.name}": path for path in adapter.iterdir()}
             self.versions[arm] = registry.register(MODEL, files, facts={}, key=arm, now=datetime.now(UTC)).version
         self.ask("PUT", f"/models/{MODEL}/champion", {"version": self.versions["control"]})

@@ -34,14 +34,14 @@ class Recording:
     whole: str
 
 
-def record(count: int, *, seed: int = 7, max_tokens: int = 24) -> list[Recording]:
+def record(count: int, *, seed: int = 7, max_tokens: int = 12) -> list[Recording]:
     """Has llama.cpp answer `count` questions of the bundled world, greedily."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pocket.gguf"
         write_gguf(open_source(POCKET, None), load_tokenizer(POCKET), path, name="pocket")
         with (
             run_server(path, alias=ALIAS, threads=1, slot_tokens=2048) as url,
-            httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
+            httpx.Client(base_url=url, timeout=60, trust_env=False, headers={"connection": "close"}) as client,
         ):
             bodies = (
                 {
