@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
+from router.protocols.answers import is_count
 from router.protocols.lines import DONE, LineReader, find_error, pick_object, read_event, read_object
-from router.protocols.ollama.writing import Clock, Counts, ToolCalls, Writer
+from router.protocols.ollama.writing import Clock, Counts, ToolCalls, Writer, write_old_logprobs
 from router.protocols.protocol import AnswerError, Body, Translation
 
 _CUT = "the stream ended before the answer did"
@@ -115,6 +116,7 @@ class OllamaToCompletion(StreamTranslation):
         super().__init__(request)
         self._head = {"id": completion_id, "object": "text_completion", "created": created, "model": model}
         self._include_usage = include_usage
+        self._said = 0  # characters before the next piece
 
     def _read(self, line: bytes) -> Iterator[bytes]:
         if not line.strip():
@@ -140,7 +142,8 @@ class OllamaToCompletion(StreamTranslation):
 
     def _write_choice(self, content: dict[str, Any]) -> dict[str, Any]:
         reason = content.get("done_reason") or "stop" if content.get("done") is True else None
-        logprobs = {"content": content["logprobs"]} if content.get("logprobs") else None
+        logprobs = write_old_logprobs(content.get("logprobs"), self._said)
+        self._said += len(content["response"])
         return {"index": 0, "text": content["response"], "logprobs": logprobs, "finish_reason": reason}
 
     def _write_event(self, told: dict[str, Any]) -> bytes:
@@ -175,5 +178,5 @@ def _read_thinking(said: dict[str, Any]) -> str:
 
 def _write_usage(content: dict[str, Any]) -> dict[str, int]:
     counts = [content.get("prompt_eval_count"), content.get("eval_count")]
-    prompt, answer = (count if isinstance(count, int) else 0 for count in counts)
+    prompt, answer = (count if is_count(count) else 0 for count in counts)
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
