@@ -272,8 +272,8 @@ def measure_push(place: Place, receipts: Sequence[tuple[str, str]], every_s: flo
     ready, done = threading.Event(), threading.Event()
     listener = socket.create_connection(("127.0.0.1", place.port))
     listener.settimeout(20)
-    head = f"GET /v1/rewards HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {place.admin_key}\r\n\r\n"
-    listener.sendall(head.encode())
+    head = f"GET /v1/rewards HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {place.admin_key}\r\n"
+    listener.sendall(head.encode() + b"accept: text/event-stream\r\n\r\n")
 
     def listen() -> None:
         rest = b""
