@@ -106,7 +106,9 @@ def measure(quick: bool, workers: int) -> list[Goal]:
     return [
         Goal("durable feedback requests a second, by the clock", alone.ok / alone.seconds, SINGLES_S, at_most=False),
         Goal("CPU µs a request, router and PostgreSQL", alone.router_us + alone.postgres_us, CPU_US),
-        Goal("events a second in batches, by the clock", batched.ok * BATCH / batched.seconds, BATCHED_S, at_most=False),
+        Goal(
+            "events a second in batches, by the clock", batched.ok * BATCH / batched.seconds, BATCHED_S, at_most=False
+        ),
         Goal("CPU µs an event in batches", batched.router_us + batched.postgres_us, 2e6 / BATCHED_S),
         Goal("from request to subscriber, p99 in ms", p99, PUSH_MS),
         Goal("acknowledged events that are not stored", lost, 0),
@@ -241,9 +243,7 @@ def write_batch(receipts: Sequence[tuple[str, str]]) -> bytes:
 
 def write_request(body: bytes) -> bytes:
     """The bytes of a request."""
-    head = (
-        f"POST /v1/feedback HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-    )
+    head = f"POST /v1/feedback HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 
@@ -260,7 +260,9 @@ def drive(replay: Path, place: Place, folder: Path, requests: Sequence[bytes], e
     after = place.cpu_s()
     said = json.loads(done.stdout)
     if said["other"]:
-        raise SystemExit(f"{said['other']} of {len(requests)} requests were refused, the first with {said['first_other']}")
+        raise SystemExit(
+            f"{said['other']} of {len(requests)} requests were refused, the first with {said['first_other']}"
+        )
     spent = {name: 1e6 * (after[name] - before[name]) / (len(requests) * events) for name in before}
     return Load(said["ok"], said["seconds"], said["p50_ms"], said["p99_ms"], spent["router"], spent["postgres"])
 

@@ -31,8 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = read_settings()
-        set_up_logging(settings)
         check_settings(settings)
+        set_up_logging(settings)
         workers = options.workers if options.workers is not None else settings.workers or 1
         if not 1 <= workers <= 64:
             raise SettingsError(f"--workers {workers}: expected 1 to 64")
@@ -41,9 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     except FlytewheelError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    lift_file_limit()
     from router.keeper.run import Options, keep  # what takes longest to import comes after what may be refused
 
+    lift_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(keep(settings, listener, Options(workers, certificate)))
     return 0

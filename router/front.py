@@ -12,6 +12,7 @@ On the hot path nothing is wrapped unless a limit or an origin asks for it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +31,7 @@ Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEADERS = "flytewheel.headers"  # in the ASGI scope: the request's headers as a dict, names in lower case
 _ONCE = frozenset((b"authorization", b"host", b"content-length", b"content-type", b"content-encoding", b"origin"))
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # PostgreSQL holds no NUL; the others forge lines
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
 
 
@@ -133,8 +135,9 @@ class Front:
             try:
                 await self._serve(scope, receive, send)
             except RefusedError as refused:
-                headers = _CHALLENGE if refused.status == 401 else None
-                await send_error(send, refused, headers, scope["path"])
+                if (origin := scope[HEADERS].get(b"origin")) is not None:
+                    send = self._mark(scope, origin, send)
+                await send_error(send, refused, _CHALLENGE if refused.status == 401 else None, scope["path"])
         elif scope["type"] == "lifespan":
             await self._rest(scope, receive, send)
         else:  # nothing here speaks WebSocket
@@ -147,12 +150,11 @@ class Front:
             _check_heads(pairs, scope.get("http_version"))
         method, places = scope["method"], self._places.get(scope["path"])
         if (origin := headers.get(b"origin")) is not None:
-            needed = self._needed(scope, headers)
-            if self._origins.answers(origin, needed):
-                if method == "OPTIONS":
-                    await self._origins.send_preflight(send, origin)
-                    return
-                send = self._origins.mark(send, origin)
+            marked = self._mark(scope, origin, send)
+            if marked is not send and method == "OPTIONS":
+                await self._origins.send_preflight(send, origin)
+                return
+            send = marked
         if places is not None and (place := places.get(method)) is not None:
             send = self._admit(scope, headers, place.scope, send)
             receive, send = limit_body(headers, receive, send, place.body_limit)
@@ -166,6 +168,8 @@ class Front:
         if self._app is None:
             await self._rest(scope, receive, send)
             return
+        if _CONTROL.search(scope["path"]) or b"%00" in scope["query_string"]:
+            raise RefusedError(400, "invalid_request_error", "the path or query holds control characters")
         from router.access.rest import find_route  # FastAPI is loaded only where there is an application of its
 
         route, allowed = find_route(self._survey(), scope)
@@ -205,6 +209,11 @@ class Front:
                 "insufficient_scope",
             )
         return _add_headers(send, self._meter.admit(caller)) if caller.limits else send
+
+    def _mark(self, scope: Scope, origin: bytes, send: Send) -> Send:
+        """`send`, or one whose answer a listed origin's script may read."""
+        needed = self._needed(scope, scope[HEADERS])
+        return self._origins.mark(send, origin) if self._origins.answers(origin, needed) else send
 
     def _needed(self, scope: Scope, headers: dict[bytes, bytes]) -> str | None:
         """The scope that a browser's request, or the request that its preflight asks for, would need."""

@@ -39,7 +39,7 @@ class RouterState:
     pool: BackendPool | BackendView
     log: Log
     metrics: Metrics
-    feedback: FeedbackRoom = field(init=False)
+    feedback: FeedbackRoom = field(init=False)  # a worker's
     backend_wait_s: float = 30.0
     routes: Mapping[str, Route] = field(default_factory=dict)
     withheld: Mapping[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
@@ -99,6 +99,5 @@ async def open_state(settings: Settings, pool: BackendView, metrics: Path | None
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued."""
-    await state.feedback.close()
-    await state.pool.close()
-    await state.log.close()
+    for part in (state.feedback, state.pool, state.log):
+        await part.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -84,10 +84,15 @@ def fetch_model(
         _choose_context(manifest),
         folder,
         digests,
-        describe_version(manifest, folder, needed) if base is None else base[1],
+        describe_version(manifest, folder, needed) if base is None else _describe_adapted(manifest, needed, base[1]),
         base=None if base is None else base[0],
         upstream=folder / UPSTREAM if served == UPSTREAM else None,
     )
+
+
+def _describe_adapted(manifest: Manifest, needed: list[str], base: Card) -> Card:
+    size = base.size + sum(manifest.files[path].size for path in needed)
+    return replace(base, created_at=manifest.created_at, size=size)
 
 
 def _fetch_base(registry: Registry, models: Path, manifest: Manifest) -> tuple[Path, Card] | None:

@@ -24,6 +24,7 @@ from flytewheel.settings import Settings, read_settings
 from router.access import open_access
 from router.access.keys import Keys
 from router.access.rates import Rates
+from router.access.wire import lift_file_limit
 from router.backends.backend import Status
 from router.backends.rules import Rules
 from router.backends.view import BackendView
@@ -140,10 +141,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--drain-s", type=float, required=True)
     parser.add_argument("--tls", type=Path, nargs=2, default=None)
     options = parser.parse_args(arguments)
-    settings = read_settings()
-    set_up_logging(settings)
     listener, end = (socket.socket(fileno=number) for number in (options.listener, options.channel))
     certificate = Certificate(*options.tls) if options.tls else None
+    settings = read_settings()
+    set_up_logging(settings)
+    lift_file_limit()
 
     async def run() -> None:
         await Worker(listener, options.keeper, certificate, options.drain_s).run(end, settings)
