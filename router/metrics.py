@@ -60,6 +60,7 @@ class Metrics:
         self._add_requests()
         self._add_feedback()
         self._add_stores()
+        self._add_keeper()
         for family in self._families:
             if family.kind == "gauge":
                 family.zero()  # of a process that was killed here
@@ -148,6 +149,16 @@ class Metrics:
         self.spool_bytes = self.gauge("flytewheel_spool_bytes", "bytes in the spool on disk").labels()
         self.spooled = self.gauge("flytewheel_events_spooled", "events laid into the spool since the start").labels()
         self.held = self.gauge("flytewheel_log_quarantined", "rows that could not be stored since the start").labels()
+
+    def _add_keeper(self) -> None:
+        self.database_age = self.gauge(
+            "flytewheel_database_age_seconds", "seconds since the database was heard of; -1: never"
+        ).labels()
+        self.control_only = self.gauge(
+            "flytewheel_control_only", "1: nobody meets a treatment, the database is away for too long"
+        ).labels()
+        self.workers = self.gauge("flytewheel_workers", "processes that answer").labels()
+        self.worker_restarts = self.gauge("flytewheel_worker_restarts", "workers that ended by themselves").labels()
 
     # -- what is counted often
 

@@ -39,6 +39,7 @@ class Tending:
         access = open_access(settings)
         state = await open_keeper(settings, access[0], name_metrics(path))
         state.workers = workers
+        state.metrics.watch(state.sample)
         passed = PassedOn(create_app(settings, state, access))
         await passed.listen(path)
         one = cls(state, passed)

@@ -120,6 +120,7 @@ def test_workers_end_with_a_killed_keeper_after_their_answers(
         with stream(router, "orphan") as lines:
             router.kill()
             router.start(ready=False)  # the port is free although a worker still answers
+            wait_until(lambda: "workers" in router.get("/healthz").json(), what="the new keeper")
             server.flowing.set()
             assert list(lines)[-2:] == ["data: [DONE]", ""]
         wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), what="the old workers ended")
