@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flytewheel.errors import StoreError
+from flytewheel.settings import Settings
 from flytewheel.signed_registry import seal_registry
 from flytewheel.signing_keys import KeyRing
 from registry.store import ObjectStore, StoredObject
