@@ -1,7 +1,8 @@
 """The commands `flytewheel models promote|rollback|history`: which version is champion, and who decided it.
 
-They move the alias in the registry, which routers follow at once where they are told, within seconds where not. While an experiment runs, its control is
-what users get, whatever the alias says: promoting is refused then, and a rollback says what else is to be done.
+They move the alias in the registry, which routers follow at once where they are told, within seconds where not. While
+an experiment runs, its control is what users get, whatever the alias says: promoting is refused then, and a rollback
+says what else is to be done.
 """
 
 from __future__ import annotations
