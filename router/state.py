@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytewheel.errors import SettingsError
 from flytewheel.settings import PREFIX, Settings
 from router.backends.view import BackendView
 from router.feedback import FeedbackRoom, open_feedback
-from router.log import Log, LogState, open_log
+from router.log import Log, open_log
 from router.metrics import Metrics
 from router.receipts import ReceiptBook
 from router.table import MODEL_PREFIX, Route, Table
@@ -71,42 +72,33 @@ def check_settings(settings: Settings) -> None:
         raise SettingsError(f"the router needs {', '.join(missing)}; 'flytewheel up' sets them for the embedded stack")
 
 
-def open_parts(settings: Settings) -> dict[str, Any]:
-    """What every process of a router opens for itself, by the fields of `RouterState`; nothing is asked of anybody."""
+def open_parts(settings: Settings, metrics: Path | None) -> dict[str, Any]:
+    """What every process of a router opens for itself, by the fields of `RouterState`; nothing is asked of anybody.
+
+    `metrics` is the folder that the processes of one router count in.
+    """
     assert settings.database_url is not None
     assert settings.admin_key is not None
     assert settings.assignment_key is not None
-    log, metrics = open_log(settings), Metrics(settings.home / "router" / "metrics")
-    metrics.watch(lambda: _show_log(log.state, metrics))
     return {
         "database_url": settings.database_url,
         "admin_key": settings.admin_key.get_secret_value().encode(),
         "assignment_key": settings.assignment_key.get_secret_value().encode(),
         "receipts": ReceiptBook(settings.assignment_key.get_secret_value().encode()),
-        "log": log,
-        "metrics": metrics,
+        "log": open_log(settings),
+        "metrics": Metrics(metrics, tiers=frozenset(settings.user_tiers)),
     }
 
 
-def _show_log(log: LogState, metrics: Metrics) -> None:
-    for gauge, value in (
-        (metrics.written, log.written),
-        (metrics.waiting, log.waiting),
-        (metrics.dropped, log.shed + log.refused),
-        (metrics.spooled, log.spooled),
-        (metrics.held, log.quarantined),
-    ):
-        gauge.set(value)
-
-
-async def open_state(settings: Settings, pool: BackendView) -> RouterState:
+async def open_state(settings: Settings, pool: BackendView, metrics: Path | None = None) -> RouterState:
     """What a worker with checked settings serves with."""
-    state = RouterState(pool=pool, **open_parts(settings))
+    state = RouterState(pool=pool, **open_parts(settings, metrics))
     state.feedback = open_feedback(state, lambda: state.routes)
     return state
 
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued."""
-    for part in (state.feedback, state.pool, state.log):
-        await part.close()
+    await state.feedback.close()
+    await state.pool.close()
+    await state.log.close()
