@@ -8,7 +8,7 @@ to the connection) goes uvicorn's own way.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator, MutableMapping
+from collections.abc import Awaitable, Generator, MutableMapping
 from functools import lru_cache
 from typing import Any
 
@@ -26,8 +26,9 @@ def _open_line(name: bytes) -> bytes | None:
 class _Done:
     """An awaitable that is done."""
 
-    def __await__(self) -> Iterator[None]:
-        return iter(())
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
 
 
 _DONE = _Done()
