@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 import orjson
@@ -137,9 +137,20 @@ def read_ollama(body: bytes) -> Answer:
             fault = "the answer says an error"
         parts.append(_text(_mapping(content.get("message")).get("content")) or _text(content.get("response")))
         last = content if content.get("done") is True else last
-    tokens = {ours: last[theirs] for theirs, ours in _OLLAMA_COUNTS.items() if isinstance(last.get(theirs), int)}
+    tokens = {ours: last[theirs] for theirs, ours in _OLLAMA_COUNTS.items() if is_count(last.get(theirs))}
     reason = _text(last.get("done_reason")) or None
     return Answer(clean("".join(parts)), bool(last) and fault is None, reason, tokens, fault)
+
+
+def is_count(value: Any) -> TypeGuard[int]:
+    """Whether a server's number can be one of tokens: 2^53 is where JSON's numbers stop being whole everywhere."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
+
+
+def count_prompt(timings: Mapping[str, Any]) -> int | None:
+    """The tokens of a prompt in llama.cpp's `timings`: those that it read, and those that it had in its cache."""
+    read, cached = timings.get("prompt_n"), timings.get("cache_n")
+    return read + (cached if is_count(cached) else 0) if is_count(read) else None
 
 
 def clean(text: str) -> str:
@@ -212,14 +223,14 @@ def _count(told: _Event) -> dict[str, int]:
     """Token counts: OpenAI's `usage` outweighs the `timings` of llama.cpp."""
     counts: dict[str, int] = {}
     if (timings := told.timings) is not None:
-        if timings.prompt_n is not None:  # without those that it had in its cache
-            counts["prompt_tokens"] = timings.prompt_n + (timings.cache_n or 0)
-        if timings.predicted_n is not None:
+        if is_count(timings.prompt_n):  # without those that it had in its cache
+            counts["prompt_tokens"] = timings.prompt_n + (timings.cache_n if is_count(timings.cache_n) else 0)
+        if is_count(timings.predicted_n):
             counts["completion_tokens"] = timings.predicted_n
     if (usage := told.usage) is not None:
-        if usage.prompt_tokens is not None:
+        if is_count(usage.prompt_tokens):
             counts["prompt_tokens"] = usage.prompt_tokens
-        if usage.completion_tokens is not None:
+        if is_count(usage.completion_tokens):
             counts["completion_tokens"] = usage.completion_tokens
     return counts
 
