@@ -39,6 +39,7 @@ from router.access.watch import watch_keys
 from router.control import State, control
 from router.feedback_api import feedback
 from router.front import Front
+from router.loglines import Blanks, secrets_of
 from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.reference import reference
@@ -105,15 +106,16 @@ def create_app(settings: Settings) -> Front:
     app.include_router(pages)
     app.include_router(scraping)
     describe(app)
-    _add_errors(app)
-    _add_pages(app)
+    blanks = Blanks(secrets_of(settings))
+    _add_errors(app, blanks)
+    _add_pages(app, blanks)
     return front
 
 
-def _add_errors(app: FastAPI) -> None:
+def _add_errors(app: FastAPI, blanks: Blanks) -> None:
     def answer(status: int, message: str, headers: Any = None) -> Response:
         kind = "server_error" if status >= 500 else "invalid_request_error"
-        return Response(error_body(kind, message), status, headers=headers, media_type="application/json")
+        return Response(error_body(kind, blanks.blank(message)), status, headers=headers, media_type="application/json")
 
     def explain(status: int) -> Callable[[Request, Exception], Response]:
         return lambda request, error: answer(status, str(error))
@@ -134,7 +136,7 @@ def _add_errors(app: FastAPI) -> None:
         return answer(422, "; ".join(said))
 
 
-def _add_pages(app: FastAPI) -> None:
+def _add_pages(app: FastAPI, blanks: Blanks) -> None:
     @app.get("/v1/models", tags=["models"], dependencies=[needs(SERVE)])
     async def list_served(state: State) -> dict[str, Any]:
         """The model names with a champion, in OpenAI's shape."""
@@ -150,13 +152,16 @@ def _add_pages(app: FastAPI) -> None:
     async def get_health(state: State) -> dict[str, Any]:
         """Always 200 while the process lives; `status` is starting, ready or degraded."""
         backends = {f"{backend.model.name}@{backend.model.version}": backend.state for backend in state.pool.all()}
-        failures = {f"{name}@{version}": failure for (name, version), failure in state.pool.failures.items()}
+        failures = {
+            f"{name}@{version}": blanks.blank(str(failure)) for (name, version), failure in state.pool.failures.items()
+        }
+        log = state.log.state
         return {
             "status": _judge(state, list(backends.values())),
             "backends": backends,
             "failures": failures,
-            "trouble": state.trouble,
-            "log": asdict(state.log.state),
+            "trouble": state.trouble and blanks.blank(state.trouble),
+            "log": {**asdict(log), "failing": log.failing and blanks.blank(log.failing)},
         }
 
 
