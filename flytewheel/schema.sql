@@ -29,6 +29,15 @@ CREATE TABLE IF NOT EXISTS feedback_events (
 CREATE INDEX IF NOT EXISTS feedback_events_source_xid ON feedback_events (source, xid);
 CREATE INDEX IF NOT EXISTS feedback_events_interaction ON feedback_events (interaction_id);
 
+-- What of an answer its context does not hold, counted as it was logged. No row: it has no context, or was skipped.
+CREATE TABLE IF NOT EXISTS groundedness (
+    interaction_id text PRIMARY KEY REFERENCES interactions (interaction_id) ON DELETE CASCADE,
+    spans          integer     NOT NULL,          -- numbers, names, commands, identifiers, quotations
+    unsupported    integer     NOT NULL,
+    kinds          jsonb       NOT NULL,          -- of the unsupported: kind -> count
+    checked_at     timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE IF NOT EXISTS quarantine (
     digest    text PRIMARY KEY,                   -- of kind + line: importing the same file twice counts a bad line once
     kind      text        NOT NULL,               -- interaction | feedback
@@ -49,6 +58,20 @@ CREATE TABLE IF NOT EXISTS imports (
     quarantined  jsonb       NOT NULL,            -- lines by reason
     imported_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (xid, kind)
+);
+
+-- What went because of its age, a row for each time that it was looked for.
+CREATE TABLE IF NOT EXISTS expiries (
+    entry        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    by           text        NOT NULL,
+    days         double precision NOT NULL,
+    cutoff       timestamptz NOT NULL,
+    interactions bigint      NOT NULL,
+    events       bigint      NOT NULL,
+    quarantined  bigint      NOT NULL,
+    windows      bigint      NOT NULL,            -- that were noted anew
+    held         jsonb       NOT NULL,            -- interactions that stayed, by reason
+    at           timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 -- A closed window: every row of its sources with low_xid <= xid < high_xid. Numbers and marks of a series follow each other.
@@ -111,6 +134,15 @@ DO $$ BEGIN                                       -- of before there were drafts
                    AND pg_get_constraintdef(oid) LIKE '%draft%') THEN
         ALTER TABLE experiments DROP CONSTRAINT IF EXISTS experiments_state_check;
         ALTER TABLE experiments ADD CONSTRAINT experiments_state_check CHECK (state IN ('draft', 'running', 'stopped'));
+    END IF;
+END $$;
+-- Routers listen: who meets which arm changes everywhere within moments of the commit.
+CREATE OR REPLACE FUNCTION announce_experiment() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_notify('flytewheel_changes', 'experiment ' || coalesce(NEW.name, OLD.name)); RETURN NULL; END $$;
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'experiments_announce' AND tgrelid = 'experiments'::regclass) THEN
+        CREATE TRIGGER experiments_announce AFTER INSERT OR UPDATE OR DELETE ON experiments
+            FOR EACH ROW EXECUTE FUNCTION announce_experiment();
     END IF;
 END $$;
 

@@ -13,6 +13,7 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_ROUTER_URL` | a router that already runs | embedded |
 | `FLYTEWHEEL_ADMIN_KEY` | bearer key of the router's control API | made at the first start |
 | `FLYTEWHEEL_API_KEY` | API key that our own clients send (`flytewheel keys create`) | made at the first start |
+| `FLYTEWHEEL_USER_TIERS` | values of `user_tier` that metrics know, with commas; others are `other` | none |
 | `FLYTEWHEEL_CORS_ORIGINS` | origins of web pages that may chat and react, with commas, `https://host[:port]` | none |
 | `FLYTEWHEEL_BODY_LIMIT` | bytes of a request's body; chats may be five times as large, for images | `4194304` |
 | `FLYTEWHEEL_INSECURE_LOOPBACK` | `1`: a router on loopback lets callers without a key chat, react and read | – |
@@ -29,6 +30,10 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_LOG_TEXT` | what the router keeps of texts: `full`, `redacted` or `none` | `full` |
 | `FLYTEWHEEL_SPOOL_BYTES` | room for what waits under `HOME/spool` while PostgreSQL is away | 1 GiB |
 | `FLYTEWHEEL_RETENTION_DAYS` | older interactions and their feedback are deleted once a day | kept |
+| `FLYTEWHEEL_WORKERS` | processes that answer, beside the router's keeper (`flytewheel up --workers`) | 1 |
+| `FLYTEWHEEL_DRAIN_S` | seconds that running answers have when the router is told to end | 30 |
+| `FLYTEWHEEL_CONTROL_ONLY_AFTER_S` | seconds without the database after which nobody meets a treatment | 600 |
+| `FLYTEWHEEL_TLS_CERTIFICATE`, `FLYTEWHEEL_TLS_KEY` | PEM files for `python -m router` to serve HTTPS by | – |
 | `FLYTEWHEEL_BACKEND_MODE` | `merged`: a llama.cpp process for each version; `adapters`: one for each base | `merged` |
 | `FLYTEWHEEL_BACKEND_ALLOW` | networks beside the public ones that backends may be in, with commas; `loopback` | – |
 | `FLYTEWHEEL_BACKEND_CONNECT_S` | seconds to connect to one | 5 |
@@ -79,6 +84,7 @@ class Settings(BaseModel):
     assignment_key: SecretStr | None = None
     api_key: SecretStr | None = None
     cors_origins: tuple[str, ...] = ()
+    user_tiers: tuple[str, ...] = ()
     body_limit: int = Field(default=4 << 20, ge=1 << 10, le=1 << 30)
     insecure_loopback: bool = False
     log_format: Literal["text", "json"] = "text"
@@ -93,6 +99,11 @@ class Settings(BaseModel):
     log_text: str = "full"
     spool_bytes: int = 1 << 30
     retention_days: float | None = None
+    workers: int | None = Field(default=None, ge=1, le=64)
+    drain_s: float = Field(default=30.0, ge=0, le=3600)
+    control_only_after_s: float = Field(default=600.0, ge=1, le=86400)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     backend_mode: str = "merged"
     backend_allow: str = ""
     backend_connect_s: float = 5.0
@@ -160,7 +171,13 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         if key in given:
             given[key] = "1" if given[key].lower() in {"1", "true", "yes"} else "0"
     given.setdefault("home", ".flytewheel")
-    settings = _validate({**given, "cors_origins": _split_origins(given.get("cors_origins", ""))})
+    settings = _validate(
+        {
+            **given,
+            "cors_origins": _split_origins(given.get("cors_origins", "")),
+            "user_tiers": tuple(given.get("user_tiers", "").replace(",", " ").split()),
+        }
+    )
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 

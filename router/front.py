@@ -15,15 +15,17 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from router.access.bodies import DEFAULT_LIMIT, limit_body, screen_body
 from router.access.callers import PLACE, PUBLIC, Caller
 from router.access.origins import Origins
-from router.access.rest import RestRoute, find_route, survey
 from router.asgi import Receive, Scope, Send
 from router.loglines import REQUEST
 from router.refusals import RefusedError, send_error
+
+if TYPE_CHECKING:
+    from router.access.rest import RestRoute
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -135,7 +137,7 @@ class Front:
             except RefusedError as refused:
                 if (origin := scope[HEADERS].get(b"origin")) is not None:
                     send = self._mark(scope, origin, send)
-                await send_error(send, refused, _CHALLENGE if refused.status == 401 else None)
+                await send_error(send, refused, _CHALLENGE if refused.status == 401 else None, scope["path"])
         elif scope["type"] == "lifespan":
             await self._rest(scope, receive, send)
         else:  # nothing here speaks WebSocket
@@ -168,6 +170,8 @@ class Front:
             return
         if _CONTROL.search(scope["path"]) or b"%00" in scope["query_string"]:
             raise RefusedError(400, "invalid_request_error", "the path or query holds control characters")
+        from router.access.rest import find_route  # FastAPI is loaded only where there is an application of its
+
         route, allowed = find_route(self._survey(), scope)
         if route is None:
             allowed |= set(places or ())
@@ -219,12 +223,18 @@ class Front:
         place = self._places.get(scope["path"], {}).get(method)
         if place is not None or self._app is None:
             return place.scope if place else None
+        from router.access.rest import find_route
+
         route, _ = find_route(self._survey(), {**scope, "method": method})
         return route.scope if route else None
 
     def _survey(self) -> tuple[RestRoute, ...]:
         if self._surveyed is None:
-            self._surveyed = survey(self._app, self._declared) if self._app is not None else ()
+            if self._app is None:
+                return ()
+            from router.access.rest import survey
+
+            self._surveyed = survey(self._app, self._declared)
         return self._surveyed
 
 

@@ -1,10 +1,13 @@
-"""Refusals in the one shape that all have here: `{"error": {"message", "type", "param", "code"}}`, as OpenAI's."""
+"""Refusals in the one shape that all have here: `{"error": {"message", "type", "param", "code"}}`, as OpenAI's; on
+Ollama's paths in its own, `{"error": "…"}`.
+"""
 
 from __future__ import annotations
 
 import orjson
 
 from router.asgi import Send
+from router.paths import OLLAMA_PATHS
 
 
 class RefusedError(Exception):
@@ -33,11 +36,18 @@ def error_body(kind: str, message: str, code: str | None = None) -> bytes:
     return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
 
 
+def write_refusal(refused: RefusedError, path: str) -> bytes:
+    """A refusal in the shape of the protocol that `path` belongs to."""
+    if path in OLLAMA_PATHS:
+        return orjson.dumps({"error": str(refused)})
+    return error_body(refused.kind, str(refused), refused.code)
+
+
 async def send_error(
-    send: Send, refused: RefusedError, headers: list[tuple[bytes, bytes]] | None = None, body: bytes | None = None
+    send: Send, refused: RefusedError, headers: list[tuple[bytes, bytes]] | None = None, path: str = ""
 ) -> None:
-    """Sends a refusal as the whole answer; `body` says it in another protocol's form."""
-    body = error_body(refused.kind, str(refused), refused.code) if body is None else body
+    """Sends a refusal as the whole answer to a request on `path`."""
+    body = write_refusal(refused, path)
     own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     own += refused.headers
     if refused.status == 503 and all(name != b"retry-after" for name, _ in own):

@@ -19,10 +19,10 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -206,9 +206,7 @@ def _encode(record: Interaction | FeedbackEvent) -> tuple[str, str]:
     if record.timestamp.year not in YEARS:
         raise _BadLine("timestamp out of range")
     if isinstance(record, FeedbackEvent):
-        wrong = find_contradiction(record.feedback_type, record)
-        if wrong is not None:
-            raise _BadLine(wrong)
+        _check_event(record)
     data = {key: value for key, value in to_jsonable(record).items() if value is not None}
     if record.metadata:
         data["metadata"] = _settle(record.metadata, 0)
@@ -222,37 +220,22 @@ def _encode(record: Interaction | FeedbackEvent) -> tuple[str, str]:
     return body, digest
 
 
-class Said(Protocol):
-    """What `find_contradiction` reads of an event."""
-
-    @property
-    def rating(self) -> float | None: ...
-    @property
-    def corrected_response(self) -> str | None: ...
-    @property
-    def other_response(self) -> str | None: ...
-    @property
-    def preferred(self) -> str | None: ...
-    @property
-    def metadata(self) -> Mapping[str, Any]: ...
-
-
-def find_contradiction(kind: FeedbackType, event: Said) -> str | None:
+def _check_event(event: FeedbackEvent) -> None:
     """What the types cannot say: a rating has a figure, a correction a text, a duel both, an amount is a number."""
+    kind = event.feedback_type
     if (event.rating is None) is (kind is FeedbackType.RATING):
-        return "missing rating" if event.rating is None else "rating on another type"
+        raise _BadLine("missing rating" if event.rating is None else "rating on another type")
     for name, kinds in _TEXTS.items():
         text = getattr(event, name)
         if kind in kinds:
             if not (text or "").strip():
-                return f"missing {name}"
+                raise _BadLine(f"missing {name}")
         elif text is not None:
-            return f"{name} on another type"
+            raise _BadLine(f"{name} on another type")
     for name in _AMOUNTS.get(kind, ()):
         amount = event.metadata.get(name)
         if amount is not None and (isinstance(amount, bool) or not isinstance(amount, int | float) or amount < 0):
-            return f"wrong metadata.{name}"
-    return None
+            raise _BadLine(f"wrong metadata.{name}")
 
 
 def _settle(value: Any, depth: int) -> Any:

@@ -20,10 +20,10 @@ from aiohttp import ClientSession
 from router.backends.breaker import Breaker
 from router.backends.limit import Limit
 from router.backends.rules import Rules
+from router.paths import CHAT, COMPLETIONS
 
 READY, DRAINING = "ready", "draining"
 ENDED = frozenset({"failed", DRAINING, "stopped"})
-CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 LOOK, IDLE = "look", "idle"
 NOTICE_S = 5.0  # how long a request that failed waits to hear whether its backend is gone
 
@@ -46,7 +46,7 @@ class Status:
         url: Where requests go, without their path; empty before the first start.
         alias: What the server calls the model; requests and answers carry it as `model`.
         headers: What a request to it needs beside its own, such as a key.
-        endpoints: The paths that it answers in OpenAI's meaning.
+        endpoints: The paths that it answers itself; others are translated, or refused.
         generation: How often it came up; a new one has a clean record.
         looks: How often the keeper looked after a word of doubt.
         fields: What every request's body is given, whatever the client put there, such as an adapter's scale.
@@ -164,11 +164,13 @@ class Backend:
         return self.model.generation > 0
 
     async def wait_ready(self, timeout_s: float) -> bool:
-        """Waits until it serves; false when it does not within `timeout_s`."""
+        """Waits until it serves; false when it does not within `timeout_s`, or never will."""
         if self._ready.is_set():
             return True
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ready.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                while not self._ready.is_set() and self.state not in {"failed", "stopped"}:
+                    await self._changed.wait()
         return self._ready.is_set()
 
     async def wait_begun(self, timeout_s: float) -> None:

@@ -13,9 +13,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from aiohttp import ClientSession
+
 from flytewheel.errors import RouterError
-from router.backends.backend import CHAT, COMPLETIONS, DRAINING, IDLE, LOOK, READY, Status
+from router.backends.backend import DRAINING, IDLE, LOOK, READY, Status
 from router.backends.served import ServedModel
+from router.paths import CHAT, COMPLETIONS, EMBEDDINGS
 
 
 class Host(ABC):
@@ -24,7 +27,7 @@ class Host(ABC):
     `own` and `allow` say where its server may be, as in `Status`.
     """
 
-    endpoints: tuple[str, ...] = (CHAT, COMPLETIONS)
+    endpoints: tuple[str, ...] = (CHAT, COMPLETIONS, EMBEDDINGS)
     own = True
     allow: tuple[str, ...] = ()
 
@@ -35,9 +38,16 @@ class Host(ABC):
         self._idle = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
-    def start(self, status: Status, say: Callable[[Status], None]) -> None:
-        """Begins to bring it up; `say` is told every change from now on, the first being `status` with what it adds."""
+    def start(self, status: Status, say: Callable[[Status], None], connect: Callable[[Status], ClientSession]) -> None:
+        """Begins to bring it up.
+
+        Args:
+            status: What is known of it so far.
+            say: Told every change from now on, the first being `status` with what the host adds.
+            connect: Gives the connections to its server, for a first generation.
+        """
         self._say = say
+        self._connect = connect
         self.status = replace(
             status,
             digest=self.model.digest,
@@ -57,6 +67,15 @@ class Host(ABC):
             FlytewheelError: it ended before it served, with what was said last.
         """
         await asyncio.shield(self._first_start)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is being taken down."""
+        return self.status.state in {DRAINING, "stopped"}
+
+    def list_moving(self) -> list[tuple[str, str]]:
+        """Versions that are to be loaded again now that this one serves, since they can share its server."""
+        return []
 
     def hear(self, view: str, word: str) -> None:
         """A word of one of the views that requests are sent by."""
@@ -110,6 +129,10 @@ class Host(ABC):
         self.status = replace(self.status, **changes)
         self._say(self.status)
 
+    def describe(self, url: str, **changes: Any) -> Status:
+        """What it would be said to be, if it served at `url`."""
+        return replace(self.status, url=url, alias=self.alias, **changes)
+
     def _serve(self, url: str, **changes: Any) -> None:
         """It answers at `url` from now on."""
         generation = self.status.generation + 1
@@ -119,7 +142,7 @@ class Host(ABC):
 
     def _lose(self, failure: str | None = None) -> None:
         """It does not answer for now, and is brought back."""
-        if self.status.state not in {"draining", "stopped"}:
+        if not self.leaving:
             self._tell(state="restarting", failure=failure or self.status.failure, pid=None)
 
     def _fail(self, error: Exception) -> None:

@@ -3,8 +3,8 @@
 Models stay in Ollama when nobody needs them any more, only out of its memory: a rollback wants them again, and their
 gigabytes need not be sent twice. `ollama rm flytewheel/NAME:VERSION` frees the disk.
 
-Only chats are forwarded: Ollama puts a chat template around `/v1/completions`, where other servers take the prompt as
-it stands.
+Ollama puts a chat template around `/v1/completions`, where other servers take the prompt as it stands: that path is not
+asked here, `/api/generate` with `raw` is.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from collections.abc import Callable
 from flytewheel.errors import RouterError
 from flytewheel.ollama import Ollama, create_model
 from flytewheel.sending import read_beside
-from router.backends.backend import CHAT
 from router.backends.remote import RemoteHost
 from router.backends.served import ServedModel
+from router.paths import CHAT, EMBEDDINGS, OLLAMA_CHAT, OLLAMA_EMBED, OLLAMA_EMBEDDINGS, OLLAMA_GENERATE
 
 
 class OllamaHost(RemoteHost[Ollama]):
     """One version in an Ollama server."""
 
-    endpoints = (CHAT,)
+    endpoints = (CHAT, EMBEDDINGS, OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_EMBED, OLLAMA_EMBEDDINGS)
 
     def __init__(
         self, model: ServedModel, open_server: Callable[[float], Ollama], *, allow: tuple[str, ...] = ()

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Set
+from collections.abc import Callable, Coroutine, Set
 from dataclasses import replace
+from typing import Any
 
 from flytewheel.errors import FlytewheelError
 from router.backends.backend import Backend, Status
@@ -45,7 +46,7 @@ class BackendPool:
         self._hosts: dict[int, Host] = {}
         self._current: dict[tuple[str, str], int] = {}  # the serial of what is loaded or being loaded
         self._loading: dict[tuple[str, str], asyncio.Task[Backend]] = {}
-        self._unloading: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
         self.failures: dict[tuple[str, str], str] = {}
         self.rules = rules
         self.view = BackendView(lambda serial, word: self.hear(HERE, serial, word), rules)
@@ -62,6 +63,11 @@ class BackendPool:
     def all(self) -> list[Backend]:
         """As the view of this process."""
         return self.view.all()
+
+    def find_model(self, name: str, version: str) -> ServedModel | None:
+        """The files of a version that is loaded or being loaded; None before they are here."""
+        host = self._hosts.get(self._current.get((name, version), 0))
+        return None if host is None else host.model
 
     # -- the views
 
@@ -118,18 +124,38 @@ class BackendPool:
         for key, serial in list(self._current.items()):
             if key not in needed and serial in self._hosts:  # one that is still fetched is looked at the next time
                 del self._current[key]
-                task = asyncio.create_task(self._stop(self._hosts[serial], DRAIN_DEADLINE_S))
-                self._unloading.add(task)
-                task.add_done_callback(self._unloading.discard)
+                self._do_aside(self._stop(self._hosts[serial], DRAIN_DEADLINE_S))
 
     async def close(self) -> None:
         """Stops everything now."""
-        for task in [*self._loading.values(), *self._unloading]:
+        for task in [*self._loading.values(), *self._aside]:
             task.cancel()
-        await asyncio.gather(*self._loading.values(), *self._unloading, return_exceptions=True)
+        await asyncio.gather(*self._loading.values(), *self._aside, return_exceptions=True)
         await asyncio.gather(*(self._stop(host, 0.0) for host in list(self._hosts.values())))
         self._current.clear()
         await self.view.close()
+
+    def _do_aside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+
+    async def _move(self, key: tuple[str, str], serial: int) -> None:
+        """Loads a version a second time and, once that serves, drops the first after its running answers."""
+        old, new = self._hosts[serial], next(self._serials)
+        host = self._hosts[new] = self._serve(old.model)
+        host.start(Status(new, *key), self._say, self.view.connect)
+        try:
+            await host.started()
+        except FlytewheelError as error:
+            logger.error("%s %s stays where it is: %s", *key, error)
+            self._hosts.pop(new, None)
+            return
+        if self._current.get(key) == serial:
+            self._current[key] = new
+            await self._stop(old, DRAIN_DEADLINE_S)
+        else:  # it was unloaded meanwhile
+            await self._stop(host, 0.0)
 
     async def _stop(self, host: Host, drain_s: float) -> None:
         try:
@@ -156,7 +182,7 @@ class BackendPool:
         try:
             model = await asyncio.to_thread(self._fetch, *key)
             host = self._hosts[serial] = self._serve(model)
-            host.start(status, self._say)
+            host.start(status, self._say, self.view.connect)
             backend = self.view.get_serial(serial)
             assert backend is not None
             await host.started()
@@ -170,4 +196,7 @@ class BackendPool:
                 self._say(replace(status, state="failed", failure=str(error)))
             raise
         self.failures.pop(key, None)
+        for moving in host.list_moving():
+            if self._current.get(moving) in self._hosts:
+                self._do_aside(self._move(moving, self._current[moving]))
         return backend

@@ -19,6 +19,7 @@ from flytewheel.errors import FlytewheelError
 from flytewheel.model_server import ModelServer
 from router.backends.host import Host
 from router.backends.served import ServedModel
+from router.backends.warming import warm_up
 
 logger = logging.getLogger("router.backends")
 
@@ -43,6 +44,7 @@ class RemoteHost(Host, Generic[Server]):
         self.allow = allow
         self._open_server = open_server
         self._gone = asyncio.Event()
+        self._brought = False
 
     @abstractmethod
     def _bring(self, server: Server) -> None:
@@ -71,16 +73,19 @@ class RemoteHost(Host, Generic[Server]):
         while True:
             try:
                 url, headers = await self._aside(BRING_TIMEOUT_S, self._bring_and_tell)
+                status = self.describe(url, headers=headers)
+                warm_s = await warm_up(self._connect(status), status)
             except FlytewheelError as error:
                 logger.error("%s is not served: %s", self.alias, error)
                 if not self._first_start.done():
+                    await self._end()
                     self._fail(error)
                     return
                 self._lose(str(error))
             else:
                 self._gone.clear()
-                self._serve(url, headers=headers)
-                logger.info("%s serves at %s", self.alias, url)
+                self._serve(url, headers=headers, warm_s=warm_s)
+                logger.info("%s serves at %s, warm after %.2f s", self.alias, url, warm_s)
                 await self._wait_gone()
                 pause_s = 0.0
                 logger.warning("%s is gone from %s; bringing it again", self.alias, url)
@@ -105,7 +110,7 @@ class RemoteHost(Host, Generic[Server]):
         return None if there else f"its server does not know {self.alias} any more"
 
     async def _end(self) -> None:
-        if self.status.generation:
+        if self._brought:
             try:
                 await self._aside(LOOK_TIMEOUT_S, self._leave)
             except FlytewheelError as error:
@@ -113,6 +118,7 @@ class RemoteHost(Host, Generic[Server]):
 
     def _bring_and_tell(self, server: Server) -> tuple[str, dict[str, str]]:
         self._bring(server)
+        self._brought = True
         return server.url, server.headers()
 
     async def _aside(self, timeout_s: float, work: Callable[[Server], Found]) -> Found:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flytewheel.errors import BaseModelError, RouterError
 from flytewheel.sending import ADAPTER, MODELFILE, choose_adapter, choose_gguf
+from flytewheel.upstreams import UPSTREAM
 from flytewheel.weights import check_file
+from registry.claims import list_versions
 from registry.manifest import Manifest
 from registry.taints import refuse_blocked
 from registry.versions import Registry
+from router.cards import Card, describe_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,9 @@ class ServedModel:
 
     `digest` is the SHA-256 of what is served (the GGUF, or an adapter's weights), `slot_tokens` the context of one
     answer, `digests` those of all files that were brought, by their path in the version's `folder`. `file` is the GGUF
-    or the adapter's folder; None where a version is the bare base, which a server has already.
+    or the adapter's folder; None where a version is the bare base, which a server has already. `card` is what is told
+    of it. Where `base` is given, `file` is an adapter's GGUF for that base. `upstream` is the file that says where a
+    version is served that is not ours.
     """
 
     name: str
@@ -31,12 +36,19 @@ class ServedModel:
     slot_tokens: int = 1024
     folder: Path = Path()
     digests: Mapping[str, str] = field(default_factory=dict)
+    card: Card | None = None
+    base: Path | None = None
+    upstream: Path | None = None
 
 
-def fetch_model(registry: Registry, models: Path, name: str, version: str, *, kind: str = "llama.cpp") -> ServedModel:
+def fetch_model(
+    registry: Registry, models: Path, name: str, version: str, *, kind: str = "llama.cpp", mode: str = "merged"
+) -> ServedModel:
     """Brings the files that a version is served from into `models`, held against their digests.
 
-    `facts["serve"]` names the GGUF; a version that does not say serves its first one.
+    `facts["serve"]` names the GGUF; a version that does not say serves its first one. With `mode` "adapters", llama.cpp
+    is given the version's adapter and its base, where both are registered, and else the merged file. A version that
+    is somebody else's server is served from there whatever the kind.
 
     Raises:
         RegistryError: no such version, no GGUF in it, the bytes are not those that were registered, or it may not serve
@@ -46,19 +58,24 @@ def fetch_model(registry: Registry, models: Path, name: str, version: str, *, ki
     """
     manifest = registry.show(name, version)
     refuse_blocked(registry.store, name, manifest.version, datetime.now(UTC))
+    base: tuple[Path, Card] | None = None
     served: str | None
-    if kind == "vllm":
+    if UPSTREAM in manifest.files:
+        served, needed = UPSTREAM, [UPSTREAM]
+    elif kind == "vllm":
         needed = choose_adapter(manifest)
         served = ADAPTER if needed else None
     else:
         served = choose_gguf(manifest)
+        if kind == "llama.cpp" and mode == "adapters" and (base := _fetch_base(registry, models, manifest)) is not None:
+            served = str(manifest.facts["adapter_file"]["name"])
         needed = [served, *([MODELFILE] if kind == "ollama" and MODELFILE in manifest.files else [])]
     folder = models / name / version
     if needed:
         registry.download(name, version, folder, only=needed)
         _check_headers(folder, needed, f"{name} {version}")
     digests = {path: manifest.files[path].sha256 for path in needed}
-    weights = next((path for path in needed if path.endswith((".gguf", ".safetensors"))), None)
+    weights = next((path for path in needed if path.endswith((".gguf", ".safetensors", UPSTREAM))), None)
     return ServedModel(
         name,
         version,
@@ -67,7 +84,36 @@ def fetch_model(registry: Registry, models: Path, name: str, version: str, *, ki
         _choose_context(manifest),
         folder,
         digests,
+        describe_version(manifest, folder, needed) if base is None else _describe_adapted(manifest, needed, base[1]),
+        base=None if base is None else base[0],
+        upstream=folder / UPSTREAM if served == UPSTREAM else None,
     )
+
+
+def _describe_adapted(manifest: Manifest, needed: list[str], base: Card) -> Card:
+    size = base.size + sum(manifest.files[path].size for path in needed)
+    return replace(base, created_at=manifest.created_at, size=size)
+
+
+def _fetch_base(registry: Registry, models: Path, manifest: Manifest) -> tuple[Path, Card] | None:
+    """The GGUF that a version's adapter is for, from the version that is the bare base, and what is told of it; None
+    where either is missing.
+
+    The adapter was tried on the base's file of one kind (`base_kind`), made of the weights of one digest: on any other
+    it would say something that no parity check has seen.
+    """
+    adapter, digest = manifest.facts.get("adapter_file"), manifest.facts.get("base_digest")
+    if not isinstance(adapter, dict) or adapter.get("name") not in manifest.files or not isinstance(digest, str):
+        return None
+    file = f"model-{adapter.get('base_kind')}.gguf"
+    for version in reversed([item for item in list_versions(registry.store, manifest.name) if item.iteration == 0]):
+        base = registry.show(manifest.name, str(version))
+        if base.facts.get("kind") == "base" and base.facts.get("base_digest") == digest and file in base.files:
+            folder = models / base.name / base.version
+            registry.download(base.name, base.version, folder, only=[file])
+            _check_headers(folder, [file], f"{base.name} {base.version}")
+            return folder / file, describe_version(base, folder, [file])
+    return None
 
 
 def _check_headers(folder: Path, paths: list[str], version: str) -> None:

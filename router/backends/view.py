@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from router.backends.backend import ENDED, Backend, Status
+from router.backends.backend import ENDED, READY, Backend, Status
 from router.backends.connections import Connections
 from router.backends.rules import Rules
 
@@ -22,6 +22,7 @@ class BackendView:
         self.rules = rules
         self._tell = tell
         self._connections = Connections(rules)
+        self.connect = self._connections.open
         self._table: dict[tuple[str, str], Backend] = {}
         self._known: dict[int, Backend] = {}
 
@@ -31,16 +32,16 @@ class BackendView:
         if backend is None:
             if status.state in {"failed", "stopped"}:
                 return
-            backend = self._known[status.serial] = Backend(
-                status, self._tell, rules=self.rules, connect=self._connections.open
-            )
+            backend = self._known[status.serial] = Backend(status, self._tell, rules=self.rules, connect=self.connect)
         else:
             backend.apply(status)
         key = (status.name, status.version)
-        if status.state not in ENDED:
-            self._table[key] = backend
-        elif self._table.get(key) is backend:
-            del self._table[key]
+        holder = self._table.get(key)
+        if status.state in ENDED:
+            if holder is backend:
+                del self._table[key]
+        elif holder is None or (status.state == READY and holder.model.serial < status.serial):
+            self._table[key] = backend  # one that is loaded to take another's place takes it once it serves
         if status.state in {"failed", "stopped"}:
             self._known.pop(status.serial, None)
 

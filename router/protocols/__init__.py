@@ -6,17 +6,22 @@ must be; `prompts` and `answers` read what is remembered.
 
 from collections.abc import Mapping
 
-from router.protocols.ollama.protocol import (
+from router.paths import (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
     OLLAMA_CHAT,
     OLLAMA_EMBED,
     OLLAMA_EMBEDDINGS,
     OLLAMA_GENERATE,
+)
+from router.protocols.ollama.protocol import (
     Completions,
     OllamaChat,
     OllamaEmbed,
     OllamaGenerate,
 )
-from router.protocols.openai import CHAT, COMPLETIONS, EMBEDDINGS, OpenAiChat, OpenAiEmbeddings
+from router.protocols.openai import OpenAiChat, OpenAiEmbeddings
 from router.protocols.protocol import AnswerError, Protocol, Translation
 
 _ALL = (

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from router.protocols.prompts import read_plain_prompt, split_prompt
 from router.protocols.protocol import NOTHING_ASKED, Body, Prompt, Protocol
-from router.refusals import RefusedError, error_body
+from router.refusals import RefusedError
 
 
 class OpenAiProtocol(Protocol):
     """What all of OpenAI's paths share."""
 
-    verbatim = True
-
     def is_streamed(self, body: Body) -> bool:
         return body.get("stream") is True
 
-    def write_error(self, refused: RefusedError) -> bytes:
-        return error_body(refused.kind, str(refused), refused.code)
-
     def write_break(self, refused: RefusedError) -> bytes:
         return b"data: " + self.write_error(refused) + b"\n\n"
-
-
-CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 
 
 class OpenAiChat(OpenAiProtocol):

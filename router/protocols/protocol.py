@@ -8,11 +8,11 @@ Where a backend answers the client's own path, nothing is translated: its bytes 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from router.protocols.prompts import Turn
-from router.refusals import RefusedError
+from router.refusals import RefusedError, write_refusal
 
 Body = dict[str, Any]
 Prompt = tuple[str, str | None, tuple[Turn, ...]]  # query, context, history: what is remembered of a request
@@ -63,19 +63,17 @@ class Translation(ABC):
 class Protocol(ABC):
     """One path of a client's protocol.
 
-    `remembered` is false where a call leaves no interaction; `verbatim` is true where `admit` takes nothing out of a
-    request, so that a backend on the same path gets the client's own bytes.
+    `remembered` is false where a call leaves no interaction.
     """
 
     remembered = True
-    verbatim = False
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     @abstractmethod
     def admit(self, body: Body) -> Prompt:
-        """Checks a request and takes apart what is remembered of it; what no client decides is taken out of `body`.
+        """Checks a request and takes apart what is remembered of it.
 
         Raises:
             PromptError, RefusedError: it cannot be served.
@@ -85,7 +83,11 @@ class Protocol(ABC):
     def is_streamed(self, body: Body) -> bool:
         """Whether the client wants the answer in pieces."""
 
-    def choose_path(self, body: Body, endpoints: Set[str]) -> str | None:
+    def write_own(self, body: Body) -> Body | None:
+        """What a backend that answers this path itself is asked; None: the client's own bytes, but for `model`."""
+        return None
+
+    def choose_path(self, body: Body, endpoints: Collection[str]) -> str | None:
         """Which of a backend's paths serves the request in its stead; None where none does.
 
         Raises:
@@ -101,9 +103,9 @@ class Protocol(ABC):
         """The answer to a request that asks nothing of a model; None where every request asks something."""
         return None
 
-    @abstractmethod
     def write_error(self, refused: RefusedError) -> bytes:
         """A refusal in the client's form, without the line break of a stream."""
+        return write_refusal(refused, self.path)
 
     @abstractmethod
     def write_break(self, refused: RefusedError) -> bytes:

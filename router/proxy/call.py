@@ -13,14 +13,14 @@ from router.access.callers import ADMIN, Caller, caller_of
 from router.asgi import Receive, Scope, read_body
 from router.front import HEADERS
 from router.loglines import INTERACTION
+from router.paths import MODEL_PREFIX, read_name
 from router.protocols import PROTOCOLS, Protocol, Translation
 from router.protocols.prompts import PromptError, Turn
 from router.protocols.protocol import NOTHING_ASKED
 from router.refusals import RefusedError
-from router.state import MODEL_PREFIX, Route, RouterState
+from router.state import Route, RouterState
 from router.units import Unit, find_unit
 
-LATEST = ":latest"  # Ollama's clients put it behind a name that has no tag; none of ours has one
 MOST_KEPT = 4 << 20  # bytes of an answer that are remembered; what comes behind is passed on all the same
 
 _WANT_VERSION, _WANT_ARM = b"x-flytewheel-want-version", b"x-flytewheel-want-arm"
@@ -32,7 +32,7 @@ class Call:
 
     `endpoint` is the path that the client asked, `path` the one that its backend is asked; where they differ,
     `translation` stands between them. `asks` is false where nothing is asked of a model. `override` is the version or
-    arm that somebody of the staff wants, whoever the user is.
+    arm that somebody of the staff wants, whoever the user is. `fault` is what a translation found wrong in the answer.
     """
 
     endpoint: str
@@ -62,12 +62,11 @@ class Call:
     digest: str = ""
     fallback: str | None = None
     begun: bool = False
-    left: bool = False
-    ended: bool = False
     first_s: float | None = None
     last_s: float | None = None
     chunks: list[bytes] = field(default_factory=list)
     kept: int = 0
+    fault: str | None = None
 
     @property
     def user(self) -> str:
@@ -139,9 +138,8 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
 
 
 async def _find_route(state: RouterState, asked: str) -> Route:
-    if asked.startswith(MODEL_PREFIX):
-        name = asked.removeprefix(MODEL_PREFIX).removesuffix(LATEST)
-        route = await state.find_route(name)
+    if (name := read_name(asked)) is not None:
+        route = state.routes.get(name) or await state.find_route(name)
         if route is not None:
             return route
         if (reason := state.withheld.get(name)) is not None:

@@ -16,7 +16,7 @@ _READING = re.compile(
     r"|^failed to (tokenize|format input|initialize samplers)"
     r"|json\.exception|^json_schema|json schema|unsupported (tool|content|type|message)|unrecognized schema"
     r"|^(missing|expected|unexpected|unknown|cannot use|invalid (type|value|role|message|tool|content|diff|grammar))"
-    r"|is not supported|not supported by|must be |is required|chat template|jinja",
+    r"|is not supported|is too large to process|not supported by|must be |is required|chat template|jinja",
     re.IGNORECASE,
 )
 

@@ -12,6 +12,7 @@ import math
 import re
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 import aiohttp
 import orjson
@@ -19,6 +20,7 @@ import orjson
 from flytewheel.addresses import BlockedAddressError
 from router.backends.backend import READY, Backend, ModelGoneError
 from router.backends.breaker import CLOSED
+from router.paths import MODEL_PREFIX
 from router.protocols.prompts import PromptError
 from router.proxy.arms import choose_versions
 from router.proxy.call import Call
@@ -26,7 +28,7 @@ from router.proxy.faults import is_clients_fault
 from router.proxy.splice import put_model
 from router.proxy.upstream import Client, Upstream
 from router.refusals import RefusedError
-from router.state import MODEL_PREFIX, RouterState
+from router.state import RouterState
 
 # They belong to one connection, or our own server makes them anew; CORS is not the backend's business.
 _NOT_PASSED_ON = frozenset(
@@ -184,14 +186,15 @@ class Opener:
                 upstream.wait_for_chunks(rules.chunk_s)
             else:
                 first = await upstream.read()
-            if upstream.status >= 300:
+            # Whether a server embeds is how it was started: no failure.
+            if upstream.status >= 300 and (call.protocol.remembered or upstream.status not in (404, 501)):
                 _judge(upstream, backend.model.version, first)
         except BaseException:
             upstream.close()
             raise
         if backend.breaker.state != CLOSED:
             backend.breaker.succeed(ticket)  # a trial is over when its answer begins
-        headers = [(name.lower(), value) for name, value in upstream.raw_headers if _passes(name.lower())]
+        headers = [(passed, value) for name, value in upstream.raw_headers if (passed := _pass(name)) is not None]
         return Reply(upstream, upstream.status, headers, first, backend, ticket)
 
 
@@ -211,14 +214,20 @@ def _translate(call: Call, backend: Backend) -> None:
 
 def _write_request(call: Call, backend: Backend) -> bytes:
     """The client's own bytes but for the model's name, where its backend speaks its protocol."""
-    if call.translation is None and call.protocol.verbatim:
-        return put_model(call.raw, call.asked_model, backend.alias, backend.fields)
-    body = call.body if call.translation is None else call.translation.write_request()
-    return orjson.dumps({**body, "model": backend.alias, **backend.fields})
+    if call.translation is None:
+        own = call.protocol.write_own(call.body)
+        if own is None:
+            return put_model(call.raw, call.asked_model, backend.alias, backend.fields)
+    else:
+        own = call.translation.write_request()
+    return orjson.dumps({**own, "model": backend.alias, **backend.fields})
 
 
-def _passes(name: bytes) -> bool:
-    return name not in _NOT_PASSED_ON and not name.startswith((b"access-control-", b"x-flytewheel-"))
+@lru_cache(maxsize=4096)
+def _pass(name: bytes) -> bytes | None:
+    """A header's name as it is passed on; None where it is not."""
+    name = name.lower()
+    return None if name in _NOT_PASSED_ON or name.startswith((b"access-control-", b"x-flytewheel-")) else name
 
 
 def _judge(upstream: Upstream, version: str, body: bytes) -> None:
@@ -227,8 +236,8 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
     Raises:
         ModelGoneError: it knows no such model any more.
         BusyError: it asks to be asked later.
-        RefusedError: it could not read the request.
         BackendError: it failed, refuses our key, or wants us elsewhere.
+        RefusedError: it cannot read or do what the client asks, which some say as a failure.
     """
     status = upstream.status
     if status == 404:  # on a path that it serves
@@ -242,7 +251,7 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
     if status in _OURS:
         raise BackendError(f"version {version}'s server refuses our key or account ({status})")
     if status == 500 and is_clients_fault(said := read_said(body)):
-        raise RefusedError(400, "invalid_request_error", said)
+        raise RefusedError(400, "invalid_request_error", said, "unsupported_input")
     if status >= 500:
         raise BackendError(f"version {version} answered {status}: {read_said(body)}")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from router.feedback.grounding import Served
 from router.protocols.answers import Answer, read_answer
 from router.proxy.call import MOST_KEPT, Call
 from router.state import RouterState
@@ -26,11 +27,11 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
     answer = read_answer(call.path, b"".join(call.chunks), streamed=call.streamed)
     if call.streamed and answer.finished:
         broken = None  # passed on up to its end: many clients hang up there
-    broken = broken or answer.fault
+    broken = call.fault or broken or answer.fault
     if call.kept > MOST_KEPT:
         broken = broken or f"remembered are {MOST_KEPT} of {call.kept} bytes"
     status = "fallback" if call.fallback and status == "200" else status
-    answered = call.begun and call.last_s is not None and call.first_s is not None
+    answered = call.protocol.remembered and call.begun and call.last_s is not None and call.first_s is not None
     state.metrics.count_call(
         name,
         call.assigned_version,
@@ -40,11 +41,20 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
         last_s=call.last_s if answered else None,
         tokens=answer.tokens,
     )
-    if answered and call.protocol.remembered:
+    if answered:
         state.log.put(build_interaction(call, answer, broken), name)
+        if call.context is not None and broken is None:
+            _offer_grounding(state, call, answer, call.context)
     else:
         state.log.forget(call.interaction_id)
     return sum(answer.tokens.values())
+
+
+def _offer_grounding(state: RouterState, call: Call, answer: Answer, context: str) -> None:
+    said = (call.query, *(turn["content"] for turn in call.history if turn["role"] in ("system", "user")))
+    arm = call.served_arm or call.arm
+    served = Served(call.interaction_id, call.route.name, call.version, arm, answer.text, (context, *said))
+    state.feedback.grounding.offer(served)
 
 
 def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[str, Any]:

@@ -26,23 +26,24 @@ async def relay_translated(call: Call, reply: Reply, translation: Translation, o
     headers = [pair for pair in reply.headers if not pair[0].startswith(b"content-")] + own
     if call.streamed and call.begun:
         return await _relay_stream(call, reply, translation, headers, send)
-    status, body, fault = _write_whole(call, reply, translation)
+    status, body = _write_whole(call, reply, translation)
     headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
     call.last_s = time.perf_counter() - call.started
-    return fault
+    return call.fault
 
 
-def _write_whole(call: Call, reply: Reply, translation: Translation) -> tuple[int, bytes, str | None]:
-    """Status and body for the client, and what is wrong with the backend's."""
+def _write_whole(call: Call, reply: Reply, translation: Translation) -> tuple[int, bytes]:
+    """Status and body for the client."""
     if not call.begun:
         kind = "server_error" if reply.status >= 500 else "invalid_request_error"
-        return reply.status, call.protocol.write_error(RefusedError(reply.status, kind, read_said(reply.first))), None
+        return reply.status, call.protocol.write_error(RefusedError(reply.status, kind, read_said(reply.first)))
     try:
-        return 200, translation.write_whole(reply.first), None
+        return 200, translation.write_whole(reply.first)
     except AnswerError as error:
-        return 502, call.protocol.write_error(_refuse(error)), str(error)
+        call.fault = str(error)
+        return 502, call.protocol.write_error(_refuse(error))
 
 
 async def _relay_stream(call: Call, reply: Reply, translation: Translation, headers: Headers, send: Send) -> str | None:
@@ -58,6 +59,7 @@ async def _relay_stream(call: Call, reply: Reply, translation: Translation, head
         last = b"".join(translation.finish())
     except AnswerError as error:
         last, broken = call.protocol.write_break(_refuse(error)), str(error)
+        call.fault = broken
     except (aiohttp.ClientError, OSError) as error:
         last, broken = call.protocol.write_break(BROKE_OFF), type(error).__name__
     call.last_s = time.perf_counter() - call.started

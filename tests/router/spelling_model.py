@@ -27,19 +27,14 @@ def write_spelling_model(path: Path, word: str, *, endless: bool = False, contex
 
     if len(set(word)) != len(word) or not word.isascii():
         raise ValueError(f"the letters of {word!r} must differ and be ASCII")
-    tokens = [*_byte_alphabet().values(), "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokens = _tokens()
     index = {token: number for number, token in enumerate(tokens)}
     kinds = [TokenType.NORMAL] * 256 + [TokenType.CONTROL] * 3
-    letters = [index[_byte_alphabet()[ord(letter)]] for letter in word]
     end = index["<|im_end|>"]
 
     embedding = np.zeros((len(tokens), _HIDDEN), dtype=np.float32)
     embedding[np.arange(len(tokens)), np.arange(len(tokens))] = 1.0
-    output = np.zeros_like(embedding)
-    follows = dict.fromkeys(range(len(tokens)), letters[0])
-    follows |= dict(zip(letters, [*letters[1:], letters[0] if endless else end], strict=True))
-    for before, after in follows.items():
-        output[after, before] = 1.0
+    output = _output_matrix(word, endless=endless)
 
     writer: Any = GGUFWriter(str(path), "llama")
     writer.add_name(word)
@@ -76,6 +71,48 @@ def write_spelling_model(path: Path, word: str, *, endless: bool = False, contex
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def write_spelling_adapter(path: Path, base_word: str, word: str) -> Path:
+    """Writes a LoRA adapter that makes the model of `base_word` spell `word`: the difference of their output matrices.
+
+    The difference has a row for each token that follows another one, so its rank is at most the letters of both words.
+    """
+    import numpy as np
+    from gguf import GGUFWriter
+
+    change = _output_matrix(word, endless=False) - _output_matrix(base_word, endless=False)
+    left, sizes, right = np.linalg.svd(change, full_matrices=False)
+    rank = int((sizes > 1e-6).sum())
+    writer: Any = GGUFWriter(str(path), "llama")
+    writer.add_string("general.type", "adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", float(rank))
+    writer.add_tensor("output.weight.lora_a", right[:rank].astype(np.float32))
+    writer.add_tensor("output.weight.lora_b", (left[:, :rank] * sizes[:rank]).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _output_matrix(word: str, *, endless: bool) -> Any:
+    """Row `j` holds 1 for each token after which `j` follows; a column for each token of the alphabet."""
+    import numpy as np
+
+    index = {token: number for number, token in enumerate(_tokens())}
+    letters = [index[_byte_alphabet()[ord(letter)]] for letter in word]
+    follows = dict.fromkeys(range(len(index)), letters[0])
+    follows |= dict(zip(letters, [*letters[1:], letters[0] if endless else index["<|im_end|>"]], strict=True))
+    output = np.zeros((len(index), _HIDDEN), dtype=np.float32)
+    for before, after in follows.items():
+        output[after, before] = 1.0
+    return output
+
+
+def _tokens() -> list[str]:
+    return [*_byte_alphabet().values(), "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
 def _byte_alphabet() -> dict[int, str]:

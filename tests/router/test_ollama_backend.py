@@ -91,11 +91,26 @@ def test_a_version_is_made_in_ollama_and_answers(router: LiveRouter, server: Oll
     assert server.faults == []
 
 
-def test_completions_are_refused_because_ollama_would_put_a_template_around_them(router: LiveRouter) -> None:
+def test_a_plain_completion_reaches_the_model_without_a_template(router: LiveRouter, server: OllamaStandIn) -> None:
+    """Ollama's own /v1/completions would put the chat template around the prompt: its raw generate is asked."""
     serve(router, "completed", "stable")
-    answer = router.post("/v1/completions", json={"model": "flytewheel/completed", "prompt": "x", "user": "ada"})
-    assert answer.status_code == 400
-    assert "/v1/completions is not served by this router's backend; use /v1/chat/completions" in answer.text
+    body = {"model": "flytewheel/completed", "prompt": "word:\n", "user": "ada", "temperature": 0, "max_tokens": 4}
+    whole = router.post("/v1/completions", json=body)
+    assert (whole.json()["choices"][0]["text"], whole.json()["choices"][0]["finish_reason"]) == ("stab", "length")
+    assert whole.json()["usage"] == {"prompt_tokens": 6, "completion_tokens": 4, "total_tokens": 10}
+    assert server.asked[-1]["raw"] is True
+    assert ("POST", "/v1/completions") not in server.seen
+    streamed = router.post("/v1/completions", json=body | {"stream": True})
+    assert streamed.headers["content-type"] == "text/event-stream"
+    events = [json.loads(line[6:]) for line in streamed.text.splitlines() if line.startswith("data: {")]
+    assert "".join(event["choices"][0]["text"] for event in events) == "stab"
+    assert streamed.text.endswith("data: [DONE]\n\n")
+    for answer in (whole, streamed):
+        stored = router.interaction(answer.headers["x-flytewheel-interaction"])
+        assert (stored["query"], stored["response"], stored["completed"]) == ("word:\n", "stab", True)
+        assert (stored["metadata"]["completion_tokens"], stored["metadata"]["finish_reason"]) == (4, "length")
+    several = router.post("/v1/completions", json=body | {"prompt": ["a", "b"]})
+    assert (several.status_code, "one text" in several.json()["error"]["message"]) == (400, True)
 
 
 def test_a_canary_that_vanishes_is_answered_for_by_control_and_comes_back(

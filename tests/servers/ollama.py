@@ -22,6 +22,7 @@ import httpx
 from flytewheel.llama_server import run_server
 from tests.export.go_renderer import GoError, GoTemplate
 from tests.servers.loopback import DroppedError, Handler, Loopback, ProtocolError
+from tests.servers.ollama_native import answer_embedding, answer_native
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAME = re.compile(
@@ -54,6 +55,7 @@ class OllamaStandIn(Loopback):
         self.changes: Callable[[dict[str, Any]], None] = lambda model: None
         self.statuses: list[Any] = []
         self.broken_chats = 0
+        self.asked: list[dict[str, Any]] = []
         self.lock = threading.Lock()
         self._processes = ExitStack()
 
@@ -86,7 +88,11 @@ class _Handler(Handler):
             ),
             ("POST", "/api/show"): self.show,
             ("POST", "/api/create"): self.create,
-            ("POST", "/api/generate"): self.load,
+            ("POST", "/api/generate"): self.generate,
+            ("POST", "/api/chat"): self.generate,
+            ("POST", "/api/embed"): self.embed,
+            ("POST", "/api/embeddings"): self.embed,
+            ("POST", "/v1/embeddings"): self.embed,
             ("DELETE", "/api/delete"): self.delete,
             ("POST", "/v1/chat/completions"): self.chat,
         }
@@ -213,10 +219,25 @@ class _Handler(Handler):
             },
         )
 
-    def load(self) -> None:
-        body = self.read_json({"model": str, "keep_alive": int}, {"stream": bool})
-        if self._find(body["model"]) is None:
+    def generate(self) -> None:
+        body = json.loads(b"".join(self.read_pieces()))
+        self.server.asked.append(body)
+        model = self._find(body["model"])
+        if model is None:
             return
+        if body.get("messages") or body.get("prompt"):
+            answer_native(self, self.server, model, body)
+        else:
+            self.load(body)
+
+    def embed(self) -> None:
+        body = json.loads(b"".join(self.read_pieces()))
+        if self._find(body["model"]) is not None:
+            answer_embedding(self, body)
+
+    def load(self, body: dict[str, Any]) -> None:
+        if set(body) - {"model", "keep_alive", "stream"} or not isinstance(body.get("keep_alive"), int):
+            raise ProtocolError(400, f"expected model, keep_alive and stream, got {sorted(body)}")
         if body["keep_alive"] == 0:
             self.server.running.pop(body["model"], None)
         else:

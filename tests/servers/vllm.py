@@ -8,6 +8,7 @@ allowed, a taken name is 400, a folder without an adapter 404. `newer` knows `lo
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ class VllmStandIn(Loopback):
         self.adapters: dict[str, str] = {}
         self.broken_chats = 0
         self.forgets = False
+        self.scripts: list[tuple[str, list[bytes]]] = []  # content type and pieces of answers, in the place of its own
+        self.asked: list[dict[str, Any]] = []
+        self.flowing = threading.Event()  # cleared: a stream stops after its second piece until it is set
+        self.flowing.set()
 
 
 class _Handler(Handler):
@@ -99,6 +104,14 @@ class _Handler(Handler):
             return
         if not {"messages", "prompt"} & set(body):
             raise ProtocolError(400, "neither messages nor prompt")
+        self.server.asked.append(body)
+        if self.server.scripts:
+            content_type, pieces = self.server.scripts.pop(0)
+            self.begin_stream(content_type)
+            for piece in pieces:
+                self.send_piece(piece)
+            self.end_stream()
+            return
         word = "base" if model == BASE else (Path(self.server.adapters[model]) / "word.txt").read_text()
         chat = "messages" in body
         if not body.get("stream"):
@@ -107,12 +120,18 @@ class _Handler(Handler):
             return
         self.begin_stream("text/event-stream; charset=utf-8")
         for count, letter in enumerate([*word, ""]):
+            if count == 2:
+                self.server.flowing.wait(60)
             if count == 2 and self.server.broken_chats:
                 self.server.broken_chats -= 1
                 self.drop()
                 return
             told = {"delta": {"content": letter}} if chat else {"text": letter}
             event = self._tell(model, "chat.completion.chunk", told, None if letter else "stop")
+            self.send_piece(b"data: " + json.dumps(event).encode() + b"\n\n")
+        if (body.get("stream_options") or {}).get("include_usage"):
+            usage = {"prompt_tokens": 5, "completion_tokens": len(word) + 1, "total_tokens": len(word) + 6}
+            event = self._tell(model, "chat.completion.chunk", {}, None) | {"choices": [], "usage": usage}
             self.send_piece(b"data: " + json.dumps(event).encode() + b"\n\n")
         self.send_piece(b"data: [DONE]\n\n")
         self.end_stream()

@@ -27,26 +27,30 @@ _OPTIONS = frozenset({
 })  # fmt: skip
 
 
-def drop_loading(body: Body) -> None:
-    """Takes out of an Ollama request what would load the model anew or unload it: others are served by it.
+def check_options(body: Body) -> None:
+    """Refuses a request of Ollama's whose `options` are none.
 
     Raises:
-        RefusedError: `options` is no object.
+        RefusedError: they are no object.
     """
-    body.pop("keep_alive", None)
-    options = body.get("options")
-    if options is None:
-        body.pop("options", None)
-        return
-    if not isinstance(options, dict):
+    if not isinstance(body.get("options"), dict | None):
         raise RefusedError(400, "invalid_request_error", "options must be an object")
-    if not LOADING.isdisjoint(options):
-        body["options"] = {name: value for name, value in options.items() if name not in LOADING}
+
+
+def drop_loading(body: Body) -> Body | None:
+    """A request of Ollama's without what would load the model anew or unload it under others; None: there is none."""
+    options = body.get("options") or {}
+    if "keep_alive" not in body and LOADING.isdisjoint(options):
+        return None
+    kept = {name: value for name, value in body.items() if name not in ("keep_alive", "options")}
+    options = {name: value for name, value in options.items() if name not in LOADING}
+    return kept | ({"options": options} if options else {})
 
 
 def write_parameters(options: Mapping[str, Any]) -> Body:
     """The options as OpenAI's parameters; unknown ones keep their names."""
-    body = {_NAMES.get(name, name): value for name, value in options.items() if value is not None}
+    known = {name: value for name, value in options.items() if value is not None and name not in LOADING}
+    body = {_NAMES.get(name, name): value for name, value in known.items()}
     limit = body.get("max_tokens")
     if isinstance(limit, int) and limit < 0:  # until the end; -2 until the context is full, which is the same here
         del body["max_tokens"]

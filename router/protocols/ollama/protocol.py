@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Set
+from collections.abc import Collection
 
 import orjson
 
+from router.paths import CHAT, COMPLETIONS, EMBEDDINGS, OLLAMA_EMBEDDINGS, OLLAMA_GENERATE
 from router.protocols.ollama.embedding import EmbeddingTranslation, check_input
-from router.protocols.ollama.options import drop_loading
+from router.protocols.ollama.options import check_options, drop_loading
 from router.protocols.ollama.requests import (
     split_chat,
     split_generate,
@@ -20,12 +21,9 @@ from router.protocols.ollama.requests import (
 )
 from router.protocols.ollama.translation import OllamaToCompletion, OpenAiToOllama
 from router.protocols.ollama.writing import tell_time
-from router.protocols.openai import CHAT, COMPLETIONS, EMBEDDINGS, OpenAiCompletions
+from router.protocols.openai import OpenAiCompletions
 from router.protocols.protocol import NOTHING_ASKED, Body, Prompt, Protocol, Translation
 from router.refusals import RefusedError
-
-OLLAMA_CHAT, OLLAMA_GENERATE = "/api/chat", "/api/generate"
-OLLAMA_EMBED, OLLAMA_EMBEDDINGS = "/api/embed", "/api/embeddings"
 
 
 class OllamaProtocol(Protocol):
@@ -34,8 +32,8 @@ class OllamaProtocol(Protocol):
     def is_streamed(self, body: Body) -> bool:
         return body.get("stream") is not False
 
-    def write_error(self, refused: RefusedError) -> bytes:
-        return orjson.dumps({"error": str(refused)})
+    def write_own(self, body: Body) -> Body | None:
+        return drop_loading(body)
 
     def write_break(self, refused: RefusedError) -> bytes:
         return self.write_error(refused) + b"\n"
@@ -45,10 +43,10 @@ class OllamaChat(OllamaProtocol):
     """`/api/chat`."""
 
     def admit(self, body: Body) -> Prompt:
-        drop_loading(body)
+        check_options(body)
         return split_chat(body)
 
-    def choose_path(self, body: Body, endpoints: Set[str]) -> str | None:
+    def choose_path(self, body: Body, endpoints: Collection[str]) -> str | None:
         return CHAT if CHAT in endpoints else None
 
     def translate(self, body: Body, path: str, asked_model: str) -> Translation:
@@ -62,10 +60,10 @@ class OllamaGenerate(OllamaProtocol):
     """`/api/generate`."""
 
     def admit(self, body: Body) -> Prompt:
-        drop_loading(body)
+        check_options(body)
         return split_generate(body)
 
-    def choose_path(self, body: Body, endpoints: Set[str]) -> str | None:
+    def choose_path(self, body: Body, endpoints: Collection[str]) -> str | None:
         path = COMPLETIONS if body.get("raw") else CHAT
         return path if path in endpoints else None
 
@@ -87,14 +85,14 @@ class OllamaEmbed(OllamaProtocol):
         self._single = path == OLLAMA_EMBEDDINGS
 
     def admit(self, body: Body) -> Prompt:
-        drop_loading(body)
+        check_options(body)
         check_input(body, "prompt" if self._single else "input")
         return NOTHING_ASKED
 
     def is_streamed(self, body: Body) -> bool:
         return False
 
-    def choose_path(self, body: Body, endpoints: Set[str]) -> str | None:
+    def choose_path(self, body: Body, endpoints: Collection[str]) -> str | None:
         return EMBEDDINGS if EMBEDDINGS in endpoints else None
 
     def translate(self, body: Body, path: str, asked_model: str) -> Translation:
@@ -104,7 +102,7 @@ class OllamaEmbed(OllamaProtocol):
 class Completions(OpenAiCompletions):
     """`/v1/completions`, which Ollama puts a chat template around: its own generate takes the prompt as it stands."""
 
-    def choose_path(self, body: Body, endpoints: Set[str]) -> str | None:
+    def choose_path(self, body: Body, endpoints: Collection[str]) -> str | None:
         return OLLAMA_GENERATE if OLLAMA_GENERATE in endpoints else None
 
     def translate(self, body: Body, path: str, asked_model: str) -> Translation:

@@ -117,7 +117,10 @@ def write_completion(body: Body) -> Body:
         if not isinstance(count, int):
             raise _refuse("logprobs must be a number")
         rest |= {"logprobs": True, "top_logprobs": int(count)}
-    prompt = rest["prompt"][0] if isinstance(rest["prompt"], list) else rest["prompt"]
+    prompts = rest.get("prompt")
+    prompt = prompts[0] if isinstance(prompts, list) and len(prompts) == 1 else prompts
+    if not isinstance(prompt, str) or not prompt:
+        raise _refuse("prompt must be one text for this router's backend, not several, and no token ids")
     rest |= {"prompt": prompt, "raw": True, "stream": body.get("stream") is True}
     return rest | ({"options": options} if options else {})
 

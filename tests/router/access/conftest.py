@@ -32,7 +32,13 @@ class Guarded:
     def ask(self, role: str, method: str, path: str, **options: object) -> httpx.Response:
         """A request of somebody in this role."""
         headers = {**self.headers[role], **options.pop("headers", {})}  # type: ignore[dict-item]
-        return httpx.request(method, self.router.url + path, headers=headers, trust_env=False, **options)  # type: ignore[arg-type]
+        with (
+            httpx.Client(trust_env=False, timeout=60) as client,
+            client.stream(method, self.router.url + path, headers=headers, **options) as answer,  # type: ignore[arg-type]
+        ):
+            if not answer.headers.get("content-type", "").startswith("text/event-stream"):  # which goes on for ever
+                answer.read()
+        return answer
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,8 +10,13 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from flytewheel.settings import Settings
+from router.access import open_access
 from router.app import create_app
-from router.protocols import PROTOCOLS
+from router.backends.rules import Rules
+from router.backends.view import BackendView
+from router.state import close_state, open_state
+from router.worker.app import make_app
+from tests.router.access.serving import refuse_rest
 
 
 def list_routes() -> list[tuple[str, str, str | None]]:
@@ -25,7 +31,15 @@ def list_routes() -> list[tuple[str, str, str | None]]:
         assignment_key=SecretStr("a"),
     )
     try:
-        found = {route for route in create_app(settings).routes() if route[0] != "HEAD"}
+        found = {*create_app(settings).routes(), *asyncio.run(_list_of_worker(settings))}
     finally:
         shutil.rmtree(settings.home)
-    return sorted(found | {("POST", path, "serve") for path in PROTOCOLS}, key=str)
+    return sorted((route for route in found if route[0] != "HEAD"), key=str)
+
+
+async def _list_of_worker(settings: Settings) -> list[tuple[str, str, str | None]]:
+    state = await open_state(settings, BackendView(lambda serial, word: None, Rules.of_settings(settings)))
+    try:
+        return list(make_app(settings, state, open_access(settings), refuse_rest).routes())
+    finally:
+        await close_state(state)

@@ -20,9 +20,9 @@ ROUTES = list_routes()
 KNOWN = {"serve", "feedback", "read", "admin", "public", "proof"}
 # What needs no key, or brings a proof of its own, is named here too: opening a path is a decision of two places.
 OPEN = {
-    "/healthz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/ui/review", "/ui/review/{review_id}",
-    "/ui/assets/{name}", "/docs/assets/{name}", "/v1/feedback", "/api/feedback", "/review/{review_id}",
-    "/review/{review_id}/next", "/review/{review_id}/labels", "/review/{review_id}/undo", "/v1/feedback.js",
+    "/", "/healthz", "/readyz", "/docs", "/redoc", "/docs/assets/{name}", "/openapi.json", "/api/version", "/ui/review",
+    "/ui/review/{review_id}", "/ui/assets/{name}", "/v1/feedback", "/api/feedback", "/v1/feedback.js",
+    "/review/{review_id}", "/review/{review_id}/next", "/review/{review_id}/labels", "/review/{review_id}/undo",
 }  # fmt: skip
 
 
