@@ -30,9 +30,8 @@ def test_every_route_says_what_it_needs() -> None:
     assert len(ROUTES) > 30
     assert [route for route in ROUTES if route[2] not in KNOWN] == []
     assert {path for _, path, scope in ROUTES if scope in ("public", "proof")} - OPEN == set()
-    assert {
-        path for method, path, scope in ROUTES if method in ("PUT", "PATCH", "DELETE") and scope != "admin"
-    } == set()
+    changing = {path for method, path, scope in ROUTES if method in ("PUT", "PATCH", "DELETE") and scope != "admin"}
+    assert changing <= {"/api/delete"}  # Ollama's, which is served with a refusal
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
@@ -40,7 +39,7 @@ def test_a_role_reaches_a_route_only_by_its_scope(guarded: Guarded, method: str,
     filled = path.replace("{", "x-").replace("}", "")
     for role, scopes in ROLES.items():
         answer = guarded.ask(role, method, filled, json={})
-        refused = answer.status_code in (401, 403)
+        refused = answer.status_code == 401 or (answer.status_code == 403 and "has not the scope" in answer.text)
         if scope == "public":
             assert not refused, role
         elif scope == "proof":
@@ -49,7 +48,8 @@ def test_a_role_reaches_a_route_only_by_its_scope(guarded: Guarded, method: str,
             assert not refused, (role, answer.text)
         else:
             assert answer.status_code == (401 if role == "nobody" else 403), (role, answer.text)
-            assert answer.json()["error"]["message"]
+            said = answer.json()["error"]  # Ollama's paths say it in Ollama's form
+            assert said if isinstance(said, str) else said["message"]
 
 
 def test_no_other_origin_and_no_other_path_is_let_in(guarded: Guarded) -> None:
