@@ -117,6 +117,8 @@ async def get_metrics(request: Request, state: State) -> Response:
         (state.metrics.written, log.written),
         (state.metrics.waiting, log.waiting),
         (state.metrics.dropped, log.shed + log.refused),
+        (state.metrics.spooled, log.spooled),
+        (state.metrics.held, log.quarantined),
         (state.metrics.spool_bytes, log.spool_bytes),
     ):
         gauge.set(value)

@@ -99,5 +99,6 @@ async def open_state(settings: Settings, pool: BackendView, metrics: Path | None
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued."""
-    for part in (state.feedback, state.pool, state.log):
-        await part.close()
+    await state.feedback.close()
+    await state.pool.close()
+    await state.log.close()

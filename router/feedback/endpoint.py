@@ -176,15 +176,16 @@ class FeedbackEndpoint:
             outcomes = await self._settle_conflicts(events, outcomes)
         stored = [each for each, outcome in zip(events, outcomes, strict=True) if outcome == "stored"]
         self._remember(stored)
-        for each, note in zip(stored, self._hub.publish(stored), strict=True):
+        for each, value in zip(stored, self._hub.publish(stored), strict=True):
+            given = each.given
             self._metrics.count_feedback(
-                note.feedback_type,
-                note.value,
+                each.row.feedback_type,
+                value,
                 tier=each.metadata.get("user_tier"),
-                experiment_id=note.experiment_id,
-                name=note.name,
-                version=note.version,
-                arm=note.arm,
+                experiment_id=given.experiment_id,
+                name=given.source,
+                version=given.version,
+                arm=given.arm,
             )
         return outcomes
 

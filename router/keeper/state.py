@@ -139,7 +139,7 @@ async def open_keeper(settings: Settings, keys: Keys, metrics: Path | None = Non
     routing = Routing(Contact(settings.control_only_after_s))
     lastgood.restore(routing, keys)
     models = settings.home / "models"
-    fetcher = Fetcher(store, ring, lastgood, models, settings.backend, settings.backend_mode)
+    fetcher = Fetcher(store, ring, lastgood, models, settings)
     return KeeperState(
         pool=BackendPool(fetcher.fetch, serve_by_settings(settings, models), Rules.of_settings(settings)),
         registry=registry,

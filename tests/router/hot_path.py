@@ -155,7 +155,7 @@ def open_hot_state(database_url: str, folder: Path, pool: BackendView | BackendP
         admin_key=ADMIN_KEY.encode(),
         assignment_key=key,
         receipts=ReceiptBook(key),
-        pool=pool,  # type: ignore[arg-type]
+        pool=pool,
         log=Log(database_url, folder / "spool"),
         metrics=Metrics(),
     )
