@@ -113,6 +113,24 @@ def test_an_id_says_what_the_event_says() -> None:
     ).row.event_id  # without a time of the client's, ours is no part of it
 
 
+@pytest.mark.parametrize("depth", [30, 40, 100, 260, 400, 900, 1_100, 5_000])
+def test_depth_is_refused_not_suffered(depth: int) -> None:
+    deep = b'{"a":' * depth + b"1" + b"}" * depth
+    raw = b'{"interaction_id":"i","feedback_type":"thumbs_up","metadata":' + deep + b"}"
+    try:
+        _, (item,) = read_items(raw)
+    except RefusedError as refused:
+        assert depth >= 900
+        assert refused.status in (400, 422)
+        return
+    assert isinstance(item, Item)
+    if depth <= 30:
+        make_event(item, GIVEN, NOW)
+    else:
+        with pytest.raises(FeedbackError, match="deep|encoded"):
+            make_event(item, GIVEN, NOW)
+
+
 def test_what_was_observed_has_one_id_and_one_time() -> None:
     raw = orjson.dumps(
         {
