@@ -7,6 +7,7 @@ those of the reference design. Families are added here, one line each; counting 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,11 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 SCORES = (-1.0, -0.5, 0.0, 0.5, 1.0)
 ARM = ("name", "version", "arm")
 NO_TIER, OTHER_TIER = "none", "other"
+
+
+def name_metrics(keeper: Path) -> Path:
+    """The folder that the processes of one router count in, beside the socket of their keeper."""
+    return keeper.with_suffix(".metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class Metrics:
         self._add_requests()
         self._add_feedback()
         self._add_stores()
+        self._add_keeper()
         for family in self._families:
             if family.kind == "gauge":
                 family.zero()  # of a process that was killed here
@@ -140,6 +147,18 @@ class Metrics:
         self.waiting = self.gauge("flytewheel_interactions_waiting", "rows not written yet").labels()
         self.dropped = self.gauge("flytewheel_interactions_dropped", "rows lost since the start").labels()
         self.spool_bytes = self.gauge("flytewheel_spool_bytes", "bytes in the spool on disk").labels()
+        self.spooled = self.gauge("flytewheel_events_spooled", "events laid into the spool since the start").labels()
+        self.held = self.gauge("flytewheel_log_quarantined", "rows that could not be stored since the start").labels()
+
+    def _add_keeper(self) -> None:
+        self.database_age = self.gauge(
+            "flytewheel_database_age_seconds", "seconds since the database was heard of; -1: never"
+        ).labels()
+        self.control_only = self.gauge(
+            "flytewheel_control_only", "1: nobody meets a treatment, the database is away for too long"
+        ).labels()
+        self.workers = self.gauge("flytewheel_workers", "processes that answer").labels()
+        self.worker_restarts = self.gauge("flytewheel_worker_restarts", "workers that ended by themselves").labels()
 
     # -- what is counted often
 
@@ -235,3 +254,9 @@ class Metrics:
         """Brings this process's gauges up to date."""
         for sampler in self._samplers:
             sampler()
+
+    async def keep_sampled(self, every_s: float = 1.0) -> None:
+        """Samples for ever: a worker's gauges are read by others."""
+        while True:
+            self.sample()
+            await asyncio.sleep(every_s)

@@ -108,9 +108,10 @@ def test_an_id_says_what_the_event_says() -> None:
     ids = {make(), make(comment="x"), make(metadata={"n": 9**40}), make(timestamp=at), make(event_id="mine")}
     assert len(ids) == 5
     assert make(timestamp=at) == make(timestamp=at)
-    assert make() == make_event(
-        Item(interaction_id="i", feedback_type="thumbs_up"), GIVEN, NOW + timedelta(hours=1)
-    ).row.event_id  # without a time of the client's, ours is no part of it
+    assert (
+        make()
+        == make_event(Item(interaction_id="i", feedback_type="thumbs_up"), GIVEN, NOW + timedelta(hours=1)).row.event_id
+    )  # without a time of the client's, ours is no part of it
 
 
 @pytest.mark.parametrize("depth", [30, 40, 100, 260, 400, 900, 1_100, 5_000])
