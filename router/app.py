@@ -152,6 +152,11 @@ def _add_pages(app: FastAPI) -> None:
             "status": _judge(state, list(backends.values())),
             "backends": backends,
             "failures": failures,
+            "breakers": {
+                f"{backend.model.name}@{backend.model.version}": backend.model.breakers
+                for backend in state.pool.all()
+                if backend.model.breakers
+            },
             "trouble": state.trouble,
             "log": asdict(state.log.state),
         }

@@ -24,6 +24,7 @@ from flytewheel.experiment.experiments import Experiment, Opened
 from flytewheel.settings import PREFIX, Settings
 from flytewheel.signed_registry import seal_registry
 from flytewheel.signing_keys import ring_of_settings
+from registry.aliases import PREVIOUS
 from registry.store import ObjectStore
 from registry.taints import refuse_blocked
 from registry.versions import Registry
@@ -31,6 +32,7 @@ from router.backends import BackendPool
 from router.backends.kinds import serve_by_settings
 from router.backends.rules import Rules
 from router.backends.served import fetch_model
+from router.backends.spares import Spares
 from router.blocked import Blocked
 from router.feedback import FeedbackRoom, open_feedback
 from router.log import Log, open_log
@@ -278,6 +280,7 @@ async def open_state(settings: Settings) -> RouterState:
             ),
             serve_by_settings(settings, models),
             Rules.of_settings(settings),
+            Spares(lambda name: registry.get_alias(name, PREVIOUS), settings.backend_spares),
         ),
         log=open_log(settings),
         metrics=Metrics(),

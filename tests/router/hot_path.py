@@ -17,7 +17,6 @@ import uvloop
 from aiohttp import web
 
 from flytewheel.experiment.experiments import Experiment
-from flytewheel.feedback.store import FeedbackStore
 from registry.store import ObjectStore
 from registry.versions import Registry
 from router.access.callers import SERVE
@@ -161,7 +160,6 @@ def open_hot_state(database_url: str, folder: Path, pool: BackendView | BackendP
         registry=Registry(ObjectStore("http://127.0.0.1:9", "", "", "none")),
         pool=pool,  # type: ignore[arg-type]
         log=Log(database_url, folder / "spool"),
-        feedback=FeedbackStore(database_url),
         metrics=Metrics(),
     )
 
