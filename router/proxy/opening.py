@@ -249,8 +249,10 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
 
 
 def _name(error: BaseException) -> str:
-    blocked = getattr(error, "os_error", error)
-    return str(blocked) if isinstance(blocked, BlockedAddressError) else type(error).__name__
+    """What happened, without addresses: it is said to the client."""
+    if isinstance(getattr(error, "os_error", None), BlockedAddressError):
+        return "its address is blocked"
+    return type(error).__name__
 
 
 def read_said(body: bytes) -> str:

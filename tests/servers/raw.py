@@ -14,12 +14,12 @@ Script = Callable[[socket.socket, bytes], None]  # a connection, and the request
 class RawServer:
     """One server on loopback; `script` answers each request, and a connection that it leaves open is asked again."""
 
-    def __init__(self, script: Script, host: str = "127.0.0.1") -> None:
+    def __init__(self, script: Script, host: str = "127.0.0.1", port: int = 0) -> None:
         self.script = script
         self.requests: list[bytes] = []
         self.connections = 0
         self.closing = threading.Event()
-        self._listener = socket.create_server((host, 0))
+        self._listener = socket.create_server((host, port))
         self.url = f"http://{host}:{self._listener.getsockname()[1]}"
 
     def serve(self) -> None:
@@ -46,9 +46,9 @@ class RawServer:
 
 
 @contextmanager
-def serving(script: Script, host: str = "127.0.0.1") -> Iterator[RawServer]:
+def serving(script: Script, host: str = "127.0.0.1", port: int = 0) -> Iterator[RawServer]:
     """Serves while the block runs."""
-    server = RawServer(script, host)
+    server = RawServer(script, host, port)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     try:
