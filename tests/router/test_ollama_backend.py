@@ -44,6 +44,7 @@ def start(router: LiveRouter, server: OllamaStandIn) -> LiveRouter:
         "FLYTEWHEEL_BACKEND": "ollama",
         "FLYTEWHEEL_BACKEND_URL": server.url,
         "FLYTEWHEEL_BACKEND_KEY": "k-1",
+        "FLYTEWHEEL_BACKEND_SPARES": "0",
     }
     return router.start()
 
