@@ -64,6 +64,8 @@ async def serve_ours(port: int, upstream: str, database_url: str, folder: Path) 
     state = RouterState(
         database_url=database_url,
         admin_key=b"admin",
+        registry=None,  # type: ignore[arg-type]
+        feedback=None,  # type: ignore[arg-type]
         assignment_key=KEY,
         receipts=ReceiptBook(KEY),
         pool=view,

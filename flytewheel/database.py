@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 
 import psycopg
@@ -12,6 +12,8 @@ from psycopg.rows import TupleRow
 from flytewheel.errors import DatabaseError
 
 Connection = psycopg.Connection[TupleRow]
+
+CHANGES = "flytewheel_changes"  # the channel that routers listen on; a payload is a kind, a space, a name
 
 _MIGRATION_LOCK = 0x666C7977  # any constant, the same for every process
 
@@ -45,6 +47,15 @@ def migrate(url: str) -> None:
     with connect(url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
         connection.execute((files("flytewheel") / "schema.sql").read_text(encoding="utf-8"))
+
+
+def announce_change(url: str, kind: str, name: str) -> None:
+    """Tells every router that something it reads elsewhere has changed: `champion` of a model.
+
+    Only a hint that it is worth looking now: where PostgreSQL is away, routers find out by themselves.
+    """
+    with suppress(DatabaseError, psycopg.Error), connect(url, timeout_s=2) as connection:
+        connection.execute("SELECT pg_notify(%s, %s)", (CHANGES, f"{kind} {name}"))
 
 
 def describe_url(url: str) -> str:

@@ -122,6 +122,15 @@ DO $$ BEGIN                                       -- of before there were drafts
         ALTER TABLE experiments ADD CONSTRAINT experiments_state_check CHECK (state IN ('draft', 'running', 'stopped'));
     END IF;
 END $$;
+-- Routers listen: who meets which arm changes everywhere within moments of the commit.
+CREATE OR REPLACE FUNCTION announce_experiment() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_notify('flytewheel_changes', 'experiment ' || coalesce(NEW.name, OLD.name)); RETURN NULL; END $$;
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'experiments_announce' AND tgrelid = 'experiments'::regclass) THEN
+        CREATE TRIGGER experiments_announce AFTER INSERT OR UPDATE OR DELETE ON experiments
+            FOR EACH ROW EXECUTE FUNCTION announce_experiment();
+    END IF;
+END $$;
 
 CREATE TABLE IF NOT EXISTS rollouts (
     rollout_id    text PRIMARY KEY,

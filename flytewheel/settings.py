@@ -29,6 +29,10 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_LOG_TEXT` | what the router keeps of texts: `full`, `redacted` or `none` | `full` |
 | `FLYTEWHEEL_SPOOL_BYTES` | room for what waits under `HOME/spool` while PostgreSQL is away | 1 GiB |
 | `FLYTEWHEEL_RETENTION_DAYS` | older interactions and their feedback are deleted once a day | kept |
+| `FLYTEWHEEL_WORKERS` | processes that answer, beside the router's keeper (`flytewheel up --workers`) | 1 |
+| `FLYTEWHEEL_DRAIN_S` | seconds that running answers have when the router is told to end | 30 |
+| `FLYTEWHEEL_CONTROL_ONLY_AFTER_S` | seconds without the database after which nobody meets a treatment | 600 |
+| `FLYTEWHEEL_TLS_CERTIFICATE`, `FLYTEWHEEL_TLS_KEY` | PEM files for `python -m router` to serve HTTPS by | – |
 | `FLYTEWHEEL_BACKEND_MODE` | `merged`: a llama.cpp process for each version; `adapters`: one for each base | `merged` |
 | `FLYTEWHEEL_BACKEND_ALLOW` | networks beside the public ones that backends may be in, with commas; `loopback` | – |
 | `FLYTEWHEEL_BACKEND_CONNECT_S` | seconds to connect to one | 5 |
@@ -93,6 +97,11 @@ class Settings(BaseModel):
     log_text: str = "full"
     spool_bytes: int = 1 << 30
     retention_days: float | None = None
+    workers: int | None = Field(default=None, ge=1, le=64)
+    drain_s: float = Field(default=30.0, ge=0, le=3600)
+    control_only_after_s: float = Field(default=600.0, ge=1, le=86400)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     backend_mode: str = "merged"
     backend_allow: str = ""
     backend_connect_s: float = 5.0

@@ -1,45 +1,69 @@
-"""`python -m router --port N`: serves on loopback until it is told to stop; settings from the environment."""
+"""`python -m router --port N [--workers W]`: serves until it is told to stop; settings from the environment."""
 
 from __future__ import annotations
 
 import argparse
-import logging
-import signal
+import asyncio
 import sys
+from pathlib import Path
 
-import uvicorn
+import uvloop
 
-from flytewheel.errors import FlytewheelError
-from flytewheel.settings import read_settings
-from router.access.wire import lift_file_limit, make_protocol
-from router.app import create_app
+from flytewheel.errors import FlytewheelError, SettingsError
+from flytewheel.settings import Settings, read_settings
+from router.access.wire import lift_file_limit
+from router.loglines import set_up_logging
+from router.server import Certificate, bind
+from router.state import check_settings
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the router; the exit code is 2 for wrong settings, in one line."""
-    parser = argparse.ArgumentParser(prog="router", description="serve the models behind the flywheel, on loopback")
+    parser = argparse.ArgumentParser(prog="router", description="serve the models behind the flywheel")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--workers", type=int, help="processes that answer (default: FLYTEWHEEL_WORKERS, or 1)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; beyond loopback, TLS is asked for")
+    parser.add_argument("--tls-certificate", type=Path, help="PEM chain, its own certificate first")
+    parser.add_argument("--tls-key", type=Path, help="PEM key of the certificate, unencrypted")
+    parser.add_argument("--plain-http", action="store_true", help="listen beyond loopback without TLS, behind a proxy")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        app = create_app(read_settings())
+        settings = read_settings()
+        check_settings(settings)
+        set_up_logging(settings)
+        workers = options.workers if options.workers is not None else settings.workers or 1
+        if not 1 <= workers <= 64:
+            raise SettingsError(f"--workers {workers}: expected 1 to 64")
+        certificate = _choose_certificate(settings, options)
+        listener = bind(options.host, options.port)
     except FlytewheelError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    # uvicorn ends by raising the signal that stopped it again; told to stop and stopped is exit code 0.
+    from router.keeper.run import Options, keep  # what takes longest to import comes after what may be refused
+
     lift_file_limit()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=options.port,
-        http=make_protocol(),
-        ws="none",
-        access_log=False,
-        log_level="warning",
-        timeout_graceful_shutdown=5,
-    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(keep(settings, listener, Options(workers, certificate)))
     return 0
+
+
+def _choose_certificate(settings: Settings, options: argparse.Namespace) -> Certificate | None:
+    chain = options.tls_certificate or settings.tls_certificate
+    key = options.tls_key or settings.tls_key
+    if (chain is None) != (key is None):
+        raise SettingsError("TLS needs both --tls-certificate and --tls-key (FLYTEWHEEL_TLS_CERTIFICATE and _TLS_KEY)")
+    if chain is not None and key is not None:
+        certificate = Certificate(chain.absolute(), key.absolute())
+        certificate.load()
+        return certificate
+    if options.host not in LOOPBACK and not options.plain_http:
+        raise SettingsError(
+            f"--host {options.host} is beyond loopback, where keys and texts would cross the network in the clear:"
+            " give --tls-certificate and --tls-key, or say --plain-http where a proxy in front does TLS"
+        )
+    return None
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from flytewheel.errors import BaseModelError, ExportError
+from flytewheel.errors import BaseModelError, ExportError, ModelServerError
 from flytewheel.gguf_header import Header, check_header
 from flytewheel.modelfile import Modelfile, read_modelfile
 from flytewheel.sending import MODELFILE
+from flytewheel.upstreams import UPSTREAM, read_upstream
 from registry.manifest import Manifest
 
 _TEMPLATE = "tokenizer.chat_template"
@@ -28,7 +29,7 @@ class Card:
 
     Attributes:
         created_at: When its registration began.
-        size: Bytes of the files that it is served from.
+        size: Bytes of the files that it is served from; 0 where it is served elsewhere.
         format: `gguf` or `safetensors`; empty where it is served elsewhere.
         family: Its architecture's name, as in the GGUF.
         parameters: How many.
@@ -37,7 +38,7 @@ class Card:
         template: The chat template: the Modelfile's where it has one, else the GGUF's.
         modelfile: What an Ollama is told of it.
         license: As the base states it.
-        base: Name of the base model.
+        base: Name of the base model; where it is served elsewhere, what it is called there.
         values: Of the GGUF's header, without arrays and templates.
     """
 
@@ -75,6 +76,8 @@ class Card:
 
 def describe_version(manifest: Manifest, folder: Path, paths: list[str]) -> Card:
     """What is told of a version whose files at `paths` lie in `folder`."""
+    if UPSTREAM in paths:
+        return Card(manifest.created_at, 0, "", base=_name_upstream(folder / UPSTREAM))
     facts, gguf = manifest.facts, next((path for path in paths if path.endswith(".gguf")), None)
     header = None if gguf is None else _read_header(folder / gguf)
     values = {} if header is None else header.values
@@ -99,7 +102,14 @@ def describe_version(manifest: Manifest, folder: Path, paths: list[str]) -> Card
 
 def _name_format(paths: list[str]) -> str:
     kinds = {path.rpartition(".")[2] for path in paths}
-    return next((kind for kind in ("gguf", "safetensors") if kind in kinds), "" if paths else "safetensors")
+    return "gguf" if "gguf" in kinds else "safetensors"  # the bare base of a vLLM has no files here, and is these
+
+
+def _name_upstream(path: Path) -> str:
+    try:
+        return read_upstream(path).model
+    except ModelServerError:  # whoever serves it says so
+        return ""
 
 
 def _read_header(path: Path) -> Header | None:

@@ -14,7 +14,7 @@ from flytewheel.experiment.experiments import Experiment
 from flytewheel.records import to_jsonable
 from router.access.callers import ADMIN, READ, caller_of
 from router.access.needs import needs
-from router.state import RouterState
+from router.keeper.state import KeeperState
 
 
 class Strict(BaseModel):
@@ -53,13 +53,13 @@ class ShareBody(Strict):
     share: float = Field(ge=0, le=1)
 
 
-def get_state(request: Request) -> RouterState:
-    """The running router's state."""
-    state: RouterState = request.app.state.router
+def get_state(request: Request) -> KeeperState:
+    """The running keeper's state."""
+    state: KeeperState = request.app.state.router
     return state
 
 
-State = Annotated[RouterState, Depends(get_state)]
+State = Annotated[KeeperState, Depends(get_state)]
 
 
 def is_admin(request: Request) -> bool:
@@ -74,6 +74,7 @@ _READS, _CHANGES = [needs(READ)], [needs(ADMIN)]
 @control.get("/models", dependencies=_READS)
 async def list_models(state: State) -> dict[str, Any]:
     """Every served model name with its champion, its running experiment and its loaded versions."""
+    inflight = await state.count_inflight()
     return {
         "models": [
             {
@@ -85,7 +86,7 @@ async def list_models(state: State) -> dict[str, Any]:
                         "state": backend.state,
                         "digest": backend.model.digest,
                         "restarts": backend.restarts,
-                        "inflight": backend.inflight,
+                        "inflight": inflight[backend.model.serial],
                         "pid": backend.pid,
                         "memory_bytes": backend.model.memory_bytes,
                         "warm_s": backend.model.warm_s,

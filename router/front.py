@@ -12,22 +12,26 @@ On the hot path nothing is wrapped unless a limit or an origin asks for it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from router.access.bodies import DEFAULT_LIMIT, limit_body, screen_body
 from router.access.callers import PLACE, PUBLIC, Caller
 from router.access.origins import Origins
-from router.access.rest import RestRoute, find_route, survey
 from router.asgi import Receive, Scope, Send
 from router.loglines import REQUEST
 from router.refusals import RefusedError, send_error
+
+if TYPE_CHECKING:
+    from router.access.rest import RestRoute
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEADERS = "flytewheel.headers"  # in the ASGI scope: the request's headers as a dict, names in lower case
 _ONCE = frozenset((b"authorization", b"host", b"content-length", b"content-type", b"content-encoding", b"origin"))
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # PostgreSQL holds no NUL; the others forge lines
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
 
 
@@ -131,8 +135,9 @@ class Front:
             try:
                 await self._serve(scope, receive, send)
             except RefusedError as refused:
-                headers = _CHALLENGE if refused.status == 401 else None
-                await send_error(send, refused, headers, scope["path"])
+                if (origin := scope[HEADERS].get(b"origin")) is not None:
+                    send = self._mark(scope, origin, send)
+                await send_error(send, refused, _CHALLENGE if refused.status == 401 else None, scope["path"])
         elif scope["type"] == "lifespan":
             await self._rest(scope, receive, send)
         else:  # nothing here speaks WebSocket
@@ -141,16 +146,15 @@ class Front:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         pairs = scope["headers"]
         scope[HEADERS] = headers = dict(pairs)
-        if len(headers) != len(pairs):
-            _refuse_doubles(pairs)
+        if len(headers) != len(pairs) or b"host" not in headers:
+            _check_heads(pairs, scope.get("http_version"))
         method, places = scope["method"], self._places.get(scope["path"])
         if (origin := headers.get(b"origin")) is not None:
-            needed = self._needed(scope, headers)
-            if self._origins.answers(origin, needed):
-                if method == "OPTIONS":
-                    await self._origins.send_preflight(send, origin)
-                    return
-                send = self._origins.mark(send, origin)
+            marked = self._mark(scope, origin, send)
+            if marked is not send and method == "OPTIONS":
+                await self._origins.send_preflight(send, origin)
+                return
+            send = marked
         if places is not None and (place := places.get(method)) is not None:
             send = self._admit(scope, headers, place.scope, send)
             receive, send = limit_body(headers, receive, send, place.body_limit)
@@ -164,6 +168,10 @@ class Front:
         if self._app is None:
             await self._rest(scope, receive, send)
             return
+        if _CONTROL.search(scope["path"]) or b"%00" in scope["query_string"]:
+            raise RefusedError(400, "invalid_request_error", "the path or query holds control characters")
+        from router.access.rest import find_route  # FastAPI is loaded only where there is an application of its
+
         route, allowed = find_route(self._survey(), scope)
         if route is None:
             allowed |= set(places or ())
@@ -202,6 +210,11 @@ class Front:
             )
         return _add_headers(send, self._meter.admit(caller)) if caller.limits else send
 
+    def _mark(self, scope: Scope, origin: bytes, send: Send) -> Send:
+        """`send`, or one whose answer a listed origin's script may read."""
+        needed = self._needed(scope, scope[HEADERS])
+        return self._origins.mark(send, origin) if self._origins.answers(origin, needed) else send
+
     def _needed(self, scope: Scope, headers: dict[bytes, bytes]) -> str | None:
         """The scope that a browser's request, or the request that its preflight asks for, would need."""
         method = scope["method"]
@@ -210,20 +223,31 @@ class Front:
         place = self._places.get(scope["path"], {}).get(method)
         if place is not None or self._app is None:
             return place.scope if place else None
+        from router.access.rest import find_route
+
         route, _ = find_route(self._survey(), {**scope, "method": method})
         return route.scope if route else None
 
     def _survey(self) -> tuple[RestRoute, ...]:
         if self._surveyed is None:
-            self._surveyed = survey(self._app, self._declared) if self._app is not None else ()
+            if self._app is None:
+                return ()
+            from router.access.rest import survey
+
+            self._surveyed = survey(self._app, self._declared)
         return self._surveyed
 
 
-def _refuse_doubles(pairs: list[tuple[bytes, bytes]]) -> None:
+def _check_heads(pairs: list[tuple[bytes, bytes]], version: str | None) -> None:
+    """Refuses headers that a proxy before us may have understood in another way."""
     names = [name for name, _ in pairs]
     for name in _ONCE:
         if names.count(name) > 1:
-            raise RefusedError(400, "invalid_request_error", f"the header {name.decode()} was sent more than once")
+            message = f"the header {name.decode()} was sent more than once"
+            raise RefusedError(400, "invalid_request_error", message, headers=[(b"connection", b"close")])
+    if b"host" not in names and version == "1.1":
+        message = "a request of HTTP/1.1 names its host"
+        raise RefusedError(400, "invalid_request_error", message, headers=[(b"connection", b"close")])
 
 
 def _add_headers(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:

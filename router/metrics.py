@@ -112,7 +112,9 @@ class Metrics:
             "reactions to answers of an experiment; converted: the reward is above 0",
             ("experiment_id", "variant", "converted"),
         )
-        self.reward_sum = self._keep(Family(self.cells, Count, "sum", "flytewheel_reward_sum", "rewards added up", ARM))
+        self.reward_sum = self._keep(
+            Family(self.cells, Count, "sum", "flytewheel_reward_points", "rewards added up", ARM)
+        )
         self.reward_count = self.counter("flytewheel_rewards", "rewards that were counted", ARM)
 
         self.grounding_checked = self.counter(

@@ -19,12 +19,12 @@ from flytewheel import __version__
 from flytewheel.modelfile import Value
 from router.access.callers import PUBLIC, SERVE
 from router.access.needs import needs
-from router.backends import ServedModel
+from router.backends.served import ServedModel
 from router.cards import Card
 from router.control import State
+from router.keeper.state import KeeperState
 from router.paths import LATEST, MODEL_PREFIX, read_name
 from router.refusals import RefusedError
-from router.state import RouterState
 
 SPOKEN = "0.13.0"  # the version of Ollama's API that is spoken here; clients compare it with what they need
 _NEVER = datetime(2318, 1, 1, tzinfo=UTC)  # Ollama's own way to say that a model stays in memory
@@ -124,20 +124,20 @@ for _method, _path in _CHANGING:
     models.add_api_route(_path, refuse_change, methods=[_method], dependencies=[needs(SERVE)], include_in_schema=False)
 
 
-def _list_known(state: RouterState) -> list[tuple[str, ServedModel]]:
+def _list_known(state: KeeperState) -> list[tuple[str, ServedModel]]:
     """The routed names whose champion's files are here."""
     found = [(name, state.pool.find_model(name, route.champion)) for name, route in sorted(state.routes.items())]
     return [(name, model) for name, model in found if model is not None and model.card is not None]
 
 
-def _find(state: RouterState, asked: str) -> str:
+def _find(state: KeeperState, asked: str) -> str:
     name = read_name(asked)
     if name is None or name not in state.routes:
         raise RefusedError(404, "invalid_request_error", f"model {asked!r} not found", "model_not_found")
     return name
 
 
-def _describe_openai(state: RouterState, name: str) -> dict[str, Any]:
+def _describe_openai(state: KeeperState, name: str) -> dict[str, Any]:
     model = state.pool.find_model(name, state.routes[name].champion)
     created = int(model.card.created_at.timestamp()) if model is not None and model.card is not None else 0
     return {"id": MODEL_PREFIX + name, "object": "model", "created": created, "owned_by": "flytewheel"}

@@ -32,7 +32,7 @@ WAIT_S = 3.0
 scraping = APIRouter(include_in_schema=False)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # a collector is known by itself
 class Stored(Collector):
     """The figures that were read last, and when, by the steady clock; None: never."""
 

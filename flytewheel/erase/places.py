@@ -15,10 +15,11 @@ from pathlib import Path
 
 from flytewheel.erase.contents import WEIGHTS, finds, list_views, mend
 from flytewheel.erase.needles import Needles
+from flytewheel.erase.waiting import sweep_spool
 from flytewheel.progress import ProgressCallback
 from registry.store import ObjectStore
 
-_SERVICES = frozenset({"postgres", "objects", "models"})  # of the home: searched by other ways, or weights
+_SERVICES = frozenset({"postgres", "objects", "models", "spool"})  # of the home: searched by other ways, or weights
 _KEPT = frozenset({"stack.json", "stack.lock", "erasure.key", ".lock"})
 # Of the store: data sets are rewritten, the registry's files never change and hold no feedback (`list_unmendable`).
 _OTHERS = (
@@ -40,6 +41,9 @@ def sweep_home(
         quoting: runs whose data set's card quotes people: their tracked runs that hold the card go as well.
         write: false: only counts.
         progress: is told the files.
+
+    Raises:
+        FeedbackError: the spool of a running router does not drain.
     """
     counts: Counter[str] = Counter()
     files = list(_list_files(home))
@@ -66,7 +70,8 @@ def sweep_home(
         if write:
             _write(path, mended)
     progress("search files", len(files), len(files))
-    return counts
+    counts["spool"] += sweep_spool(home, needles, write=write)
+    return +counts
 
 
 def sweep_store(store: ObjectStore, needles: Needles, *, write: bool, progress: ProgressCallback) -> Counter[str]:

@@ -2,7 +2,7 @@
 
 Speeds are characters a minute of the International Reading Speed Texts (Trauzettel-Klosinski and Dietz 2012,
 Investigative Ophthalmology & Visual Science 53(9), table 2): 17 languages, texts of the same difficulty in each, read
-aloud by 436 people. Aloud is slower than silent by some 20 % (Brysbaert 2019), which stands for the eye's way to the answer.
+aloud. Aloud is slower than silent by some 20 % (Brysbaert 2019), which stands for the eye's way to the answer.
 Characters rather than words: an agglutinating language has long words, and Chinese and Japanese have no spaces. Their
 characters are counted apart, so that a mixed text takes what both parts take.
 """

@@ -1,9 +1,10 @@
-"""What a body may be: so large, so deep, and text that PostgreSQL can hold.
+"""What a body may be: so large, so deep, so dense, and text that PostgreSQL can hold.
 
-Bare endpoints read JSON with `read_json`; what FastAPI serves is screened before it gets there. Depth is found without
-a parser: strings go, brackets stay, and pairs are taken away from the inside out, a level a pass, each pass in C. A
-body with fewer opening brackets than the limit, which is nearly every one, costs two counts (0.3 µs for a chat of
-1 kB). `orjson` itself reads up to 1,024 levels but writes no more than 254, and Python's reader ends with the stack.
+Bare endpoints read JSON with `read_json`; what FastAPI serves is screened before it gets there. Depth needs no parser
+of ours: orjson reads 1,024 levels and writes 254, so what it can write again is not too deep for anybody behind us.
+20 MiB of `[],` would be 7 million lists: 4.5 s in which nobody else is served, and 400 MiB. Both questions are asked
+only of a body with more than 254 brackets, and those are counted by jumping from one to the next: bytes.count looks at
+each byte (4 µs for a chat of 1 kB, as much as reading it), a jump costs 0.1 µs, and an image has no brackets at all.
 """
 
 from __future__ import annotations
@@ -19,41 +20,47 @@ from router.refusals import RefusedError, send_error
 
 DEFAULT_LIMIT = 4 << 20
 IMAGES_FACTOR = 5  # times the limit, for endpoints that take images in their JSON
-MAX_DEPTH = 100
+MAX_DEPTH = 254
+MAX_BRACKETS = 200_000
 
-_STRING = re.compile(rb'"[^"]*"')
-_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-
-
-def is_deep(raw: bytes, limit: int = MAX_DEPTH) -> bool:
-    """Whether JSON nests deeper than `limit`; may say yes, too, where brackets do not match."""
-    if raw.count(b"[") + raw.count(b"{") <= limit:
-        return False
-    plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
-    left = _STRING.sub(b"", plain).translate(None, _NOT_BRACKETS)
-    for _ in range(limit):
-        if not left:
-            return False
-        size = len(left)
-        left = left.replace(b"[]", b"").replace(b"{}", b"")
-        if len(left) == size:
-            break
-    return bool(left)
 
 
 def read_json(raw: bytes) -> Any:
     """The value of a JSON body.
 
     Raises:
-        RefusedError: 400, it is not JSON, or nests deeper than MAX_DEPTH.
+        RefusedError: 400, it is not JSON, is deeper than MAX_DEPTH or has more lists and objects than MAX_BRACKETS.
     """
-    if is_deep(raw):
-        raise RefusedError(400, "invalid_request_error", f"the body is not JSON of at most {MAX_DEPTH} levels")
+    many = _holds_more(raw, MAX_DEPTH)
+    if many and _holds_more(raw, MAX_BRACKETS):
+        raise _refuse(f"the body holds more than {MAX_BRACKETS} lists or objects")
     try:
-        return orjson.loads(raw)
+        value = orjson.loads(raw)
+        if many:
+            orjson.dumps(value)
     except orjson.JSONDecodeError as error:
-        raise RefusedError(400, "invalid_request_error", f"the body is not JSON: {error}") from None
+        raise _refuse(f"the body is not JSON: {error}") from None
+    except orjson.JSONEncodeError:
+        raise _refuse(f"the body is not JSON of at most {MAX_DEPTH} levels") from None
+    return value
+
+
+def _holds_more(raw: bytes, limit: int) -> bool:
+    """Whether there are more than `limit` opening brackets, those within texts too."""
+    found = 0
+    for bracket in (b"[", b"{"):
+        place = raw.find(bracket)
+        while place >= 0:
+            found += 1
+            if found > limit:
+                return True
+            place = raw.find(bracket, place + 1)
+    return False
+
+
+def _refuse(message: str) -> RefusedError:
+    return RefusedError(400, "invalid_request_error", message)
 
 
 def limit_body(headers: dict[bytes, bytes], receive: Receive, send: Send, limit: int) -> tuple[Receive, Send]:

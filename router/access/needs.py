@@ -18,8 +18,6 @@ class Needed(HTTPBearer):
     """The scope that a route needs."""
 
     def __init__(self, scope: str) -> None:
-        if scope not in (*SCOPES, PUBLIC, PROOF):
-            raise ValueError(f"scope {scope!r}: expected one of {', '.join((*SCOPES, PUBLIC, PROOF))}")
         super().__init__(
             scheme_name=f"{scope} key", description=f"an API key with the scope `{scope}`", auto_error=False
         )
@@ -40,7 +38,13 @@ class Open:
 
 
 def needs(scope: str) -> Any:
-    """The dependency that declares a route's scope; exactly one a route."""
+    """The dependency that declares a route's scope; exactly one a route.
+
+    Raises:
+        ValueError: no such scope.
+    """
+    if scope not in (*SCOPES, PUBLIC, PROOF):
+        raise ValueError(f"scope {scope!r}: expected one of {', '.join((*SCOPES, PUBLIC, PROOF))}")
     return Depends(Open(scope) if scope in (PUBLIC, PROOF) else Needed(scope))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import psycopg
@@ -24,8 +25,8 @@ _POLL_S = 5.0
 _PAUSE_S = 1.0
 
 
-async def watch_keys(settings: Settings, keys: Keys) -> None:
-    """Reads the keys at every change, for ever."""
+async def watch_keys(settings: Settings, keys: Keys, changed: Callable[[], Awaitable[None]]) -> None:
+    """Reads the keys at every change, for ever; `changed` is called after each reading."""
     url = settings.database_url or ""
     failing = None
     while True:
@@ -34,6 +35,7 @@ async def watch_keys(settings: Settings, keys: Keys) -> None:
                 await connection.execute(f"LISTEN {CHANNEL}".encode())
                 while True:
                     keys.replace(await asyncio.to_thread(list_keys, url))
+                    await changed()
                     failing = None
                     async for _ in connection.notifies(timeout=_POLL_S, stop_after=1):
                         pass

@@ -7,8 +7,6 @@ which of a version's files a kind needs and brings them.
 """
 
 from router.backends.backend import Backend, ModelGoneError, Status
-from router.backends.pool import BackendPool
-from router.backends.served import ServedModel
 from router.backends.view import BackendView
 
-__all__ = ["Backend", "BackendPool", "BackendView", "ModelGoneError", "ServedModel", "Status"]
+__all__ = ["Backend", "BackendView", "ModelGoneError", "Status"]

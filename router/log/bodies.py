@@ -62,6 +62,11 @@ def is_time(value: Any) -> bool:
     return type(value) is datetime and value.tzinfo is UTC and value.year in YEARS
 
 
+def spell_time(value: datetime) -> str:
+    """A time as PostgreSQL reads it; a sixth of `isoformat`'s time."""
+    return orjson.dumps(value).decode()[1:-1]
+
+
 def encode_slowly(model: type[Model], fields: Mapping[str, Any]) -> tuple[Model, str, str]:
     """The long way: the record, its body and its digest.
 

@@ -8,7 +8,7 @@ process came in between, the unique index refuses the whole COPY and the round i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -34,11 +34,11 @@ _CONNECT: dict[str, Any] = {
 _OF_A_ROW = ("21", "22", "23", "44", "54", "P0")
 _TRIES = 5
 
-_KNOWN_INTERACTIONS = "SELECT interaction_id, digest FROM interactions WHERE interaction_id = ANY(%s)"
-_USERS = "SELECT interaction_id, user_id FROM interactions WHERE interaction_id = ANY(%s)"
+_KNOWN_INTERACTIONS = "SELECT interaction_id, digest FROM interactions WHERE interaction_id = ANY(%s::text[])"
+_USERS = "SELECT interaction_id, user_id FROM interactions WHERE interaction_id = ANY(%s::text[])"
 _KNOWN = """
-SELECT true, interaction_id, source FROM interactions WHERE interaction_id = ANY(%s)
-UNION ALL SELECT false, event_id, digest FROM feedback_events WHERE event_id = ANY(%s)
+SELECT true, interaction_id, source FROM interactions WHERE interaction_id = ANY(%s::text[])
+UNION ALL SELECT false, event_id, digest FROM feedback_events WHERE event_id = ANY(%s::text[])
 """
 _QUARANTINE = """
 INSERT INTO quarantine (digest, kind, source, reason, line) VALUES (%s, %s, %s, %s, %s) ON CONFLICT (digest) DO NOTHING
@@ -115,7 +115,7 @@ class Session:
         return self.store_interactions(lines[:half], refuse) + self.store_interactions(lines[half:], refuse)
 
     def _leave_out_known(self, lines: list[bytes], refuse: Refuse) -> list[bytes]:
-        known = dict(self.ask(_KNOWN_INTERACTIONS, ([rows.name_of(line) for line in lines],)))
+        known = dict(self.ask(_KNOWN_INTERACTIONS, (as_array([rows.name_of(line) for line in lines]),)))
         fresh = []
         for line in lines:
             name, digest = rows.name_of(line), line.rsplit(b"\t", 1)[1].decode()
@@ -131,9 +131,10 @@ class Session:
     def store_events(self, given: Sequence[EventRow], refuse: Callable[[EventRow, str], None]) -> list[Outcome]:
         """Stores events of different ids; of those that the database can never hold `refuse` is told, as conflicts."""
         for _ in range(_TRIES):
-            found = self.ask(_KNOWN, (list({row.interaction_id for row in given}), [row.event_id for row in given]))
-            sources = {name: source for about, name, source in found if about}
-            known = {name: digest for about, name, digest in found if not about}
+            about = as_array({row.interaction_id for row in given})
+            found = self.ask(_KNOWN, (about, as_array([row.event_id for row in given])))
+            sources = {name: source for said, name, source in found if said}
+            known = {name: digest for said, name, digest in found if not said}
             outcomes = [_judge(row, sources, known) for row in given]
             fresh = sorted(
                 events.copy_line(row, sources[row.interaction_id])
@@ -159,7 +160,7 @@ class Session:
 
     def find_users(self, names: Sequence[str]) -> dict[str, str]:
         """The users of those interactions that are stored."""
-        return dict(self.ask(_USERS, (list(names),)))
+        return dict(self.ask(_USERS, (as_array(names),)))
 
     # -- what cannot be stored
 
@@ -171,6 +172,14 @@ class Session:
             held = (f"{kind}:{digest}", kind, source, reason, line)
             if connection.execute(_QUARANTINE, held).rowcount:
                 connection.execute(_NOTE, {"kind": kind, "source": source, "count": 1, "reason": reason})
+
+
+def as_array(names: Collection[str]) -> str:
+    """Texts as PostgreSQL's array, which psycopg takes 5 µs a text for."""
+    joined = '","'.join(names)
+    if "\\" in joined or joined.count('"') != 2 * max(0, len(names) - 1):
+        joined = '","'.join(name.replace("\\", "\\\\").replace('"', '\\"') for name in names)
+    return f'{{"{joined}"}}' if names else "{}"
 
 
 def is_fault_of_row(error: psycopg.Error) -> bool:

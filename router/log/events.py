@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from flytewheel.records import FeedbackEvent, FeedbackType
-from flytewheel.spool import join_columns, split_columns
-from router.log.bodies import dump, encode_slowly, is_name, is_plain, is_time
+from flytewheel.spool import join_row, split_columns
+from router.log.bodies import dump, encode_slowly, is_name, is_plain, is_time, spell_time
 
 COLUMNS = 'event_id, interaction_id, source, user_id, feedback_type, "timestamp", body, digest, metadata'
 _KINDS = {kind.value: kind for kind in FeedbackType}
@@ -73,19 +73,9 @@ def encode_event(fields: Mapping[str, Any], *, proven: bool = False) -> EventRow
 
 def copy_line(row: EventRow, source: str) -> bytes:
     """The event as a line of COPY, in the stream of its interaction."""
-    return join_columns(
-        (
-            row.event_id.encode(),
-            row.interaction_id.encode(),
-            source.encode(),
-            row.user_id.encode(),
-            row.feedback_type.encode(),
-            row.timestamp.isoformat().encode(),
-            row.body,
-            row.digest.encode(),
-            row.metadata,
-        )
-    )
+    when = spell_time(row.timestamp)
+    head = (row.event_id, row.interaction_id, source, row.user_id, row.feedback_type, when)
+    return join_row(head, row.body, row.digest.encode(), row.metadata)
 
 
 def spool_line(row: EventRow) -> bytes:
@@ -103,7 +93,9 @@ def read_spool_line(line: bytes) -> tuple[int, EventRow]:
 
 def _plain_fields(fields: Mapping[str, Any]) -> dict[str, Any] | None:
     """The fields as they are dumped; None where only the long way can tell."""
-    data = {key: value for key, value in fields.items() if value is not None and key in _FIELDS}
+    data = {key: value for key, value in fields.items() if value is not None}
+    if not data.keys() <= _FIELDS:
+        data = {key: value for key, value in data.items() if key in _FIELDS}
     if not (is_name(data.get("event_id")) and is_name(data.get("interaction_id")) and is_name(data.get("user_id"))):
         return None
     said = data.get("feedback_type")

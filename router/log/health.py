@@ -28,7 +28,8 @@ class Health:
     def fail(self, error: Exception) -> None:
         """The database took no rows; whoever tries next is the thread in the background."""
         with self._lock:
-            first, self.away = self.away is None, last_line(error)
+            said = str(error).partition("\n\tIs the server running")[0]  # libpq's last line is a question
+            first, self.away = self.away is None, last_line(Exception(said))
             if first:
                 self._since = time.monotonic()
         if first:

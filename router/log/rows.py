@@ -12,8 +12,8 @@ from typing import Any
 
 from flytewheel.errors import FeedbackError
 from flytewheel.records import Interaction, Message
-from flytewheel.spool import join_columns, split_columns
-from router.log.bodies import dump, encode_slowly, is_name, is_plain, is_plain_float, is_time
+from flytewheel.spool import join_row, split_columns
+from router.log.bodies import dump, encode_slowly, is_name, is_plain, is_plain_float, is_time, spell_time
 
 COLUMNS = 'interaction_id, source, user_id, "timestamp", body, digest'
 _TEXTS = ("session_id", "context", "topic", "model_version", "experiment_id", "arm", "model_digest")
@@ -37,8 +37,7 @@ def encode_interaction(fields: Mapping[str, Any], source: str) -> bytes:
     else:
         digest = hashlib.sha256(body).hexdigest()
         name, user, time = fields["interaction_id"], fields["user_id"], fields["timestamp"]
-    columns = (name.encode(), source.encode(), user.encode(), time.isoformat().encode(), body, digest.encode())
-    return join_columns(columns)
+    return join_row((name, source, user, spell_time(time)), body, digest.encode())
 
 
 def name_of(line: bytes) -> str:
@@ -48,7 +47,9 @@ def name_of(line: bytes) -> str:
 
 def _plain_fields(fields: Mapping[str, Any]) -> dict[str, Any] | None:
     """The fields as they are dumped; None where one of them is anything but plain."""
-    data = {key: value for key, value in fields.items() if value is not None and key in _FIELDS}
+    data = {key: value for key, value in fields.items() if value is not None}
+    if not data.keys() <= _FIELDS:
+        data = {key: value for key, value in data.items() if key in _FIELDS}
     if not (is_name(data.get("interaction_id")) and is_name(data.get("user_id")) and is_time(data.get("timestamp"))):
         return None
     query = data.get("query")

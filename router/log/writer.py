@@ -64,6 +64,7 @@ class Writer:
         self._more, self._hurry = threading.Event(), threading.Event()
         self._caught_up = threading.Condition()
         self._shedding = Alarm("interactions are shed, answers go on")
+        self._stuck = Alarm("the log keeps what comes in its spool and cannot go on")
         self._adopt_at = self._replay_at = 0.0
         self._replay_pause_s, self._replayed = _REPLAY_S, 0
         self._ends_at: float | None = None
@@ -157,7 +158,7 @@ class Writer:
             self._health.fail(error)
         else:
             self.trouble = str(error)
-            logger.error("the log cannot go on for now: %s", error)
+            self._stuck.raise_(str(error))
         with self._caught_up:
             self._caught_up.notify_all()
 

@@ -36,6 +36,9 @@ _NOT_PASSED_ON = frozenset(
 
 _OURS = frozenset({401, 402, 403, 407})
 
+# What llama.cpp says as a failure of its own: a picture for a model of text, a text that is too long to embed.
+_CLIENTS_FAULTS = (b"input is not supported", b"is too large to process")
+
 
 class BackendError(Exception):
     """A backend failed before the first byte of its answer, or is not asked now; `wait_s` is when to try again."""
@@ -232,6 +235,7 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         ModelGoneError: it knows no such model any more.
         BusyError: it asks to be asked later.
         BackendError: it failed, refuses our key, or wants us elsewhere.
+        RefusedError: it cannot do what the client asks, which some say as a failure.
     """
     status = upstream.status
     if status == 404:  # on a path that it serves
@@ -244,6 +248,8 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         raise BackendError(f"version {version} answered {status}; redirects of a backend are not followed")
     if status in _OURS:
         raise BackendError(f"version {version}'s server refuses our key or account ({status})")
+    if status == 500 and any(words in body for words in _CLIENTS_FAULTS):
+        raise RefusedError(400, "invalid_request_error", read_said(body), "unsupported_input")
     if status >= 500:
         raise BackendError(f"version {version} answered {status}: {read_said(body)}")
 

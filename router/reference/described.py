@@ -1,7 +1,7 @@
 """`/openapi.json`, whole: what FastAPI knows of its own routes, and the bare endpoints that it does not know.
 
 Bodies of models' calls are described by what the router itself asks of them; every other field passes through, so the
-schemas are open. Each refusal has the one shape of `router.refusals`, which replaces FastAPI's own.
+schemas are open. Each refusal has the shape that `router.refusals` gives it by its path, which replaces FastAPI's own.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
 from router.access.callers import SERVE
+from router.paths import OLLAMA_PATHS
 from router.protocols import PROTOCOLS
 
 VERSION = "1"
@@ -93,14 +93,11 @@ _GIVEN = {
 
 
 def describe(app: FastAPI) -> None:
-    """Has `app.openapi()` describe everything that the router serves."""
+    """Has `app.openapi()` describe everything that the router serves; to be called after whoever else adds to it."""
+    inner = app.openapi
 
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _complete(
-                get_openapi(title=app.title, version=VERSION, description=_ABOUT, routes=app.routes)
-            )
-        return app.openapi_schema
+        return _complete(inner())
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
 
@@ -116,23 +113,28 @@ def list_operations(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[
 def _complete(schema: dict[str, Any]) -> dict[str, Any]:
     parts = schema.setdefault("components", {})
     kinds, locks = parts.setdefault("schemas", {}), parts.setdefault("securitySchemes", {})
-    kinds["Refusal"] = _REFUSAL
+    kinds |= {"Refusal": _REFUSAL, "OllamaRefusal": _OLLAMA_REFUSAL}
     locks.setdefault(
         f"{SERVE} key",
         {"type": "http", "scheme": "bearer", "description": f"an API key with the scope `{SERVE}`"},
     )
     for path in PROTOCOLS:
         schema["paths"].setdefault(path, {})["post"] = _describe_call(path)
-    for _, _, operation in list_operations(schema):
+    for _, path, operation in list_operations(schema):
         # FastAPI's own shape of a refused body is not ours.
-        operation["responses"].pop("422", None)
+        if "HTTPValidationError" in str(operation["responses"].get("422")):
+            del operation["responses"]["422"]
         operation["responses"]["default"] = {
             "description": "refused, with the reason in one line",
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{_name_refusal(path)}"}}},
         }
     for kind in ("HTTPValidationError", "ValidationError"):
         kinds.pop(kind, None)
     return schema
+
+
+def _name_refusal(path: str) -> str:
+    return "OllamaRefusal" if path in OLLAMA_PATHS else "Refusal"
 
 
 def _describe_call(path: str) -> dict[str, Any]:
@@ -165,10 +167,17 @@ def _describe_call(path: str) -> dict[str, Any]:
     }
 
 
-_ABOUT = (
+ABOUT = (
     "The service in front of the models. Send `Authorization: Bearer <API key>`; `flytewheel keys create` makes one. "
     "An answer's `x-flytewheel-receipt` lets whoever got it rate it at `/v1/feedback` without a key."
 )
+_OLLAMA_REFUSAL = {
+    "title": "OllamaRefusal",
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}},
+    "examples": [{"error": "no model 'flytewheel/x' with a champion; served are: flytewheel/oncall"}],
+}
 _REFUSAL = {
     "title": "Refusal",
     "type": "object",

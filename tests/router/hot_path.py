@@ -17,13 +17,11 @@ import uvloop
 from aiohttp import web
 
 from flytewheel.experiment.experiments import Experiment
-from registry.store import ObjectStore
-from registry.versions import Registry
 from router.access.callers import SERVE
 from router.access.keys import Keys
 from router.access.rates import Rates
-from router.backends import BackendPool
 from router.backends.backend import Status
+from router.backends.pool import BackendPool
 from router.backends.view import BackendView
 from router.front import Front
 from router.log import Log
@@ -157,7 +155,6 @@ def open_hot_state(database_url: str, folder: Path, pool: BackendView | BackendP
         admin_key=ADMIN_KEY.encode(),
         assignment_key=key,
         receipts=ReceiptBook(key),
-        registry=Registry(ObjectStore("http://127.0.0.1:9", "", "", "none")),
         pool=pool,  # type: ignore[arg-type]
         log=Log(database_url, folder / "spool"),
         metrics=Metrics(),

@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from flytewheel.errors import RegistryError, RouterError
-from router.backends import BackendPool, ServedModel
 from router.backends.kinds import serve_by_llama
+from router.backends.pool import BackendPool
+from router.backends.served import ServedModel
 from tests.router.spelling_model import write_spelling_model
 
 

@@ -11,8 +11,8 @@ from flytewheel.errors import RegistryError
 from registry.store import ObjectStore
 from registry.taints import Taint, mark_tainted
 from registry.versions import Registry
+from router.backends.served import fetch_model
 from router.blocked import Blocked, Served
-from router.state import fetch_model
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 PAST = Taint("erasure-1", NOW - timedelta(days=31), "trained", NOW - timedelta(days=1))

@@ -14,8 +14,9 @@ import psycopg
 import pytest
 
 from flytewheel.experiment.assign import choose_arm
-from router.backends import BackendPool, ServedModel
 from router.backends.kinds import serve_by_llama
+from router.backends.pool import BackendPool
+from router.backends.served import ServedModel
 from router.proxy import ChatProxy
 from router.receipts import ReceiptBook
 from router.state import Route

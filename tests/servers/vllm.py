@@ -8,6 +8,7 @@ allowed, a taken name is 400, a folder without an adapter 404. `newer` knows `lo
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ class VllmStandIn(Loopback):
         self.forgets = False
         self.scripts: list[tuple[str, list[bytes]]] = []  # content type and pieces of answers, in the place of its own
         self.asked: list[dict[str, Any]] = []
+        self.flowing = threading.Event()  # cleared: a stream stops after its second piece until it is set
+        self.flowing.set()
 
 
 class _Handler(Handler):
@@ -117,6 +120,8 @@ class _Handler(Handler):
             return
         self.begin_stream("text/event-stream; charset=utf-8")
         for count, letter in enumerate([*word, ""]):
+            if count == 2:
+                self.server.flowing.wait(60)
             if count == 2 and self.server.broken_chats:
                 self.server.broken_chats -= 1
                 self.drop()

@@ -1,0 +1,55 @@
+"""What workers serve by: one table, made by the keeper, replaced as a whole and read once a request.
+
+It crosses to the workers as msgpack (`router.channel`), and its part that outlives the process is kept on disk
+(`router.keeper.lastgood`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from flytewheel.api_keys import ApiKey
+from flytewheel.experiment.experiments import Experiment
+
+MODEL_PREFIX = "flytewheel/"  # of the routed model names
+
+Key = tuple[str, str]  # name and version of a loaded model
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who answers for one model name: the champion, or the arms of the running experiment."""
+
+    name: str
+    champion: str
+    experiment: Experiment | None = None
+
+    @property
+    def versions(self) -> set[str]:
+        if self.experiment is None:
+            return {self.champion}
+        return {self.champion, self.experiment.control, self.experiment.treatment}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Everything at one moment, except the loaded versions, which are told one by one (`router.backends`).
+
+    `loaded`: the sources were read once at least, or a good table of the last process was.
+    """
+
+    routes: dict[str, Route] = field(default_factory=dict)
+    withheld: dict[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
+    keys: tuple[ApiKey, ...] | None = None  # None: not read yet
+    loaded: bool = False
+
+    def to_wire(self) -> bytes:
+        """The table as a worker reads it."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def from_wire(cls, data: bytes) -> Table:
+        """The table that a keeper sent."""
+        return msgspec.msgpack.decode(data, type=cls)

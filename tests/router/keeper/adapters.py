@@ -1,0 +1,59 @@
+"""Versions that the vLLM stand-in answers by a word, registered and served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from tests.router.live import KEY, NOW, LiveRouter
+from tests.servers.vllm import write_adapter
+
+
+def register(router: LiveRouter, name: str, word: str) -> str:
+    """Registers an adapter that answers `word`; returns its version."""
+    folder = write_adapter(router.home / f"{name}-{word}", word)
+    files = {f"adapter/{path.name}": path for path in folder.iterdir()}
+    return router.registry.register(name, files, facts={}, key=f"{name}-{word}", now=NOW).version
+
+
+def serve(router: LiveRouter, name: str, word: str) -> str:
+    """Registers an adapter and makes it the champion."""
+    version = register(router, name, word)
+    answer = router.send("PUT", f"/models/{name}/champion", {"version": version})
+    assert answer.status_code == 200, answer.text
+    return version
+
+
+def ask(router: LiveRouter, name: str, user: str = "ada", **options: Any) -> str:
+    """What one request over a connection of its own is answered by: the version."""
+    body = {"model": f"flytewheel/{name}", "messages": [{"role": "user", "content": "Which word?"}], "user": user}
+    with httpx.Client(timeout=20, trust_env=False, headers=KEY, **options) as client:
+        answer = client.post(router.url + "/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.headers["x-flytewheel-version"])
+
+
+@contextmanager
+def stream(router: LiveRouter, name: str, **options: Any) -> Iterator[Iterator[str]]:
+    """A stream that has begun; the lines of it."""
+    body = {"model": f"flytewheel/{name}", "messages": [{"role": "user", "content": "Which word?"}], "stream": True}
+    with (
+        httpx.Client(timeout=20, trust_env=False, headers=KEY, **options) as client,
+        client.stream("POST", router.url + "/v1/chat/completions", json=body) as answer,
+    ):
+        assert answer.status_code == 200, answer.read()
+        lines = answer.iter_lines()
+        assert next(lines).startswith("data: {")
+        yield lines
+
+
+def workers(router: LiveRouter) -> list[int]:
+    """The processes that answer."""
+    import psutil
+
+    assert router.process is not None
+    children = psutil.Process(router.process.pid).children()
+    return [child.pid for child in children if "router.worker" in " ".join(child.cmdline())]

@@ -1,0 +1,86 @@
+"""A PostgreSQL that can be stopped and started, and what a log is given."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from flytewheel.database import migrate
+from flytewheel.local import postgres
+from flytewheel.local.processes import ProcessId
+from router.log import EventRow, Log, encode_event
+
+PASSWORD = "of-the-log-tests"
+
+
+@dataclass
+class Server:
+    """One PostgreSQL for a module's tests, a database for each of them."""
+
+    data_dir: Path
+    log: Path
+    process: ProcessId | None = None
+    port: int | None = None
+
+    def start(self) -> None:
+        if self.process is None:
+            self.process, self.port = postgres.start(
+                self.data_dir, password=PASSWORD, log=self.log, port=self.port, durable=False
+            )
+
+    def stop(self) -> None:
+        process, self.process = self.process, None
+        if process is not None:
+            postgres.stop(process)
+
+    def make_database(self) -> str:
+        assert self.port is not None
+        name = f"log_{uuid.uuid4().hex}"
+        url = postgres.server_url(self.port, PASSWORD, postgres.DATABASE)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        migrate(fresh := postgres.server_url(self.port, PASSWORD, name))
+        return fresh
+
+
+def record(name: str, **changes: Any) -> dict[str, Any]:
+    """An interaction as the proxy hands it over."""
+    fields = {"interaction_id": name, "user_id": "ada", "timestamp": datetime.now(UTC)}
+    return fields | {"query": f"What is {name}?", "response": "So.", "metadata": {}} | changes
+
+
+def event(name: str, about: str, *, proven: bool = True, **changes: Any) -> EventRow:
+    """A thumb."""
+    fields = {"event_id": name, "interaction_id": about, "user_id": "ada", "feedback_type": "thumbs_up"}
+    return encode_event(fields | {"timestamp": datetime(2026, 11, 21, tzinfo=UTC)} | changes, proven=proven)
+
+
+def ask(url: str, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(query.encode(), values).fetchall()
+
+
+def list_ids(url: str) -> tuple[list[str], list[str]]:
+    """Interactions and events that are stored, in the order in which they went in."""
+    said = ask(url, "SELECT interaction_id FROM interactions ORDER BY stored_at, interaction_id")
+    heard = ask(url, "SELECT event_id FROM feedback_events ORDER BY stored_at, event_id")
+    return [row[0] for row in said], [row[0] for row in heard]
+
+
+async def until(condition: Callable[[], Any], *, what: str, timeout_s: float = 20.0) -> None:
+    """Asks until it is true."""
+    async with asyncio.timeout(timeout_s):
+        while not await asyncio.to_thread(condition):
+            await asyncio.sleep(0.02)
+
+
+def put_all(log: Log, names: Iterable[str]) -> None:
+    for name in names:
+        assert log.put(record(name), "demo")
