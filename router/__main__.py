@@ -12,7 +12,6 @@ import uvloop
 from flytewheel.errors import FlytewheelError, SettingsError
 from flytewheel.settings import Settings, read_settings
 from router.access.wire import lift_file_limit
-from router.loglines import set_up_logging
 from router.server import Certificate, bind
 from router.state import check_settings
 
@@ -32,7 +31,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = read_settings()
         check_settings(settings)
-        set_up_logging(settings)
         workers = options.workers if options.workers is not None else settings.workers or 1
         if not 1 <= workers <= 64:
             raise SettingsError(f"--workers {workers}: expected 1 to 64")

@@ -7,6 +7,7 @@ those of the reference design. Families are added here, one line each; counting 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ ARM = ("name", "version", "arm")
 NO_TIER, OTHER_TIER = "none", "other"
 
 
+def name_metrics(keeper: Path) -> Path:
+    """The folder that the processes of one router count in, beside the socket of their keeper."""
+    return keeper.with_suffix(".metrics")
+
+
 @dataclass(frozen=True, slots=True)
 class ArmCounts:
     """The children of one model's arm at one version: look them up once for a route."""
@@ -32,6 +38,8 @@ class ArmCounts:
     first_token: Spread
     prompt_tokens: Count
     completion_tokens: Count
+    reward_sum: Count
+    reward_count: Count
 
 
 class Metrics:
@@ -52,6 +60,7 @@ class Metrics:
         self._add_requests()
         self._add_feedback()
         self._add_stores()
+        self._add_keeper()
         for family in self._families:
             if family.kind == "gauge":
                 family.zero()  # of a process that was killed here
@@ -138,6 +147,18 @@ class Metrics:
         self.waiting = self.gauge("flytewheel_interactions_waiting", "rows not written yet").labels()
         self.dropped = self.gauge("flytewheel_interactions_dropped", "rows lost since the start").labels()
         self.spool_bytes = self.gauge("flytewheel_spool_bytes", "bytes in the spool on disk").labels()
+        self.spooled = self.gauge("flytewheel_events_spooled", "events laid into the spool since the start").labels()
+        self.held = self.gauge("flytewheel_log_quarantined", "rows that could not be stored since the start").labels()
+
+    def _add_keeper(self) -> None:
+        self.database_age = self.gauge(
+            "flytewheel_database_age_seconds", "seconds since the database was heard of; -1: never"
+        ).labels()
+        self.control_only = self.gauge(
+            "flytewheel_control_only", "1: nobody meets a treatment, the database is away for too long"
+        ).labels()
+        self.workers = self.gauge("flytewheel_workers", "processes that answer").labels()
+        self.worker_restarts = self.gauge("flytewheel_worker_restarts", "workers that ended by themselves").labels()
 
     # -- what is counted often
 
@@ -152,6 +173,8 @@ class Metrics:
                 first_token=self.first_token.labels(*key),
                 prompt_tokens=self.tokens.labels(*key, "prompt"),
                 completion_tokens=self.tokens.labels(*key, "completion"),
+                reward_sum=self.reward_sum.labels(*key),
+                reward_count=self.reward_count.labels(*key),
             )
         return found
 
@@ -201,9 +224,9 @@ class Metrics:
         if experiment_id is not None and arm is not None:
             self.conversions.labels(experiment_id, arm, "true" if reward > 0 else "false").inc()
         if name:
-            key = (name, version, arm or "champion")
-            self.reward_sum.labels(*key).inc(reward)
-            self.reward_count.labels(*key).inc()
+            of_arm = self.of_arm(name, version, arm or "champion")
+            of_arm.reward_sum.inc(reward)
+            of_arm.reward_count.inc()
 
     def read_rewards(self) -> dict[tuple[str, ...], tuple[float, float]]:
         """Sum and number of the rewards of each model, version and arm, over all processes."""
@@ -231,3 +254,9 @@ class Metrics:
         """Brings this process's gauges up to date."""
         for sampler in self._samplers:
             sampler()
+
+    async def keep_sampled(self, every_s: float = 1.0) -> None:
+        """Samples for ever: a worker's gauges are read by others."""
+        while True:
+            self.sample()
+            await asyncio.sleep(every_s)

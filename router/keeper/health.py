@@ -75,6 +75,10 @@ def list_reasons(state: KeeperState, log: LogState) -> list[str]:
         reasons.append(f"{len(workers.serving)} of {workers.count} workers serve")
     if log.failing is not None:
         reasons.append(f"interactions wait to be written: {log.failing}")
+    if log.trouble is not None:
+        reasons.append(f"the log: {log.trouble}")
+    if log.shedding:
+        reasons.append(f"interactions are shed, {log.shed} since the start: neither database nor spool takes them")
     return reasons
 
 

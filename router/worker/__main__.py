@@ -30,6 +30,7 @@ from router.backends.rules import Rules
 from router.backends.view import BackendView
 from router.channel import Channel
 from router.loglines import set_up_logging
+from router.metrics import name_metrics
 from router.passing import PassingOn
 from router.server import Certificate, Server, make_config
 from router.state import RouterState, close_state, open_state
@@ -65,17 +66,21 @@ class Worker:
         self._view = BackendView(
             lambda serial, word: self._channel.tell("word", (serial, word)), Rules.of_settings(settings)
         )
-        self._state = state = await open_state(settings, self._view)
+        self._state = state = await open_state(settings, self._view, name_metrics(self._keeper))
         self._channel = await Channel.open(end, self._hear)
+        sampling = asyncio.create_task(state.metrics.keep_sampled())
         listening = asyncio.create_task(self._channel.run())
         listening.add_done_callback(lambda _: self._leave.set())
-        for each in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(each, self._end if each == signal.SIGTERM else _pass_over)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._leave.set)
+        for each in (signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(each, _pass_over)
         self._channel.tell("hello")
         await _wait_either(self._informed, self._leave)
         if not self._leave.is_set():
             await self._serve(state)
         self._channel.close()
+        sampling.cancel()
         await close_state(state)
 
     async def _serve(self, state: RouterState) -> None:
@@ -87,9 +92,6 @@ class Worker:
         await _wait_either(serving, self._leave)
         server.should_exit = True
         await serving
-
-    def _end(self) -> None:
-        self._leave.set()
 
     def _hear(self, kind: str, content: Any) -> Any:
         if kind == "status":
@@ -127,7 +129,7 @@ async def _wait_either(*awaited: asyncio.Event | asyncio.Task[Any]) -> None:
 
 
 def _pass_over() -> None:
-    """Ctrl-C reaches the whole group of processes; the keeper says what it means."""
+    """It reaches the whole group of processes (Ctrl-C, a terminal that is closed); the keeper says what it means."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -140,10 +142,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--drain-s", type=float, required=True)
     parser.add_argument("--tls", type=Path, nargs=2, default=None)
     options = parser.parse_args(arguments)
-    listener, end = (socket.socket(fileno=number) for number in (options.listener, options.channel))
-    certificate = Certificate(*options.tls) if options.tls else None
     settings = read_settings()
     set_up_logging(settings)
+    listener, end = (socket.socket(fileno=number) for number in (options.listener, options.channel))
+    certificate = Certificate(*options.tls) if options.tls else None
     lift_file_limit()
 
     async def run() -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
+from router.protocols.answers import is_count
 from router.protocols.lines import DONE, LineReader, find_error, pick_object, read_event, read_object
-from router.protocols.ollama.writing import Clock, Counts, ToolCalls, Writer
+from router.protocols.ollama.writing import Clock, Counts, ToolCalls, Writer, write_old_logprobs
 from router.protocols.protocol import AnswerError, Body, Translation
 
 _CUT = "the stream ended before the answer did"
@@ -32,7 +33,7 @@ class StreamTranslation(Translation):
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         for line in self._lines.feed(chunk):
-            if not self._done:
+            if line and not self._done:
                 yield from self._read(line)
 
     def finish(self) -> Iterator[bytes]:
@@ -95,16 +96,14 @@ class OpenAiToOllama(StreamTranslation):
         if (error := find_error(content)) is not None:
             raise AnswerError(error)
         self._counts.note(content)
-        choices = content.get("choices")
-        found = [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
-        choice: dict[str, Any] = next((each for each in found if each.get("index") in (0, None)), {})
+        choice = _find_first(content.get("choices"))
         if choice:
             self._clock.note_first()
-        if isinstance(choice.get("finish_reason"), str):
-            self._reason = choice["finish_reason"]
-        for name in ("delta", "message"):
-            if calls := pick_object(choice, name).get("tool_calls"):
-                self._calls.note(calls)
+            if isinstance(choice.get("finish_reason"), str):
+                self._reason = choice["finish_reason"]
+            for said in (choice.get("delta"), choice.get("message")):
+                if isinstance(said, dict) and said.get("tool_calls"):
+                    self._calls.note(said["tool_calls"])
         return choice
 
 
@@ -117,6 +116,7 @@ class OllamaToCompletion(StreamTranslation):
         super().__init__(request)
         self._head = {"id": completion_id, "object": "text_completion", "created": created, "model": model}
         self._include_usage = include_usage
+        self._said = 0  # characters before the next piece
 
     def _read(self, line: bytes) -> Iterator[bytes]:
         if not line.strip():
@@ -142,11 +142,20 @@ class OllamaToCompletion(StreamTranslation):
 
     def _write_choice(self, content: dict[str, Any]) -> dict[str, Any]:
         reason = content.get("done_reason") or "stop" if content.get("done") is True else None
-        logprobs = {"content": content["logprobs"]} if content.get("logprobs") else None
+        logprobs = write_old_logprobs(content.get("logprobs"), self._said)
+        self._said += len(content["response"])
         return {"index": 0, "text": content["response"], "logprobs": logprobs, "finish_reason": reason}
 
     def _write_event(self, told: dict[str, Any]) -> bytes:
         return b"data: " + orjson.dumps(self._head | told) + b"\n\n"
+
+
+def _find_first(choices: Any) -> dict[str, Any]:
+    """The first choice; with `n` above 1 the choices' events come mixed."""
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("index") in (0, None):
+            return choice
+    return {}
 
 
 def _read_text(said: dict[str, Any]) -> str:
@@ -169,5 +178,5 @@ def _read_thinking(said: dict[str, Any]) -> str:
 
 def _write_usage(content: dict[str, Any]) -> dict[str, int]:
     counts = [content.get("prompt_eval_count"), content.get("eval_count")]
-    prompt, answer = (count if isinstance(count, int) else 0 for count in counts)
+    prompt, answer = (count if is_count(count) else 0 for count in counts)
     return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}

@@ -10,16 +10,18 @@ from typing import Any
 
 import orjson
 
+from router.protocols.answers import count_prompt, is_count
 from router.protocols.lines import pick_object, read_object
 from router.protocols.protocol import AnswerError
 
 _NS = 1_000_000_000
+_LONGEST_MS = 10**9  # eleven days
 _REASONS = {"tool_calls": "stop", "function_call": "stop"}  # Ollama says stop after a call
 
 
 def tell_time() -> str:
     """Now, as Ollama writes it."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat()[:-6] + "Z"
 
 
 @dataclass(slots=True)
@@ -60,7 +62,7 @@ class Counts:
         """Ollama's counts, and its durations in nanoseconds; measured here where the server does not say."""
         now = clock.now()
         first = clock.first or now
-        prompt = _count(self.usage.get("prompt_tokens"), self._count_prompt())
+        prompt = _count(self.usage.get("prompt_tokens"), count_prompt(self.timings))
         answer = _count(self.usage.get("completion_tokens"), self.timings.get("predicted_n"))
         written = {"total_duration": int((now - clock.began) * _NS), "load_duration": 0}
         if prompt is not None:
@@ -71,10 +73,6 @@ class Counts:
         written["eval_duration"] = _duration(self.timings.get("predicted_ms"), now - first)
         return written
 
-    def _count_prompt(self) -> int | None:
-        read, cached = self.timings.get("prompt_n"), self.timings.get("cache_n")
-        return read + (cached if isinstance(cached, int) else 0) if isinstance(read, int) else None
-
 
 class Writer:
     """Lines of one answer; `chat` with a message, else with a response. `model` is the client's name for it."""
@@ -83,9 +81,15 @@ class Writer:
         self._model = model
         self._chat = chat
         self._top = top
+        # Nine of ten lines are a piece of text: what stands around it and the time is written once.
+        self._before = b'{"model":' + orjson.dumps(model) + b',"created_at":"'
+        self._between = b'","message":{"role":"assistant","content":' if chat else b'","response":'
+        self._after = b'},"done":false}\n' if chat else b',"done":false}\n'
 
     def write_piece(self, text: str, thinking: str = "", logprobs: Any = None) -> bytes:
         """A piece of the answer, as a line."""
+        if not thinking and logprobs is None:
+            return b"".join((self._before, tell_time().encode(), self._between, orjson.dumps(text), self._after))
         return self._write(self._say(text, thinking), {"done": False}, logprobs) + b"\n"
 
     def write_calls(self, calls: list[dict[str, Any]]) -> bytes:
@@ -181,7 +185,7 @@ def write_logprobs(logprobs: Any, top: int) -> list[dict[str, Any]]:
     if not isinstance(logprobs, dict):
         return []
     if isinstance(logprobs.get("content"), list):
-        return [_write_token(token, top) for token in logprobs["content"] if isinstance(token, dict)]
+        return [_write_token(token, top) for token in _list_objects(logprobs["content"])]
     tokens, found = logprobs.get("tokens"), logprobs.get("token_logprobs")
     if not isinstance(tokens, list) or not isinstance(found, list):
         return []
@@ -197,19 +201,38 @@ def write_logprobs(logprobs: Any, top: int) -> list[dict[str, Any]]:
     return written
 
 
+def write_old_logprobs(tokens: Any, offset: int) -> dict[str, Any] | None:
+    """Ollama's list of tokens as OpenAI's plain completions have it; `offset` is where they begin, in characters."""
+    found = _list_objects(tokens)
+    if not found:
+        return None
+    names = [str(token.get("token", "")) for token in found]
+    others = [_list_objects(token.get("top_logprobs")) for token in found]
+    return {
+        "tokens": names,
+        "token_logprobs": [token.get("logprob") for token in found],
+        "top_logprobs": [{str(each.get("token")): each.get("logprob") for each in top} for top in others],
+        "text_offset": [offset + sum(map(len, names[:place])) for place in range(len(names))],
+    }
+
+
+def _list_objects(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 def _write_token(token: Mapping[str, Any], top: int) -> dict[str, Any]:
     told = {name: token[name] for name in ("token", "logprob", "bytes") if name in token}
     others = token.get("top_logprobs")
     if top and isinstance(others, list):
-        told["top_logprobs"] = [_write_token(other, 0) for other in others[:top] if isinstance(other, dict)]
+        told["top_logprobs"] = [_write_token(other, 0) for other in _list_objects(others)[:top]]
     return told
 
 
 def _count(*found: Any) -> int | None:
-    return next((value for value in found if isinstance(value, int)), None)
+    return next((value for value in found if is_count(value)), None)
 
 
 def _duration(told_ms: Any, measured_s: float) -> int:
-    if isinstance(told_ms, int | float) and told_ms >= 0:
+    if isinstance(told_ms, int | float) and 0 <= told_ms < _LONGEST_MS:
         return int(told_ms * 1_000_000)
     return max(0, int(measured_s * _NS))

@@ -14,9 +14,11 @@ from router.protocols.answers import read_answer
 from router.protocols.lines import LineReader
 from router.protocols.ollama.writing import Clock, Counts
 from tests.router.protocols.streams import (
+    ANSWERS,
     OBJECTS,
     TEXTS,
     cut,
+    mostly,
     pass_through,
     read_events,
     read_lines,
@@ -135,6 +137,24 @@ def test_the_old_form_of_logprobs_is_read_too() -> None:
     )  # fmt: skip
 
 
+def test_a_plain_completion_is_given_logprobs_in_the_old_form() -> None:
+    """Both forms are read on the way back, so what was told in the one is told in the other."""
+    top = [{"token": "a", "logprob": -1.0}, {"token": "c", "logprob": -3.0}]
+    tokens = [{"token": "ab", "logprob": -1.0, "top_logprobs": top}, {"token": "é", "logprob": -2.0}]
+    lines = [{"response": "ab", "logprobs": tokens[:1]}, {"response": "é", "logprobs": tokens[1:]}]
+    data = write_lines([*lines, {"response": "", "done": True}])
+    events = read_events(pass_through(open_completion(stream=True), [data]))
+    assert [event["choices"][0]["logprobs"] for event in events] == [
+        {"tokens": ["ab"], "token_logprobs": [-1.0], "top_logprobs": [{"a": -1.0, "c": -3.0}], "text_offset": [0]},
+        {"tokens": ["é"], "token_logprobs": [-2.0], "top_logprobs": [{}], "text_offset": [2]},
+        None,
+    ]
+    back = open_generate(raw=True, logprobs=True, top_logprobs=2)
+    told = read_lines(pass_through(back, [write_events(events)]))
+    assert told[0]["logprobs"] == tokens[:1]
+    assert told[1]["logprobs"] == [tokens[1] | {"top_logprobs": []}]
+
+
 def test_durations_are_llama_cpps_own_or_measured() -> None:
     """Began at 10 s, first piece at 12 s, ends at 15 s."""
     now = [10.0]
@@ -195,17 +215,15 @@ def test_no_bytes_at_all_do_more_than_raise(data: bytes, places: list[int]) -> N
             read_answer(path, data, streamed=streamed)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | TEXTS, lambda inner: st.lists(inner, max_size=2) |
-       st.dictionaries(st.sampled_from(["choices", "message", "delta", "content", "error", "tool_calls", "function",
-       "arguments", "usage", "timings", "logprobs", "response", "done", "index", "finish_reason", "embedding", "data",
-       "text", "name", "prompt_tokens", "prompt_ms"]), inner, max_size=4), max_leaves=12))  # fmt: skip
+@given(mostly(ANSWERS))
 def test_no_json_at_all_does_more_than_raise(answer: Any) -> None:
     data = json.dumps(answer).encode()
     embed = PROTOCOLS["/api/embed"].translate({"input": "x"}, "/v1/embeddings", "m")
     for translation in (open_chat(), open_generate(raw=True), open_completion(), embed):
         with suppress(AnswerError):
             json.loads(translation.write_whole(data))
-    for translation, form in ((open_chat(), b"data: %s\n\n"), (open_completion(), b"%s\n")):
+    logged = open_chat(logprobs=True, top_logprobs=3)
+    for translation, form in ((logged, b"data: %s\n\ndata: [DONE]\n\n"), (open_completion(), b"%s\n")):
         with suppress(AnswerError):
             list(translation.feed(form % data))
     for path in (CHAT, "/api/chat"):
