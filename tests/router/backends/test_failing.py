@@ -22,6 +22,7 @@ from router.backends.backend import Backend, Status
 from router.backends.breaker import BreakerRule
 from router.backends.limit import LimitRule
 from router.backends.rules import Rules
+from router.backends.view import BackendView
 from tests.router.hot_path import DIGEST, HotPath
 from tests.router.live import wait_until
 from tests.servers.raw import RawServer, Script, chunked, plain, reset, serving
@@ -49,13 +50,14 @@ def hot(database_url: str, tmp_path: Path) -> Iterator[HotPath]:
 def put(hot: HotPath, version: str, url: str, rules: Rules = QUICK, **changes: Any) -> Backend:
     """Has a version served at `url` from now on, with a clean record."""
     view = hot.state.pool
+    assert isinstance(view, BackendView)
     done: list[Backend] = []
 
     def apply() -> None:
-        view.rules = rules  # type: ignore[misc]
+        view.rules = rules
         serial = max(backend.model.serial for backend in view.all()) + 1
         status = Status(serial, "demo", version, DIGEST, "ready", url=url, alias="inner", generation=1)
-        view.apply(replace(status, **changes))  # type: ignore[attr-defined]
+        view.apply(replace(status, **changes))
         found = view.get("demo", version)
         assert found is not None
         done.append(found)

@@ -14,9 +14,12 @@ import psutil
 import pytest
 
 from flytewheel.errors import RouterError
-from router.backends import BackendPool, BackendView, ServedModel, Status
+from router.backends.backend import Status
 from router.backends.kinds import serve_by_llama
 from router.backends.llama import ProbeRule
+from router.backends.pool import BackendPool
+from router.backends.served import ServedModel
+from router.backends.view import BackendView
 from tests.router.spelling_model import CHAT_TEMPLATE, write_spelling_model
 
 QUICK = ProbeRule(every_s=0.1, timeout_s=0.5, misses=3)

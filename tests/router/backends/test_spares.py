@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from flytewheel.errors import StoreError
-from router.backends import BackendPool, ServedModel
 from router.backends.kinds import serve_by_llama
+from router.backends.pool import BackendPool
+from router.backends.served import ServedModel
 from router.backends.spares import Spares
 from tests.router.spelling_model import write_spelling_model
 
