@@ -153,12 +153,14 @@ class Opener:
             raise
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             backend.release()
-            if isinstance(error, TimeoutError):
+            waited = isinstance(error, TimeoutError)
+            if waited:
                 limit.turned_away(sent_at)
-            if not last:
-                await backend.noticed_failure()
-                if backend.state == READY:  # what is gone is waited for; the breaker is for what is there and fails
-                    breaker.fail(ticket)
+            if not last and not waited:  # who has waited that long already is told
+                try:
+                    await backend.noticed_failure()
+                finally:  # what is gone is waited for; the breaker is for what is there and fails
+                    (breaker.fail if backend.state == READY else breaker.withdraw)(ticket)
                 return None
             backend.doubt()
             breaker.fail(ticket)

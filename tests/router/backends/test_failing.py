@@ -4,9 +4,11 @@ time, and a stream that has begun ends with a word that it broke.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -271,6 +273,40 @@ def test_control_is_asked_a_second_time_and_no_more(hot: HotPath) -> None:
         tries[:] = [0, 0]
         assert hot.ask({"user": "ada"}).status_code == 503
         assert len(tries) == 4
+
+
+def test_a_client_that_leaves_while_a_trial_fails_takes_no_ticket_along(hot: HotPath) -> None:
+    """The trial breaks off, and while it is looked at, the client goes: the next one must be admitted all the same."""
+    rule = replace(QUICK, breaker=BreakerRule(failures=1, pause_s=0.1, longest_pause_s=0.1))
+    with serving(lambda connection, request: reset(connection)) as server:
+        backend = put(hot, "v1", server.url, rule)
+        put(hot, "v2", "http://127.0.0.1:1")
+        backend.noticed_failure = _there  # type: ignore[method-assign]
+        assert hot.ask({"user": "ada"}).status_code == 503
+        wait_until(lambda: backend.breaker.state == "half-open", what="the pause is over")
+        looking = threading.Event()
+        backend.noticed_failure = lambda: _look_on(looking)  # type: ignore[method-assign]
+        with pytest.raises(httpx.TimeoutException):
+            hot.ask({"user": "ada"}, timeout=0.5)
+        assert looking.is_set()
+        wait_until(lambda: backend.breaker.opened == 2, what="the trial counts as failed")
+        server.script = say(plain(ANSWER))
+        wait_until(lambda: hot.ask({"user": "ada"}).status_code == 200, what="it is tried again")
+
+
+def test_a_control_that_stays_silent_is_not_asked_a_second_time(hot: HotPath) -> None:
+    with serving(say(b"")) as server:
+        server.script = say(b"", then=hang(server))
+        put(hot, "v1", server.url)
+        put(hot, "v2", "http://127.0.0.1:1")
+        answer = hot.ask({"user": "ada", "stream": True})
+        assert (answer.status_code, len(server.requests)) == (503, 1)
+        assert "broke off (SocketTimeoutError)" in answer.json()["error"]["message"]
+
+
+async def _look_on(looking: threading.Event) -> None:
+    looking.set()
+    await asyncio.sleep(30)
 
 
 async def _there() -> None:
