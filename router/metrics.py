@@ -251,6 +251,16 @@ class Metrics:
             found.of_arm.reward_sum.inc(reward)
             found.of_arm.reward_count.inc()
 
+    def read_rewards(self) -> dict[tuple[str, ...], tuple[float, float]]:
+        """Sum and number of the rewards of each model, version and arm, over all processes."""
+        found: dict[str, dict[tuple[str, ...], float]] = {self.reward_sum.name: {}, self.reward_count.name: {}}
+        for series in self._read():
+            if series.family in found:
+                known = found[series.family]
+                known[series.labels] = known.get(series.labels, 0.0) + series.values[0]
+        sums, counts = found[self.reward_sum.name], found[self.reward_count.name]
+        return {key: (sums.get(key, 0.0), count) for key, count in counts.items()}
+
     def name_tier(self, tier: Any) -> str:
         """The label of a user's tier: clients send it, so only known ones become labels."""
         if not tier:

@@ -145,7 +145,7 @@ class _Held(Collector):
         for backend in self._state.pool.all():
             backends.add_metric([backend.model.name, backend.model.version, str(backend.state)], 1)
         yield backends
-        loaded = [((backend.model.name, backend.model.version), backend.model) for backend in self._state.pool.all()]
+        loaded = [((status.name, status.version), status) for status in (each.model for each in self._state.pool.all())]
         yield _gauge(
             "flytewheel_backend_breakers_open",
             "processes that do not ask a version for now, since it failed there",
