@@ -101,6 +101,8 @@ def _catch_signals(workers: Workers) -> asyncio.Event:
         ended.set()
 
     def replace() -> None:
+        if ended.is_set():
+            return
         task = loop.create_task(workers.replace_all())
         replacing.add(task)
         task.add_done_callback(replacing.discard)

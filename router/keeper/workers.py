@@ -73,7 +73,7 @@ class Workers:
         self._number = 0
         self._alive: dict[Worker, asyncio.Task[None]] = {}
         self._places: set[asyncio.Task[None]] = set()
-        self._stopping = False
+        self._replacing = asyncio.Lock()
 
     async def start(self) -> None:
         """Starts one in each place, and sees to it that there always is one."""
@@ -111,19 +111,19 @@ class Workers:
 
     async def replace_all(self) -> None:
         """Starts a new worker in each place, and ends the old one after its running answers; no connection is lost."""
-        for old in [worker for worker in self._alive if not worker.leaving]:
-            new = await self._spawn(old.slot)
-            await asyncio.wait(
-                {asyncio.ensure_future(new.serving.wait()), self._alive[new]}, return_when=asyncio.FIRST_COMPLETED
-            )
-            if not new.serving.is_set():
-                logger.error("%s did not start; %s goes on", new.name, old.name)
-                return
-            self._dismiss(old)
+        async with self._replacing:
+            for old in [worker for worker in self._alive if not worker.leaving]:
+                new = await self._spawn(old.slot)
+                serving = asyncio.ensure_future(new.serving.wait())
+                await asyncio.wait({serving, self._alive[new]}, return_when=asyncio.FIRST_COMPLETED)
+                serving.cancel()
+                if not new.serving.is_set():
+                    logger.error("%s did not start; %s goes on", new.name, old.name)
+                    return
+                self._dismiss(old)
 
     async def stop(self, drain_s: float) -> None:
         """Ends all: no connection is taken any more, running answers have `drain_s` seconds."""
-        self._stopping = True
         for place in self._places:
             place.cancel()
         for worker in self._alive:
@@ -136,7 +136,6 @@ class Workers:
 
     def kill(self) -> None:
         """Ends all now."""
-        self._stopping = True
         for worker in self._alive:
             worker.kill()
 
