@@ -82,6 +82,7 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.tokens --quick
 	$(BIN)/python -m benchmarks.headers --quick
 	$(BIN)/python -m benchmarks.parity --quick
+	$(BIN)/python -m benchmarks.log --quick
 
 soak: $(READY)   ## ten minutes of load on the router while everything around it is killed (SOAK="--minutes 60" for longer)
 	$(BIN)/python -m benchmarks.soak $(or $(SOAK),--minutes 10)
