@@ -87,6 +87,7 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 
 .venv-litellm:   # LiteLLM's proxy, which benchmarks.router compares with where it is; in an environment of its own, its pins are not ours
 	$(PYTHON) -m venv $@ && $@/bin/python -m pip install -q 'litellm[proxy]' || { rm -rf $@; exit 1; }
+	$(BIN)/python -m benchmarks.log --quick
 
 soak: $(READY)   ## ten minutes of load on the router while everything around it is killed (SOAK="--minutes 60" for longer)
 	$(BIN)/python -m benchmarks.soak $(or $(SOAK),--minutes 10)

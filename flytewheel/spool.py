@@ -12,6 +12,7 @@ sent as it lies there, and can be read by whoever has to find a person in it. `d
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import struct
 import sys
@@ -21,6 +22,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+logger = logging.getLogger("flytewheel.spool")
 
 FOLDER = "spool"  # below the home
 SUFFIX = ".seg"
@@ -153,6 +156,15 @@ def take_segment(path: Path) -> Segment | None:
         with suppress(OSError):
             os.close(fd)
         raise
+
+
+def try_segment(path: Path) -> Segment | None:
+    """As `take_segment`; None also for a file that cannot be opened, which must not keep others from being stored."""
+    try:
+        return take_segment(path)
+    except OSError as error:
+        logger.error("%s cannot be taken over: %s", path, error.strerror)
+        return None
 
 
 def read_payloads(segment: Segment) -> list[bytes]:

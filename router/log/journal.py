@@ -26,7 +26,7 @@ from flytewheel.spool import (
     list_segments,
     split_frames,
     sync_folder,
-    take_segment,
+    try_segment,
 )
 from router.log.budget import Budget
 
@@ -123,10 +123,12 @@ class Journal:
 
     def adopt(self) -> int:
         """Takes over what processes left that are no more; gives how many records."""
-        held = {segment.path for segment in self._segments}
+        with self._lock:
+            held = {segment.path for segment in self._segments}
         taken, records = [], 0
         for path in list_segments(self._folder, INTERACTIONS):
-            if path in held or (segment := take_segment(path)) is None:
+            segment = None if path in held else try_segment(path)
+            if segment is None:
                 continue
             count = len(split_frames(os.pread(segment.fd, segment.end, 0), len(HEADER))[0])
             if count:

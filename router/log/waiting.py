@@ -23,7 +23,7 @@ from flytewheel.spool import (
     list_segments,
     read_payloads,
     replace_segment,
-    take_segment,
+    try_segment,
 )
 from router.log.budget import Budget
 from router.log.database import Session
@@ -99,7 +99,7 @@ class WaitingEvents:
         while paths:
             chunk: list[Segment] = []
             while paths and (not chunk or sum(segment.end for segment in chunk) < _CHUNK_BYTES // 2):
-                if (segment := take_segment(paths.pop(0))) is not None:
+                if (segment := try_segment(paths.pop(0))) is not None:
                     chunk.append(segment)
             if chunk:
                 done += self._replay_chunk(chunk, session, refuses, hold)

@@ -222,7 +222,11 @@ class Writer:
     def _replay(self) -> None:
         self._erased.refresh(now=True)
         added = self._waiting.added
-        done = self._waiting.replay(self._session, refuses=self._erased.refuses_event, hold=self._hold_event)
+        try:
+            done = self._waiting.replay(self._session, refuses=self._erased.refuses_event, hold=self._hold_event)
+        except OSError as error:  # a full disk; interactions need not wait for it
+            done = 0
+            self._stuck.raise_(str(error))
         if done:
             logger.info("%d waiting events were replayed, %d go on waiting", done, self._waiting.kept)
         self._replayed = added

@@ -283,6 +283,21 @@ def test_settled_waits_for_an_announced_row_and_for_no_other(url: str, tmp_path:
     asyncio.run(run())
 
 
+def test_what_cannot_be_taken_over_holds_nobody_up(url: str, tmp_path: Path) -> None:
+    for kind in ("interactions", "events"):
+        (tmp_path / f"{kind}-00000000000000000001-1.seg").mkdir()
+
+    async def run() -> None:
+        log = Log(url, tmp_path)
+        put_all(log, NAMES[:3])
+        assert await log.store_events([event("e-1", NAMES[0]), event("e-2", NAMES[5])]) == ["stored", "stored"]
+        put_all(log, NAMES[3:])
+        await until(lambda: list_ids(url) == (NAMES, ["e-1", "e-2"]), what="stored and replayed")
+        await log.close()
+
+    asyncio.run(run())
+
+
 def test_two_logs_share_a_spool_and_an_event_finds_its_interaction_in_the_others_queue(
     server: Server, url: str, tmp_path: Path
 ) -> None:
