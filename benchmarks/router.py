@@ -8,8 +8,8 @@ PostgreSQL included. The rounds alternate, the figures are medians.
 A request is priced in two ways: at 200 a second, the load of the soak (LiteLLM: 20, it takes no more), and at full
 load, each connection asking again at once. Proxies written with httpx are compared under full load, since it is
 concurrency that httpx pays for. nginx answers 40,000 a second there, twenty for each look at its sockets, which is no
-load that a router of ours meets: it is compared at the common one. Both figures of all are printed. The price of a chunk
-is the slope between long and short streams.
+load that a router of ours meets: it is compared at the common one. Both figures of all are printed. The price of a
+chunk is the slope between long and short streams.
 
 Ours is a worker's hot path with keys, routing by an experiment, logging to a real PostgreSQL and metrics on
 (`benchmarks.router_child`); its requests bring no passage, whose support a process beside it would check
