@@ -27,8 +27,16 @@ class _Done:
     """An awaitable that is done."""
 
     def __await__(self) -> Generator[None, None, None]:
-        return
-        yield
+        return _ENDED
+
+
+def _end() -> Generator[None, None, None]:
+    return
+    yield
+
+
+_ENDED = _end()
+next(_ENDED, None)  # what has ended once ends at once whenever it is asked
 
 
 _DONE = _Done()

@@ -32,7 +32,7 @@ def read_json(raw: bytes) -> Any:
     Raises:
         RefusedError: 400, it is not JSON, is deeper than MAX_DEPTH or has more lists and objects than MAX_BRACKETS.
     """
-    many = _holds_more(raw, MAX_DEPTH)
+    many = raw.count(b"{") + raw.count(b"[") > MAX_DEPTH
     if many and _holds_more(raw, MAX_BRACKETS):
         raise _refuse(f"the body holds more than {MAX_BRACKETS} lists or objects")
     try:
