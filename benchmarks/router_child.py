@@ -29,7 +29,6 @@ from flytewheel.experiment.experiments import Experiment
 from router.access.callers import SERVE
 from router.access.keys import Keys
 from router.access.rates import Rates
-from router.access.wire import make_protocol
 from router.backends.backend import Status
 from router.backends.view import BackendView
 from router.front import Front
@@ -38,6 +37,7 @@ from router.metrics import Metrics
 from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.receipts import ReceiptBook
+from router.server import Server, bind, make_config
 from router.state import Route, RouterState
 
 KEY = b"the assignment key of this benchmark"
@@ -64,8 +64,6 @@ async def serve_ours(port: int, upstream: str, database_url: str, folder: Path) 
     state = RouterState(
         database_url=database_url,
         admin_key=b"admin",
-        registry=None,  # type: ignore[arg-type]
-        feedback=None,  # type: ignore[arg-type]
         assignment_key=KEY,
         receipts=ReceiptBook(KEY),
         pool=view,
@@ -82,7 +80,9 @@ async def serve_ours(port: int, upstream: str, database_url: str, folder: Path) 
     for path in PROTOCOLS:
         front.add(path, ("POST",), SERVE, proxy)
     try:
-        await _serve(uvicorn.Config(front, port=port, http=make_protocol(), ws="none", lifespan="off", **SERVER))
+        server = Server(make_config(front))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
+        await server.serve_on(bind("127.0.0.1", port))
     finally:
         await view.close()
         await state.log.close()
@@ -112,10 +112,20 @@ async def serve_starlette(port: int, upstream: str) -> None:
             yield
 
     app = Starlette(routes=[WebRoute("/v1/chat/completions", chat, methods=["POST"])], lifespan=run)
-    await _serve(uvicorn.Config(app, port=port, http="httptools", ws="none", lifespan="on", **SERVER))
-
-
-SERVER: dict[str, Any] = {"loop": "uvloop", "access_log": False, "log_level": "warning"}
+    await _serve(
+        uvicorn.Config(
+            app,
+            port=port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            log_level="warning",
+        )
+    )
 
 
 async def _serve(config: uvicorn.Config) -> None:

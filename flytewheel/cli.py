@@ -105,9 +105,10 @@ def demo(requests: int, keep: bool) -> None:
 
 
 @main.command()
-def up() -> None:
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that answer; remembered for the next start.")
+def up(workers: int | None) -> None:
     """Start PostgreSQL, the object store and the router on loopback; what runs already is kept."""
-    services = _services()
+    services = _services(workers=workers)
     _table(("service", "address"), _addresses(services))
     if services.router_url:
         click.echo(

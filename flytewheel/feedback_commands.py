@@ -5,7 +5,9 @@ Whatever people wrote is shown redacted only.
 
 from __future__ import annotations
 
+import getpass
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from flytewheel.terminal import as_json, open_services, print_table, say
 
 if TYPE_CHECKING:
     from flytewheel.feedback.audit import Audit, SeriesAudit
+    from flytewheel.feedback.expiry import Expiry
     from flytewheel.feedback.quarantine import Held
 
 sources_option = click.option(
@@ -228,6 +231,46 @@ def _print_series(series: SeriesAudit) -> None:
 
 def _figures(*counts: int) -> tuple[str, ...]:
     return tuple(f"{count:,}" for count in counts)
+
+
+@feedback.command("expire")
+@click.option("--days", type=float, help="Keep so many days.  [default: FLYTEWHEEL_RETENTION_DAYS]")
+@click.option("--dry-run", is_flag=True, help="Only count what would go.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json
+def feedback_expire(days: float | None, dry_run: bool, yes: bool, json_: bool) -> None:
+    """Delete interactions older than --days, with their events; what a window or a test still needs stays.
+
+    Data sets keep their copies. A router with FLYTEWHEEL_RETENTION_DAYS does the same once a day.
+    """
+    from flytewheel.database import migrate
+    from flytewheel.feedback.expiry import expire, plan_expiry
+    from flytewheel.progress import Progress
+    from flytewheel.records import to_jsonable
+    from flytewheel.settings import read_settings
+
+    if days is None and (days := read_settings().retention_days) is None:
+        raise click.UsageError("give --days N, or set FLYTEWHEEL_RETENTION_DAYS")
+    url, now = open_services(with_router=False).database_url, datetime.now(UTC)
+    migrate(url)
+    plan = plan_expiry(url, days, now)
+    if dry_run:
+        say({**to_jsonable(plan), "dry_run": True}, json_, lambda: click.echo(f"would go: {_describe_expiry(plan)}"))
+        return
+    if not yes and (plan.interactions or plan.quarantined):
+        click.echo(_describe_expiry(plan), err=True)
+        click.confirm("delete all of this? It cannot be undone", abort=True, err=True)
+    with Progress() as progress:
+        done = expire(url, days, now, by=getpass.getuser(), progress=progress)
+    say({**to_jsonable(done), "dry_run": False}, json_, lambda: click.echo(f"gone: {_describe_expiry(done)}"))
+
+
+def _describe_expiry(done: Expiry) -> str:
+    held = ", ".join(f"{reason} {count:,}" for reason, count in done.held.items())
+    said = (
+        f"{done.interactions:,} interactions with {done.events:,} events and {done.quarantined:,} lines in quarantine"
+    )
+    return f"{said}, older than {done.cutoff:%Y-%m-%d %H:%M}; still needed: {held or 'none'}"
 
 
 @feedback.group("quarantine")

@@ -1,7 +1,8 @@
 """The commands `flytewheel models promote|rollback|history`: which version is champion, and who decided it.
 
-They move the alias in the registry, which the router follows within seconds. While an experiment runs, its control is
-what users get, whatever the alias says: promoting is refused then, and a rollback says what else is to be done.
+They move the alias in the registry, which routers follow at once where they are told, within seconds where not. While
+an experiment runs, its control is what users get, whatever the alias says: promoting is refused then, and a rollback
+says what else is to be done.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def models_promote(name: str, version: str, expect: str | None, reason: str, by:
             f"its rollout end (flytewheel rollout status {name}), or PUT /models/{name}/champion at the router"
         )
     move = registry.promote(name, wanted, expected, by=by, reason=reason)
+    _announce(name)
 
     def text() -> None:
         if move is None:
@@ -63,6 +65,7 @@ def models_rollback(name: str, expect: str | None, reason: str, by: str, json_: 
     """Let the champion before this one be champion of model NAME again."""
     registry = open_registry()
     move = registry.roll_back(name, expect, by=by, reason=reason)
+    _announce(name)
     running = _running(name)
 
     def text() -> None:
@@ -91,6 +94,13 @@ def models_history(name: str, alias: str, json_: bool) -> None:
         raise RegistryError(registry.describe_known(name))
     rows = [(f"{each.at:%Y-%m-%d %H:%M}", each.kind, each.was, each.version, each.by, each.reason) for each in found]
     say(found, json_, lambda: print_table(("at", "what", "from", "to", "who", "why"), rows))
+
+
+def _announce(name: str) -> None:
+    """Routers need not wait for their next look."""
+    from flytewheel.database import announce_change
+
+    announce_change(open_services(with_router=False).database_url, "champion", name)
 
 
 def _running(name: str) -> Experiment | None:

@@ -18,6 +18,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 PARTS = ("train", "validation", "test")
 HOLDOUT = "holdout"  # users who are never trained or tuned on, in any week
+TEXT_NOT_KEPT = "[text not kept]"  # stands where a record needs a text and the router is set to keep none
 REVIEWED = "review/"  # opens the ids of interactions that a closed review stored; nobody is given a receipt for them
 
 
@@ -88,6 +89,11 @@ class Interaction(BaseModel):
     propensity: float | None = Field(default=None, gt=0, le=1)
     model_digest: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+def keeps_text(interaction: Interaction) -> bool:
+    """Whether the router that logged an interaction kept what was said."""
+    return interaction.query != TEXT_NOT_KEPT and interaction.metadata.get("text") != "none"
 
 
 class FeedbackEvent(BaseModel):

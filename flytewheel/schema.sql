@@ -60,6 +60,20 @@ CREATE TABLE IF NOT EXISTS imports (
     PRIMARY KEY (xid, kind)
 );
 
+-- What went because of its age, a row for each time that it was looked for.
+CREATE TABLE IF NOT EXISTS expiries (
+    entry        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    by           text        NOT NULL,
+    days         double precision NOT NULL,
+    cutoff       timestamptz NOT NULL,
+    interactions bigint      NOT NULL,
+    events       bigint      NOT NULL,
+    quarantined  bigint      NOT NULL,
+    windows      bigint      NOT NULL,            -- that were noted anew
+    held         jsonb       NOT NULL,            -- interactions that stayed, by reason
+    at           timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- A closed window: every row of its sources with low_xid <= xid < high_xid. Numbers and marks of a series follow each other.
 CREATE TABLE IF NOT EXISTS windows (
     series         text        NOT NULL,          -- name of the model and its sources

@@ -13,6 +13,7 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_ROUTER_URL` | a router that already runs | embedded |
 | `FLYTEWHEEL_ADMIN_KEY` | bearer key of the router's control API | made at the first start |
 | `FLYTEWHEEL_API_KEY` | API key that our own clients send (`flytewheel keys create`) | made at the first start |
+| `FLYTEWHEEL_USER_TIERS` | values of `user_tier` that metrics know, with commas; others are `other` | none |
 | `FLYTEWHEEL_CORS_ORIGINS` | origins of web pages that may chat and react, with commas, `https://host[:port]` | none |
 | `FLYTEWHEEL_BODY_LIMIT` | bytes of a request's body; chats may be five times as large, for images | `4194304` |
 | `FLYTEWHEEL_INSECURE_LOOPBACK` | `1`: a router on loopback lets callers without a key chat, react and read | – |
@@ -83,6 +84,7 @@ class Settings(BaseModel):
     assignment_key: SecretStr | None = None
     api_key: SecretStr | None = None
     cors_origins: tuple[str, ...] = ()
+    user_tiers: tuple[str, ...] = ()
     body_limit: int = Field(default=4 << 20, ge=1 << 10, le=1 << 30)
     insecure_loopback: bool = False
     log_format: Literal["text", "json"] = "text"
@@ -169,7 +171,13 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         if key in given:
             given[key] = "1" if given[key].lower() in {"1", "true", "yes"} else "0"
     given.setdefault("home", ".flytewheel")
-    settings = _validate({**given, "cors_origins": _split_origins(given.get("cors_origins", ""))})
+    settings = _validate(
+        {
+            **given,
+            "cors_origins": _split_origins(given.get("cors_origins", "")),
+            "user_tiers": tuple(given.get("user_tiers", "").replace(",", " ").split()),
+        }
+    )
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 

@@ -33,12 +33,17 @@ def print_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def open_services(*, with_router: bool = True) -> Services:
-    """The services of this command: those in the environment, else the embedded stack, started if need be."""
+def open_services(*, with_router: bool = True, workers: int | None = None) -> Services:
+    """The services of this command: those in the environment, else the embedded stack, started if need be; a router
+    of ours with so many workers, where that is asked for.
+    """
     from flytewheel.local.services import ensure_services
     from flytewheel.settings import read_settings
 
-    return ensure_services(read_settings(), announce=lambda line: click.echo(line, err=True), with_router=with_router)
+    settings = read_settings()
+    if workers is not None:
+        settings = settings.model_copy(update={"workers": workers})
+    return ensure_services(settings, announce=lambda line: click.echo(line, err=True), with_router=with_router)
 
 
 def open_registry() -> Registry:

@@ -31,8 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = read_settings()
-        check_settings(settings)
         set_up_logging(settings)
+        check_settings(settings)
         workers = options.workers if options.workers is not None else settings.workers or 1
         if not 1 <= workers <= 64:
             raise SettingsError(f"--workers {workers}: expected 1 to 64")

@@ -12,14 +12,15 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 async def read_body(receive: Receive) -> bytes | None:
     """The whole body; None when the client went before it was all here."""
-    parts = []
+    parts: list[bytes] = []
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        parts.append(message.get("body", b""))
+        part: bytes = message.get("body", b"")
         if not message.get("more_body"):
-            return b"".join(parts)
+            return b"".join((*parts, part)) if parts else part
+        parts.append(part)
 
 
 async def wait_gone(receive: Receive) -> None:

@@ -23,6 +23,11 @@ ARM = ("name", "version", "arm")
 NO_TIER, OTHER_TIER = "none", "other"
 
 
+def name_metrics(keeper: Path) -> Path:
+    """The folder that the processes of one router count in, beside the socket of their keeper."""
+    return keeper.with_suffix(".metrics")
+
+
 @dataclass(frozen=True, slots=True)
 class ArmCounts:
     """The children of one model's arm at one version: look them up once for a route."""
@@ -32,6 +37,8 @@ class ArmCounts:
     first_token: Spread
     prompt_tokens: Count
     completion_tokens: Count
+    reward_sum: Count
+    reward_count: Count
 
 
 class Metrics:
@@ -152,6 +159,8 @@ class Metrics:
                 first_token=self.first_token.labels(*key),
                 prompt_tokens=self.tokens.labels(*key, "prompt"),
                 completion_tokens=self.tokens.labels(*key, "completion"),
+                reward_sum=self.reward_sum.labels(*key),
+                reward_count=self.reward_count.labels(*key),
             )
         return found
 
@@ -201,9 +210,9 @@ class Metrics:
         if experiment_id is not None and arm is not None:
             self.conversions.labels(experiment_id, arm, "true" if reward > 0 else "false").inc()
         if name:
-            key = (name, version, arm or "champion")
-            self.reward_sum.labels(*key).inc(reward)
-            self.reward_count.labels(*key).inc()
+            of_arm = self.of_arm(name, version, arm or "champion")
+            of_arm.reward_sum.inc(reward)
+            of_arm.reward_count.inc()
 
     def read_rewards(self) -> dict[tuple[str, ...], tuple[float, float]]:
         """Sum and number of the rewards of each model, version and arm, over all processes."""

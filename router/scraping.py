@@ -112,6 +112,14 @@ async def get_metrics(request: Request, state: State) -> Response:
     if stored is None:
         stored = request.app.state.stored = Stored(state.database_url)
     await stored.refresh()
+    log = await state.ask_log()
+    for gauge, value in (
+        (state.metrics.written, log.written),
+        (state.metrics.waiting, log.waiting),
+        (state.metrics.dropped, log.shed + log.refused),
+        (state.metrics.spool_bytes, log.spool_bytes),
+    ):
+        gauge.set(value)
     state.metrics.sample()
     own = CollectorRegistry()
     own.register(_Held(state))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import socket
 import ssl
@@ -129,7 +130,13 @@ class Server(uvicorn.Server):
         yield
 
     async def serve_on(self, listener: socket.socket) -> None:
-        """Serves until `should_exit`; then takes no connection any more, and ends after the running answers."""
+        """Serves until `should_exit`; then takes no connection any more, and ends after the running answers.
+
+        What is there by now stays for good: the collector of cycles need not walk over it for every few hundred
+        requests (4 % of a worker's time).
+        """
+        gc.collect()
+        gc.freeze()
         await self.serve(sockets=[listener])
 
     async def wait_started(self) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flytewheel.errors import SettingsError
@@ -71,8 +72,11 @@ def check_settings(settings: Settings) -> None:
         raise SettingsError(f"the router needs {', '.join(missing)}; 'flytewheel up' sets them for the embedded stack")
 
 
-def open_parts(settings: Settings) -> dict[str, Any]:
-    """What every process of a router opens for itself, by the fields of `RouterState`; nothing is asked of anybody."""
+def open_parts(settings: Settings, metrics: Path | None) -> dict[str, Any]:
+    """What every process of a router opens for itself, by the fields of `RouterState`; nothing is asked of anybody.
+
+    `metrics` is the folder that the processes of one router count in.
+    """
     assert settings.database_url is not None
     assert settings.admin_key is not None
     assert settings.assignment_key is not None
@@ -82,18 +86,19 @@ def open_parts(settings: Settings) -> dict[str, Any]:
         "assignment_key": settings.assignment_key.get_secret_value().encode(),
         "receipts": ReceiptBook(settings.assignment_key.get_secret_value().encode()),
         "log": open_log(settings),
-        "metrics": Metrics(settings.home / "router" / "metrics"),
+        "metrics": Metrics(metrics, tiers=frozenset(settings.user_tiers)),
     }
 
 
-async def open_state(settings: Settings, pool: BackendView) -> RouterState:
+async def open_state(settings: Settings, pool: BackendView, metrics: Path | None = None) -> RouterState:
     """What a worker with checked settings serves with."""
-    state = RouterState(pool=pool, **open_parts(settings))
+    state = RouterState(pool=pool, **open_parts(settings, metrics))
     state.feedback = open_feedback(state, lambda: state.routes)
     return state
 
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued."""
-    for part in (state.feedback, state.pool, state.log):
-        await part.close()
+    await state.feedback.close()
+    await state.pool.close()
+    await state.log.close()

@@ -12,8 +12,7 @@ import msgspec
 
 from flytewheel.api_keys import ApiKey
 from flytewheel.experiment.experiments import Experiment
-
-MODEL_PREFIX = "flytewheel/"  # of the routed model names
+from router.paths import MODEL_PREFIX as MODEL_PREFIX
 
 Key = tuple[str, str]  # name and version of a loaded model
 

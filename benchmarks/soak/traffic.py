@@ -13,6 +13,7 @@ import random
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -164,16 +165,16 @@ class Traffic:
 
     async def _react(self, number: int, interaction: str, receipt: str) -> None:
         await asyncio.sleep(min(10.0, self._random.expovariate(1.0)))
-        body = orjson.dumps(
-            {
-                "event_id": f"soak-{number}",
-                "interaction_id": interaction,
-                "receipt": receipt,
-                "feedback_type": "thumbs_up" if number % 2 else "thumbs_down",
-                "timestamp": "2026-11-21T12:00:00+00:00",
-                "metadata": {"number": number},
-            }
-        )
+        reaction = {
+            "event_id": f"soak-{number}",
+            "interaction_id": interaction,
+            "receipt": receipt,
+            "feedback_type": "thumbs_up" if number % 2 else "thumbs_down",
+            "metadata": {"number": number},
+        }
+        if number % 4 < 2:  # the others leave the time to the router
+            reaction["timestamp"] = datetime.now(UTC).isoformat()
+        body = orjson.dumps(reaction)
         times = 2 if self._random.random() < TWICE else 1
         told = await asyncio.gather(*(self._send(body) for _ in range(times)))
         if "acknowledged" in told:

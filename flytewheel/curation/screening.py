@@ -15,7 +15,7 @@ from flytewheel.curation.events import Reviewed
 from flytewheel.curation.ledger import Tally
 from flytewheel.dataset import Step
 from flytewheel.recipe import CurationSpec
-from flytewheel.records import FeedbackEvent, FeedbackType
+from flytewheel.records import FeedbackEvent, FeedbackType, keeps_text
 from flytewheel.screens import screen_abuse, screen_answers
 
 Classify = Callable[[Sequence[str]], list[float]]
@@ -90,7 +90,9 @@ def _find_whole(reviewed: Sequence[Reviewed], tally: Tally) -> list[int]:
     """The rows with a question and a finished answer."""
     whole = []
     for row, item in enumerate(reviewed):
-        if not item.interaction.completed:
+        if not keeps_text(item.interaction):
+            tally.drop("text not kept")
+        elif not item.interaction.completed:
             tally.drop("incomplete", item.interaction.response)
         elif not item.interaction.query.strip():
             tally.drop("empty question")

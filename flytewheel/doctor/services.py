@@ -13,6 +13,7 @@ from flytewheel.database import connect
 from flytewheel.doctor.findings import Finding, doubtful, missing
 from flytewheel.errors import FlytewheelError, RouterError, SettingsError
 from flytewheel.local import stack
+from flytewheel.local.answering import router_answers
 from flytewheel.local.stack import ServiceStatus
 from flytewheel.local.state import NAMES, assemble, embedded_parts
 from flytewheel.settings import PREFIX, Settings
@@ -61,7 +62,7 @@ def _ask_store(settings: Settings) -> None:
 
 
 def _ask_router(settings: Settings) -> None:
-    if not stack.router_answers(settings.router_url or ""):
+    if not router_answers(settings.router_url or ""):
         raise RouterError(
             f"the router at {settings.router_url} does not answer /healthz; start it, "
             f"or unset {PREFIX}ROUTER_URL for the embedded one"

@@ -18,12 +18,11 @@ from flytewheel.database import Connection
 from flytewheel.erase.needles import ERASED, GONE, Needles
 from flytewheel.erase.person import Person
 from flytewheel.erase.shelves import drop_examples
+from flytewheel.feedback.books import keep_imports_out, list_true, note_gone, recount
 from flytewheel.feedback.imports import ERASED as REFUSED
-from flytewheel.feedback.slices import count_rows, digest_rows
-from flytewheel.feedback.window import Window, list_windows
+from flytewheel.feedback.window import list_windows
 from flytewheel.forgotten import name_row
 
-_IMPORTS_LOCK = 0x66656564  # of flytewheel.feedback.imports: no import may insert while we delete
 _DELETE = {
     "review_labels": "reviewer = ANY(%(names)s)",
     "review_deals": "reviewer = ANY(%(names)s)",
@@ -50,17 +49,6 @@ _QUOTES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("suite_mutes", ("entry",), "reason"),
     ("turn_requests", ("request_id",), "reason"),
 )
-_NOTE = """
-UPDATE imports SET stored = stored - %(count)s,
-    quarantined = quarantined || jsonb_build_object(%(reason)s::text,
-        coalesce((quarantined ->> %(reason)s)::bigint, 0) + %(count)s)
-WHERE xid = %(xid)s::xid8 AND kind = %(kind)s AND stored >= %(count)s
-"""
-_RECOUNT = """
-UPDATE windows SET interactions = %(interactions)s, events = %(events)s, releases = %(releases)s,
-    revisited = %(revisited)s, earlier_events = %(earlier_events)s, digest = %(digest)s
-WHERE series = %(series)s AND number = %(number)s
-"""
 
 
 def count_person(connection: Connection, needles: Needles) -> Counter[str]:
@@ -100,10 +88,10 @@ def delete_person(
         Rows that went or were mended, by table.
     """
     person, values = needles.person, _values(needles.person)
-    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_IMPORTS_LOCK,))
-    holding = [window for window in list_windows(connection) if _holds(connection, window)]
+    keep_imports_out(connection)
+    holding = list_true(connection, list_windows(connection))
     _remember(connection, person, erasure, key)
-    _note_imports(connection, values)
+    note_gone(connection, values["said"], values["heard"], REFUSED)
     counts: Counter[str] = Counter()
     for table, row_key, column in _QUOTES:
         mended = list(_list_mended(connection, needles, table, row_key, column, successors, cleaned))
@@ -120,27 +108,12 @@ def delete_person(
             counts[table] += done.rowcount
     for table, where in _DELETE.items():
         counts[table] += connection.execute(f"DELETE FROM {table} WHERE {where}", values).rowcount
-    for window in holding:
-        place = _place(window)
-        found = count_rows(connection, place)
-        if found != window.counts or digest_rows(connection, place) != window.digest:
-            told = {name: getattr(found, name) for name in found.__slots__}
-            given = {"series": window.series, "number": window.number, "digest": digest_rows(connection, place)}
-            counts["windows"] += connection.execute(_RECOUNT, {**told, **given}).rowcount
+    counts["windows"] += recount(connection, holding)
     return +counts
 
 
 def _values(person: Person) -> dict[str, list[str]]:
     return {"names": sorted(person.names), "said": sorted(person.interactions), "heard": sorted(person.events)}
-
-
-def _place(window: Window) -> dict[str, Any]:
-    return {**window.to_json(), "sources": list(window.sources)}
-
-
-def _holds(connection: Connection, window: Window) -> bool:
-    place = _place(window)
-    return count_rows(connection, place) == window.counts and digest_rows(connection, place) == window.digest
 
 
 def _remember(connection: Connection, person: Person, erasure: str, key: str) -> None:
@@ -151,15 +124,6 @@ def _remember(connection: Connection, person: Person, erasure: str, key: str) ->
             "INSERT INTO erased_ids (keyed, erasure_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
             [(name, erasure) for name in sorted(names)],
         )
-
-
-def _note_imports(connection: Connection, values: Mapping[str, Any]) -> None:
-    for kind, table in (("interaction", "interactions"), ("feedback", "feedback_events")):
-        rows = connection.execute(
-            f"SELECT xid::text, count(*) FROM {table} WHERE {_DELETE[table]} GROUP BY xid", values
-        ).fetchall()
-        for xid, count in rows:
-            connection.execute(_NOTE, {"xid": xid, "kind": kind, "count": count, "reason": REFUSED})
 
 
 def _list_quarantined(connection: Connection, needles: Needles) -> Iterator[str]:

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import flytewheel
 from flytewheel.api_keys import create_key, find_secret, new_secret
-from flytewheel.database import connect, describe_url, migrate
-from flytewheel.errors import RouterError
+from flytewheel.database import describe_url, migrate
 from flytewheel.local import objects, places, postgres, processes
-from flytewheel.local.processes import LOOPBACK, ProcessId, Program
+from flytewheel.local.answering import check_configured, router_answers, service_answers, spell_address
+from flytewheel.local.processes import ProcessId, Program
 from flytewheel.local.state import (
     NAMES,
     PARTS,
@@ -41,7 +41,6 @@ from flytewheel.local.state import (
 )
 from flytewheel.settings import Settings
 from flytewheel.signing_keys import ensure_home_key
-from registry.store import ObjectStore
 
 START_S = 60.0
 LOCK_S = 300.0  # the first start of another command may initialise a database and load a model
@@ -49,11 +48,13 @@ HANG_S = 5.0  # a live service that does not answer for so long is started again
 OWN_SCOPES, OWN_NAME = ("serve", "feedback", "read"), "this machine's own clients"
 ROUTER = ("-m", "router", "--port")
 
+AFTER_ANSWERS_S = 25.0  # the router's logs and backends, once its running answers have ended or had their time
+
 Announce = Callable[[str], None]
-_STOP: dict[str, Callable[[ProcessId], None]] = {
-    "postgres": postgres.stop,
-    "objects": objects.stop,
-    "router": lambda process: processes.stop(process, name="the router", grace_s=20),
+_STOP: dict[str, Callable[[ProcessId, float], None]] = {
+    "postgres": lambda process, _: postgres.stop(process),
+    "objects": lambda process, _: objects.stop(process),
+    "router": lambda process, drain_s: processes.stop(process, name="the router", grace_s=drain_s + AFTER_ANSWERS_S),
 }
 
 
@@ -88,7 +89,8 @@ def up(
     """Starts what is missing and says where everything is; calling it again changes nothing.
 
     Args:
-        settings: services configured there are used instead of embedded ones.
+        settings: services configured there are used instead of embedded ones; `workers` is remembered for the next
+            call that names none.
         announce: is told, line by line, what is started and where.
         with_router: `False` leaves the router out (its URL is that of its last start, or empty).
         router_command: the command that serves on the given port of loopback.
@@ -103,13 +105,17 @@ def up(
         SettingsError: a configured service lacks its keys.
     """
     needed = [name for name in embedded_parts(settings) if with_router or name != "router"]
-    _check_configured(settings)
+    check_configured(settings)
     if not needed:
         migrate(settings.database_url or "")
         return assemble(settings, None)
     home = settings.home.absolute()
     with locked(home, deadline_s=LOCK_S), ExitStack() as undo:
-        starter = _Starter(home, read_state(home) or new_state(), announce, undo, deadline_s)
+        state = read_state(home) or new_state()
+        if settings.workers and settings.workers != state.workers:
+            state = replace(state, workers=settings.workers)
+            write_state(home, state)
+        starter = _Starter(home, state, announce, undo, deadline_s, settings.drain_s)
         made = ensure_home_key(assemble(settings, None).key_ring)
         if made is not None:
             announce(f"versions are signed with {made.public.short}, a development key, made on this machine")
@@ -147,7 +153,7 @@ def down(settings: Settings) -> list[str]:
             if part.process is None:
                 continue
             alive = processes.is_alive(part.process)
-            _STOP[name](part.process)  # a dead one may have left children
+            _stop(name, part.process, settings.drain_s)  # a dead one may have left children
             state = state.with_part(name, replace(part, process=None, since=None))
             write_state(home, state)
             if alive:
@@ -182,8 +188,8 @@ def status(settings: Settings) -> list[ServiceStatus]:
         elif not processes.is_alive(part.process):
             found.append(ServiceStatus(NAMES[name], "died", None, None, None))
         else:
-            word = "running" if _answers(name, assemble(settings, state)) else "not answering"
-            url = _address(name, part.port or 0)
+            word = "running" if service_answers(name, assemble(settings, state)) else "not answering"
+            url = spell_address(name, part.port or 0)
             found.append(ServiceStatus(NAMES[name], word, part.process.pid, url, part.since))
     return found
 
@@ -191,12 +197,15 @@ def status(settings: Settings) -> list[ServiceStatus]:
 class _Starter:
     """One `up`: starts services, records each the moment that it exists, and knows how to take them back."""
 
-    def __init__(self, home: Path, state: State, announce: Announce, undo: ExitStack, deadline_s: float) -> None:
+    def __init__(
+        self, home: Path, state: State, announce: Announce, undo: ExitStack, deadline_s: float, drain_s: float
+    ) -> None:
         self.home = home
         self.state = state
         self._announce = announce
         self._undo = undo
         self._deadline_s = deadline_s
+        self._drain_s = drain_s
 
     def postgres(self, *, durable: bool) -> None:
         password = self.state.keys.database_password
@@ -287,10 +296,10 @@ class _Starter:
         part = self.state.parts[name]
         if part.process is not None and part.port is not None:
             port = part.port
-            same = processes.is_alive(part.process) and part.setup == setup
-            if same and processes.wait_until(lambda: ready(port), deadline_s=HANG_S):
+            answers = processes.is_alive(part.process) and processes.wait_until(lambda: ready(port), deadline_s=HANG_S)
+            if answers and part.setup == setup:
                 return
-            _STOP[name](part.process)
+            _stop(name, part.process, self._drain_s if answers else 0.0)  # one that hangs ends no answer
         self._announce(f"starting {NAMES[name]} (log: {self._log(name)})")
 
         def spawned(process: ProcessId, port: int) -> None:
@@ -299,12 +308,12 @@ class _Starter:
         # Registered before the start, so that it covers whatever the start recorded.
         self._undo.callback(self._take_back, name)
         _, port = start(part.port, spawned)
-        self._announce(f"{NAMES[name]} at {_address(name, port)}")
+        self._announce(f"{NAMES[name]} at {spell_address(name, port)}")
 
     def _take_back(self, name: str) -> None:
         part = self.state.parts[name]
         if part.process is not None:
-            _STOP[name](part.process)
+            _stop(name, part.process, self._drain_s)
             self._record(name, replace(part, process=None, since=None))
 
     def _record(self, name: str, part: Part) -> None:
@@ -315,39 +324,6 @@ class _Starter:
         return self.home / "logs" / f"{name}.log"
 
 
-def router_answers(url: str) -> bool:
-    """Whether `/healthz` says 200 within two seconds."""
-    import httpx
-
-    try:
-        # A proxy configured for the outside world must not be asked for an address of this machine.
-        return httpx.get(f"{url.rstrip('/')}/healthz", timeout=2, trust_env=LOOPBACK not in url).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def _check_configured(settings: Settings) -> None:
-    if settings.database_url:
-        with connect(settings.database_url):
-            pass
-    if settings.s3_url:
-        there = assemble(settings, None)
-        keys = (there.s3_access_key, there.s3_secret_key)
-        ObjectStore(there.s3_url, *keys, there.s3_bucket, there.s3_region).ensure_bucket()
-    if settings.router_url and not router_answers(settings.router_url):
-        raise RouterError(
-            f"the router at {settings.router_url} does not answer /healthz; start it, "
-            "or unset FLYTEWHEEL_ROUTER_URL for the embedded one"
-        )
-
-
-def _answers(name: str, services: Services) -> bool:
-    if name == "postgres":
-        return postgres.answers(services.database_url)
-    if name == "objects":
-        return objects.answers(services.s3_url, services.s3_access_key, services.s3_secret_key, services.s3_bucket)
-    return router_answers(services.router_url)
-
-
-def _address(name: str, port: int) -> str:
-    return f"{LOOPBACK}:{port}/{postgres.DATABASE}" if name == "postgres" else loopback_url(port)
+def _stop(name: str, process: ProcessId, drain_s: float) -> None:
+    """Stops one; a router's running answers have `drain_s` seconds."""
+    _STOP[name](process, drain_s)

@@ -61,6 +61,9 @@ class Services:
         log_text: what the router keeps of texts; empty: all.
         spool_bytes: room of the router's spool; 0: the default.
         retention_days: age at which interactions are deleted; 0: never.
+        workers: of an embedded router; 0: the default.
+        drain_s: what its running answers have when it is told to end; 0: the default.
+        control_only_after_s: without a database; 0: the default.
     """
 
     home: Path
@@ -85,6 +88,9 @@ class Services:
     log_text: str = ""
     spool_bytes: int = 0
     retention_days: float = 0
+    workers: int = 0
+    drain_s: float = 0
+    control_only_after_s: float = 0
 
     @property
     def key_ring(self) -> KeyRing:
@@ -127,10 +133,11 @@ class Part:
 
 @dataclass(frozen=True)
 class State:
-    """The content of the file."""
+    """The content of the file. `workers`: how many the router was last asked for; 0: nobody asked."""
 
     keys: Keys
     parts: Mapping[str, Part]
+    workers: int = 0
 
     def with_part(self, name: str, part: Part) -> State:
         """A copy in which one service has changed."""
@@ -162,7 +169,7 @@ def read_state(home: Path) -> State | None:
         if document["format"] != FORMAT:
             raise ValueError(f"format {document['format']!r}, expected {FORMAT}")
         parts = {name: _parse_part(document["parts"][name]) for name in PARTS}
-        return State(Keys(**document["keys"]), MappingProxyType(parts))
+        return State(Keys(**document["keys"]), MappingProxyType(parts), document.get("workers", 0))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -179,6 +186,7 @@ def write_state(home: Path, state: State) -> None:
     document = {
         "format": FORMAT,
         "keys": asdict(state.keys),
+        "workers": state.workers,
         "parts": {name: asdict(part) for name, part in state.parts.items()},
     }
     handle, name = tempfile.mkstemp(prefix=f".{FILE}.", dir=home)  # mkstemp makes it 0600
@@ -242,6 +250,11 @@ def assemble(settings: Settings, state: State | None) -> Services:
         log_text=settings.log_text if "log_text" in settings.model_fields_set else "",
         spool_bytes=settings.spool_bytes if "spool_bytes" in settings.model_fields_set else 0,
         retention_days=settings.retention_days or 0,
+        workers=settings.workers or (state.workers if state else 0),
+        drain_s=settings.drain_s if "drain_s" in settings.model_fields_set else 0,
+        control_only_after_s=(
+            settings.control_only_after_s if "control_only_after_s" in settings.model_fields_set else 0
+        ),
     )
 
 

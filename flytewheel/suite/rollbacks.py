@@ -21,7 +21,15 @@ from psycopg.types.json import Jsonb
 
 from flytewheel.database import Connection, connect
 from flytewheel.pii import redact_conversation
-from flytewheel.records import FeedbackEvent, FeedbackType, Interaction, Message, RegressionCase, build_prompt
+from flytewheel.records import (
+    FeedbackEvent,
+    FeedbackType,
+    Interaction,
+    Message,
+    RegressionCase,
+    build_prompt,
+    keeps_text,
+)
 from flytewheel.suite.cases import SUITE
 from flytewheel.suite.expectations import Background, Expectation, expect_correction, expect_otherwise
 from flytewheel.suite.store import put_cases
@@ -129,7 +137,7 @@ def grow_from_rollbacks(
 def _make_cases(
     connection: Connection, experiment: str, people: People, system: str | None, most: int, growth: Growth
 ) -> list[RegressionCase]:
-    answers = _read_answers(connection, experiment)
+    answers = [answer for answer in _read_answers(connection, experiment) if keeps_text(answer.served)]
     treated = [answer for answer in answers if answer.served.arm == "treatment" and not _is_controls(answer.served)]
     liked = [answer.served.response for answer in answers if answer.events and answer.dislike == 0]
     control = [row[0] for row in connection.execute(_CONTROL, {"experiment": experiment, "most": BACKGROUND})]

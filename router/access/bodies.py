@@ -70,10 +70,10 @@ def limit_body(headers: dict[bytes, bytes], receive: Receive, send: Send, limit:
         RefusedError: 413.
     """
     announced = headers.get(b"content-length")
+    if announced is not None and announced.isdigit() and len(announced) < 20 and int(announced) <= limit:
+        return receive, send
     refused = RefusedError(413, "invalid_request_error", f"the body is larger than {limit} bytes")
     if announced is not None:
-        if announced.isdigit() and len(announced) < 20 and int(announced) <= limit:
-            return receive, send
         raise refused
     if b"transfer-encoding" not in headers:
         return receive, send

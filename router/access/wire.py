@@ -20,6 +20,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from router.access.answering import QuickCycle
 from router.refusals import error_body
 
 _SWEEP_S = 1.0
@@ -170,17 +171,23 @@ class GuardedProtocol(HttpToolsProtocol):
         self._fields = self._head = self._more = self._body = 0
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
+        self._head += len(url)
+        if self._head > self._room.limits.head_bytes:
+            self._refuse_head()
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields += 1
-        self._count(len(name) + len(value) + 4)
+        self._head += len(name) + len(value) + 4
+        if self._head > self._room.limits.head_bytes or self._fields > self._room.limits.fields:
+            self._refuse_head()
         if self._stage == _HEAD:  # else a trailer, which nobody here asked for
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.__class__ = QuickCycle  # its task has not begun: uvicorn only schedules it
         self._stage, self._since = _BODY, time.monotonic()
         self._room.serve(self)
         if self.cycle is not None and self.parser.should_upgrade():
@@ -225,11 +232,9 @@ class GuardedProtocol(HttpToolsProtocol):
         """Ends the connection of what the parser, or a limit, refused."""
         self._end(self._status)
 
-    def _count(self, size: int) -> None:
-        self._head += size
-        if self._head > self._room.limits.head_bytes or self._fields > self._room.limits.fields:
-            self._status = 431
-            raise ValueError(_SAID[431])  # the parser ends with an error, and uvicorn asks for the answer to it
+    def _refuse_head(self) -> None:
+        self._status = 431
+        raise ValueError(_SAID[431])  # the parser ends with an error, and uvicorn asks for the answer to it
 
     def _end(self, status: int) -> None:
         """Says why, where no answer is under way that it would cut into, and closes."""

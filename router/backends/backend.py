@@ -164,11 +164,13 @@ class Backend:
         return self.model.generation > 0
 
     async def wait_ready(self, timeout_s: float) -> bool:
-        """Waits until it serves; false when it does not within `timeout_s`."""
+        """Waits until it serves; false when it does not within `timeout_s`, or never will."""
         if self._ready.is_set():
             return True
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ready.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                while not self._ready.is_set() and self.state not in {"failed", "stopped"}:
+                    await self._changed.wait()
         return self._ready.is_set()
 
     async def wait_begun(self, timeout_s: float) -> None:

@@ -9,6 +9,7 @@ cannot take is refused whole (503), to be sent again: ids make that safe.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +33,7 @@ from router.refusals import RefusedError
 
 _RECEIPT = b"x-flytewheel-receipt"
 _JSON = (b"content-type", b"application/json")
+_REMEMBERED = 20_000  # events; some 3 MB
 _BODIES = "SELECT event_id, body::text FROM feedback_events WHERE event_id = ANY(%s)"
 
 Proofs = dict[tuple[str, str | None], Receipt | None]
@@ -68,6 +70,7 @@ class FeedbackEndpoint:
         self._hub = hub
         self._metrics = metrics
         self._clock = clock
+        self._undated: dict[str, bytes] = {}  # event: what was stored under it, where its time is ours
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = await read_body(receive)
@@ -172,15 +175,17 @@ class FeedbackEndpoint:
         if "conflict" in outcomes:
             outcomes = await self._settle_conflicts(events, outcomes)
         stored = [each for each, outcome in zip(events, outcomes, strict=True) if outcome == "stored"]
-        for each, note in zip(stored, self._hub.publish(stored), strict=True):
+        self._remember(stored)
+        for each, value in zip(stored, self._hub.publish(stored), strict=True):
+            given = each.given
             self._metrics.count_feedback(
-                note.feedback_type,
-                note.value,
+                each.row.feedback_type,
+                value,
                 tier=each.metadata.get("user_tier"),
-                experiment_id=note.experiment_id,
-                name=note.name,
-                version=note.version,
-                arm=note.arm,
+                experiment_id=given.experiment_id,
+                name=given.source,
+                version=given.version,
+                arm=given.arm,
             )
         return outcomes
 
@@ -192,13 +197,22 @@ class FeedbackEndpoint:
             if outcome == "conflict" and made.observed:
                 settled[place] = "duplicate"
             elif outcome == "conflict" and not made.dated:
-                doubtful.setdefault(made.row.event_id, []).append(place)
+                if self._undated.get(made.row.event_id) == _digest_undated(made.row.body):
+                    settled[place] = "duplicate"  # also where it waits in the spool, out of the database's reach
+                else:
+                    doubtful.setdefault(made.row.event_id, []).append(place)
         if doubtful:
             for event_id, body in (await asyncio.to_thread(self._read_bodies, list(doubtful))).items():
                 for place in doubtful[event_id]:
                     if _undate(orjson.loads(events[place].row.body)) == _undate(orjson.loads(body)):
                         settled[place] = "duplicate"
         return settled
+
+    def _remember(self, stored: Sequence[Made]) -> None:
+        """Keeps what repeats are compared with that come while the event waits in the spool."""
+        if len(self._undated) > _REMEMBERED:
+            self._undated.clear()
+        self._undated.update((each.row.event_id, _digest_undated(each.row.body)) for each in stored if not each.dated)
 
     def _read_bodies(self, names: list[str]) -> dict[str, str]:
         try:
@@ -226,6 +240,11 @@ def _make(
         return list(make_observed(item, given, question))
     except FeedbackError as error:
         raise RefusedError(422, "invalid_request_error", str(error).removeprefix("FeedbackEvent refused: ")) from None
+
+
+def _digest_undated(body: bytes) -> bytes:
+    said = orjson.dumps(_undate(orjson.loads(body)), option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(said, digest_size=16).digest()
 
 
 def _undate(body: Any) -> Any:

@@ -23,6 +23,7 @@ from router.receipts import Receipt
 SKEW = timedelta(minutes=5)  # by which clocks may differ before one of them is wrong
 
 _KINDS = {kind.value: kind for kind in FeedbackType}
+_OPTIONAL = ("comment", "corrected_response", "correction_type", "other_response", "preferred", "rating")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,21 +50,18 @@ def make_event(item: Item, given: Receipt, now: datetime) -> Made:
         FeedbackError: it contradicts itself or holds what cannot be stored; one line.
     """
     assert item.feedback_type is not None
-    kind = _KINDS[item.feedback_type]
     at = _settle_time(item.timestamp, given, now)
-    fields = {
-        "comment": item.comment,
-        "corrected_response": item.corrected_response,
-        "correction_type": item.correction_type,
-        "feedback_type": kind.value,
+    fields: dict[str, Any] = {
+        "feedback_type": item.feedback_type,
         "interaction_id": item.interaction_id,
         "metadata": item.metadata,
-        "other_response": item.other_response,
-        "preferred": item.preferred,
-        "rating": item.rating,
         "user_id": given.user,
     }
+    for name in _OPTIONAL:
+        if (value := getattr(item, name)) is not None:
+            fields[name] = value
     row = _encode(fields, item.event_id, at or now, dated=at is not None)
+    kind = _KINDS[item.feedback_type]
     return Made(row, given, kind, item.rating, item.preferred, item.metadata, at is not None)
 
 

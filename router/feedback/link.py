@@ -74,7 +74,7 @@ class RewardLink:
         self._listen: asyncio.Task[None] | None = None
         self._sender: psycopg.AsyncConnection[Any] | None = None
         self._listeners, self._looked_s = 0, float("-inf")
-        hub.forward_to(self.send)
+        hub.forward_to(self.send, self._may_be_heard)
 
     def send(self, notes: Sequence[Note]) -> None:
         """Sends this process's notes on, together with what else comes while PostgreSQL is busy."""
@@ -128,12 +128,18 @@ class RewardLink:
                 if sender is not None:
                     await sender.close()
 
-    async def _is_heard(self, connection: psycopg.AsyncConnection[Any]) -> bool:
-        now = time.monotonic()
-        if now - self._looked_s > _LOOK_S:
-            row = await (await connection.execute(_LISTENERS, (LISTENER,))).fetchone()
-            self._listeners, self._looked_s = (row[0] if row else 0), now
+    def _may_be_heard(self) -> bool:
+        """Whether somebody listened when it was last looked, or it is time to look again."""
+        if time.monotonic() - self._looked_s > _LOOK_S:
+            return True
         return self._listeners > (1 if self.listening.is_set() else 0)
+
+    async def _is_heard(self, connection: psycopg.AsyncConnection[Any]) -> bool:
+        if time.monotonic() - self._looked_s > _LOOK_S:
+            self._looked_s = time.monotonic()
+            row = await (await connection.execute(_LISTENERS, (LISTENER,))).fetchone()
+            self._listeners = row[0] if row else 0
+        return self._may_be_heard()
 
     # -- listening
 

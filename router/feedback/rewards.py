@@ -24,6 +24,7 @@ from router.feedback.events import Made
 logger = logging.getLogger("router.feedback")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Note(NamedTuple):
@@ -57,17 +58,17 @@ class Total(NamedTuple):
 Subscriber = Callable[[Sequence[Note]], None]
 
 
-def make_note(made: Made, rewards: Rewards) -> Note:
-    """Scores a stored event."""
+def make_note(made: Made, value: float) -> Note:
+    """The note of a stored event that is worth `value`."""
     row, given, kind = made.row, made.given, made.feedback_type
     return Note(
         row.event_id,
         row.interaction_id,
         row.feedback_type,
-        max(-1.0, min(1.0, score_event(made, rewards))),
+        value,
         kind in EXPLICIT_TYPES,
         rank_vote(kind),
-        (row.timestamp - _EPOCH) // timedelta(microseconds=1),
+        (row.timestamp - _EPOCH) // _MICROSECOND,
         given.source,
         given.version,
         given.arm,
@@ -137,6 +138,7 @@ class RewardHub:
         self.book = RewardBook(int(clock() * 1000))
         self._subscribers: dict[int, Subscriber] = {}
         self._forward: Subscriber | None = None
+        self._wanted: Callable[[], bool] = lambda: True
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._next = 0
 
@@ -150,19 +152,21 @@ class RewardHub:
         self._subscribers[key] = subscriber
         return lambda: self._subscribers.pop(key, None) and None
 
-    def forward_to(self, forward: Subscriber | None) -> None:
-        """Where this process's own notes go besides: the way to other processes."""
-        self._forward = forward
+    def forward_to(self, forward: Subscriber | None, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Where this process's own notes go besides, while they are `wanted`: the way to other processes."""
+        self._forward, self._wanted = forward, wanted
 
-    def publish(self, stored: Iterable[Made]) -> list[Note]:
-        """Scores what was stored just now, tells everyone, and returns the notes."""
-        notes = [make_note(made, self.rewards) for made in stored]
-        if notes:
-            if self._forward is not None:
-                self._forward(notes)
+    def publish(self, stored: Sequence[Made]) -> list[float]:
+        """Scores what was stored just now, tells everyone, and returns what each event is worth."""
+        values = [max(-1.0, min(1.0, score_event(made, self.rewards))) for made in stored]
+        forward = self._forward if self._forward is not None and self._wanted() else None
+        if stored and (forward is not None or self._subscribers):
+            notes = [make_note(made, value) for made, value in zip(stored, values, strict=True)]
+            if forward is not None:
+                forward(notes)
             if self._subscribers:
                 self.deliver(notes)
-        return notes
+        return values
 
     def deliver(self, notes: Iterable[Note]) -> None:
         """Tells this process's subscribers of those notes that they were not told of before."""

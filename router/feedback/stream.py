@@ -1,8 +1,8 @@
 """`GET /v1/rewards`: rewards as server-sent events, the moment that they are stored, of all processes.
 
 `event: reward` with `data: {event_id, interaction_id, feedback_type, reward, explicit, …, interaction}`; `id` is a mark
-in commit order. Whoever comes back with it as `Last-Event-ID` is first given everything from there on: some twice,
-none of it never (`event_id` tells). `?name=` narrows it to one model. Who reads too slowly is cut off, and comes back.
+in commit order. Whoever comes back with it as `Last-Event-ID` is first given all from there on: some of it twice, none
+of it never (`event_id` tells). `?name=` narrows it to one model. Who reads too slowly is cut off, and comes back.
 """
 
 from __future__ import annotations

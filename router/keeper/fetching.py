@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flytewheel.errors import StoreError
+from flytewheel.settings import Settings
 from flytewheel.signed_registry import seal_registry
 from flytewheel.signing_keys import KeyRing
 from registry.store import ObjectStore, StoredObject
@@ -60,15 +61,12 @@ class RememberedStore(ObjectStore):
 class Fetcher:
     """Fetches versions of one registry into `models`; `lastgood` holds what proved them."""
 
-    def __init__(
-        self, store: ObjectStore, ring: KeyRing, lastgood: LastGood, models: Path, kind: str, mode: str
-    ) -> None:
+    def __init__(self, store: ObjectStore, ring: KeyRing, lastgood: LastGood, models: Path, settings: Settings) -> None:
         self._store = store
         self._ring = ring
         self._lastgood = lastgood
         self._models = models
-        self._kind = kind
-        self._mode = mode
+        self._kind, self._mode = settings.backend, settings.backend_mode
 
     def fetch(self, name: str, version: str) -> ServedModel:
         """Brings what a version is served from; see `fetch_model`.

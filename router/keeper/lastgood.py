@@ -90,7 +90,7 @@ class LastGood:
         """Writes what `routing` knows, where it differs from what is there; the time of contact alone now and then."""
         if routing.served is None:
             return
-        needed = routing.list_needed()
+        needed = routing.list_needed() | list_arms(routing.running or {})
         content = _Content(
             FORMAT,
             routing.contact.wall,
@@ -160,6 +160,11 @@ class LastGood:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def list_arms(running: Mapping[str, Experiment]) -> set[Key]:
+    """The versions of experiments, also of those that nobody meets for want of the database."""
+    return {(name, version) for name, one in running.items() for version in (one.control, one.treatment)}
 
 
 def _without_contact(content: _Content) -> tuple[object, ...]:

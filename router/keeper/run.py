@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from flytewheel.settings import Settings
 from router.keeper.workers import Workers
+from router.metrics import name_metrics
 from router.server import Certificate
 
 logger = logging.getLogger("router.keeper")
@@ -60,6 +62,7 @@ async def keep(settings: Settings, listener: socket.socket, options: Options) ->
     finally:
         workers.kill()
         path.unlink(missing_ok=True)
+        shutil.rmtree(name_metrics(path), ignore_errors=True)
         if folder != settings.home / "router":
             with suppress(OSError):
                 folder.rmdir()
@@ -83,6 +86,7 @@ def _choose_folder(home: Path) -> Path:
         with suppress(OSError, ValueError):
             if not Path(f"/proc/{int(left.stem.partition('-')[2])}").exists():
                 left.unlink()
+                shutil.rmtree(name_metrics(left), ignore_errors=True)
     return folder
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from flytewheel.database import announce_change
@@ -116,8 +117,11 @@ class KeeperState(Keeping):
         announce_change(self.database_url, "champion", name)
 
 
-async def open_keeper(settings: Settings, keys: Keys) -> KeeperState:
-    """Opens everything that a keeper with checked settings needs; nothing is asked of the services yet."""
+async def open_keeper(settings: Settings, keys: Keys, metrics: Path | None = None) -> KeeperState:
+    """Opens everything that a keeper with checked settings needs; nothing is asked of the services yet.
+
+    `metrics` is the folder that its workers count in, too.
+    """
     assert settings.s3_url is not None
     assert settings.s3_access_key is not None
     assert settings.s3_secret_key is not None
@@ -130,12 +134,12 @@ async def open_keeper(settings: Settings, keys: Keys) -> KeeperState:
     )
     ring = ring_of_settings(settings)
     registry = seal_registry(store, ring, sign=False)
-    parts = open_parts(settings)
+    parts = open_parts(settings, metrics)
     lastgood = LastGood.open(settings, parts["assignment_key"])
     routing = Routing(Contact(settings.control_only_after_s))
     lastgood.restore(routing, keys)
     models = settings.home / "models"
-    fetcher = Fetcher(store, ring, lastgood, models, settings.backend, settings.backend_mode)
+    fetcher = Fetcher(store, ring, lastgood, models, settings)
     return KeeperState(
         pool=BackendPool(fetcher.fetch, serve_by_settings(settings, models), Rules.of_settings(settings)),
         registry=registry,

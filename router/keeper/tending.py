@@ -15,6 +15,7 @@ from router.app import create_app
 from router.keeper.listening import listen
 from router.keeper.state import KeeperState, open_keeper
 from router.keeper.workers import Workers
+from router.metrics import name_metrics
 from router.passing import PassedOn
 
 logger = logging.getLogger("router.keeper")
@@ -34,7 +35,7 @@ class Tending:
     async def open(cls, settings: Settings, workers: Workers, path: Path) -> Tending:
         """Begins; workers reach it at `path`."""
         access = open_access(settings)
-        state = await open_keeper(settings, access[0])
+        state = await open_keeper(settings, access[0], name_metrics(path))
         state.workers = workers
         passed = PassedOn(create_app(settings, state, access))
         await passed.listen(path)

@@ -41,9 +41,12 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     if kind is float:
         return is_plain_float(value)
     if kind is dict and depth < _DEEPEST:
-        return all(type(key) is str and is_plain(item, depth + 1) for key, item in value.items())
+        for key, item in value.items():
+            if type(key) is not str or not (type(item) is str or is_plain(item, depth + 1)):
+                return False
+        return True
     if kind is list and depth < _DEEPEST:
-        return all(is_plain(item, depth + 1) for item in value)
+        return all(type(item) is str or is_plain(item, depth + 1) for item in value)
     return False
 
 

@@ -20,7 +20,12 @@ from router.log import events, rows
 from router.log.events import EventRow
 from router.log.outcomes import Outcome
 
-_LIMITS = "SET statement_timeout = '20s'; SET lock_timeout = '3s'; SET client_encoding = 'UTF8'"
+# A plan made for any list of ids, while the table was small, reads all of it and compares each row with each id: 300 µs
+# of the server's CPU an event in groups of 5,000, where a plan made for the list at hand takes 20.
+_LIMITS = (
+    "SET statement_timeout = '20s'; SET lock_timeout = '3s'; SET client_encoding = 'UTF8';"
+    " SET plan_cache_mode = force_custom_plan"
+)
 _CONNECT: dict[str, Any] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,

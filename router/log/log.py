@@ -18,6 +18,7 @@ from router.log.budget import LIMIT_BYTES, Budget
 from router.log.events import EventRow
 from router.log.health import Health
 from router.log.ingest import Ingest
+from router.log.intake import Intake
 from router.log.journal import Journal
 from router.log.outcomes import Outcome
 from router.log.rows import encode_interaction
@@ -70,6 +71,7 @@ class Log:
         *,
         limit_bytes: int = LIMIT_BYTES,
         erasure_key: Callable[[], str] = str,
+        text: str = "full",
     ) -> None:
         """Opens the log of this process.
 
@@ -78,6 +80,7 @@ class Log:
             folder: of the spool, shared by every process of this machine.
             limit_bytes: that the spool may take, of all processes together.
             erasure_key: gives what people who were erased are known by; asked when somebody was.
+            text: what is kept of texts: `full`, `redacted` or `none`.
         """
         segment_bytes = min(8 << 20, max(4 << 10, limit_bytes // 32))
         self._loop = asyncio.get_running_loop()
@@ -98,6 +101,7 @@ class Log:
             stored=self._tell,
         )
         self._ingest = Ingest(database_url, self._writer, self._waiting, self._health)
+        self._intake = Intake(text, self._take)
 
     # -- interactions
 
@@ -114,21 +118,26 @@ class Log:
         """Takes an interaction; false when it was shed, because nothing takes it, or refused, because it is none."""
         name = record.get("interaction_id", "")
         self._announced.discard(name)
-        try:
-            line = encode_interaction(record, source)
-        except FeedbackError as error:
-            self._refused += 1
-            logger.error("interaction %s is not logged: %s", name, error)
-            self._wake((name,))
-            return False
         if self._health.away is None:
             self._put.add(name)
         else:
             self._wake((name,))
+        if self._intake.put(record, source):
+            return True
+        self._settle((name,))
+        return False
+
+    def _take(self, record: Mapping[str, Any], source: str) -> bool:
+        try:
+            line = encode_interaction(record, source)
+        except FeedbackError as error:
+            self._refused += 1
+            logger.error("interaction %s is not logged: %s", record.get("interaction_id"), error)
+            self._settle((record.get("interaction_id", ""),))
+            return False
         if self._writer.put(line):
             return True
-        self._put.discard(name)
-        self._wake((name,))
+        self._settle((record.get("interaction_id", ""),))
         return False
 
     async def settled(self, interaction_id: str, timeout_s: float) -> bool:
@@ -154,7 +163,7 @@ class Log:
         Raises:
             LogFullError: they could neither be committed nor spooled.
         """
-        return await self._ingest.store(rows)
+        return await self._ingest.store(await self._intake.change_events(rows))
 
     async def find_users(self, interaction_ids: Sequence[str]) -> dict[str, str]:
         """The users of those interactions that are stored.
@@ -171,8 +180,8 @@ class Log:
         writer, ingest = self._writer, self._ingest
         return LogState(
             written=writer.written,
-            waiting=self._journal.waiting + writer.loose,
-            shed=writer.shed,
+            waiting=self._journal.waiting + writer.loose + self._intake.waiting,
+            shed=writer.shed + self._intake.shed,
             refused=self._refused,
             events=ingest.stored,
             spooled=ingest.spooled,
@@ -184,6 +193,7 @@ class Log:
 
     async def close(self, *, timeout_s: float = 8.0) -> None:
         """Answers who waits, writes what is there for at most `timeout_s`; the rest stays in the spool."""
+        await self._intake.close(timeout_s)
         await asyncio.to_thread(self._ingest.close, timeout_s)
         await asyncio.to_thread(self._writer.close, timeout_s)
         self._waiting.seal()
@@ -218,5 +228,6 @@ def open_log(settings: Settings) -> Log:
         settings.database_url,
         settings.home / FOLDER,
         limit_bytes=settings.spool_bytes,
+        text=settings.log_text,
         erasure_key=lambda: given.get_secret_value() if given is not None else read_key(settings.home),
     )

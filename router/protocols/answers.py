@@ -5,21 +5,60 @@ events put together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
+import msgspec
 import orjson
+from msgspec import Struct
 
+NO_TOKENS: Mapping[str, int] = MappingProxyType({})
 OLLAMA = "/api/"  # opens the paths on which a backend speaks Ollama's protocol
-_COUNTS = (
-    ("timings", {"predicted_n": "completion_tokens"}),
-    ("usage", {"prompt_tokens": "prompt_tokens", "completion_tokens": "completion_tokens"}),
-)
 _OLLAMA_COUNTS = {"prompt_eval_count": "prompt_tokens", "eval_count": "completion_tokens"}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class _Said(Struct, gc=False):
+    content: str | None = None
+
+
+class _Choice(Struct):
+    index: int | None = None
+    delta: _Said | None = None
+    message: _Said | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+    def text_of(self, said: _Said | None) -> str:
+        """What a chat said, or else a plain completion."""
+        return (said.content if said is not None else None) or self.text or ""
+
+
+class _Usage(Struct, gc=False):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Timings(Struct, gc=False):
+    prompt_n: int | None = None
+    cache_n: int | None = None
+    predicted_n: int | None = None
+
+
+class _Event(Struct):
+    """What is read of an answer, or of one event: of what is not as it should be, nothing."""
+
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    timings: _Timings | None = None  # llama.cpp ends a stream with them
+    error: Any = None
+
+
+Part = TypeVar("Part", _Said, _Usage, _Timings)
+_decode = msgspec.json.Decoder(_Event).decode
+_NONE = _Choice()
+
+
+class Answer(NamedTuple):
     """An answer's first choice.
 
     `finished` is false when its end is missing, `tokens` are counts by kind, `fault` says in what the bytes are not the
@@ -29,7 +68,7 @@ class Answer:
     text: str
     finished: bool
     finish_reason: str | None = None
-    tokens: dict[str, int] = field(default_factory=dict)
+    tokens: Mapping[str, int] = NO_TOKENS
     fault: str | None = None
 
 
@@ -43,15 +82,13 @@ def read_answer(path: str, body: bytes, *, streamed: bool) -> Answer:
 def read_plain(body: bytes) -> Answer:
     """Reads an answer of OpenAI's that came whole."""
     try:
-        content = orjson.loads(body)
+        told = _read_event(body)
     except orjson.JSONDecodeError:
         return Answer(clean(body.decode(errors="replace")), finished=False, fault="the answer is no JSON")
-    if isinstance(content, dict) and content.get("error"):
+    if told.error:
         return Answer("", finished=False, fault="the answer is an error")
-    choice = _first_choice(content)
-    text = _text(_mapping(choice.get("message")).get("content")) or _text(choice.get("text"))
-    reason = choice.get("finish_reason")
-    return Answer(clean(text), True, reason if isinstance(reason, str) else None, _count(content))
+    choice = _first_choice(told)
+    return Answer(clean(choice.text_of(choice.message)), True, choice.finish_reason, _count(told))
 
 
 def read_stream(body: bytes) -> Answer:
@@ -72,16 +109,17 @@ def read_stream(body: bytes) -> Answer:
             done = True
             continue
         try:
-            content = orjson.loads(data)
+            told = _read_event(data)
         except orjson.JSONDecodeError:
             if line is not lines[-1]:  # the last is where it broke off, which others say
                 fault = "an event of the stream is no JSON"
             continue
-        choice = _first_choice(content)
-        parts.append(_text(_mapping(choice.get("delta")).get("content")) or _text(choice.get("text")))
-        reason = _text(choice.get("finish_reason")) or reason
-        tokens |= _count(content)
-        if isinstance(content, dict) and content.get("error"):
+        choice = _first_choice(told)
+        parts.append(choice.text_of(choice.delta))
+        reason = choice.finish_reason or reason
+        if told.usage is not None or told.timings is not None:
+            tokens |= _count(told)
+        if told.error:
             fault = "the stream says an error"
     return Answer(clean("".join(parts)), done and fault is None, reason, tokens, fault)
 
@@ -117,7 +155,7 @@ def count_prompt(timings: Mapping[str, Any]) -> int | None:
 
 def clean(text: str) -> str:
     """Replaces NUL, which PostgreSQL keeps in neither text nor jsonb."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in text else text
 
 
 def _read_lines(body: bytes) -> Iterator[Any]:
@@ -132,22 +170,69 @@ def _read_lines(body: bytes) -> Iterator[Any]:
                 yield None
 
 
-def _first_choice(content: Any) -> dict[str, Any]:
-    choices = content.get("choices") if isinstance(content, dict) else None
-    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+def _read_event(data: bytes) -> _Event:
+    """One JSON text of a backend, in one pass over its bytes (a fifth of the time that reading all of it takes).
+
+    Raises:
+        orjson.JSONDecodeError: it is none.
+    """
+    try:
+        return _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # a field of another kind than it should be, or no JSON
+        return _make_event(orjson.loads(data))
+
+
+def _make_event(content: Any) -> _Event:
+    """Field by field, leaving out what is odd."""
+    given = _mapping(content)
+    choices = given.get("choices")
+    return _Event(
+        [_make_choice(choice) for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else None,
+        _pick(_Usage, given.get("usage"), int),
+        _pick(_Timings, given.get("timings"), int),
+        given.get("error"),
+    )
+
+
+def _make_choice(choice: dict[str, Any]) -> _Choice:
+    index = choice.get("index")
+    return _Choice(
+        index if type(index) is int else None if index is None else -1,
+        _pick(_Said, choice.get("delta"), str),
+        _pick(_Said, choice.get("message"), str),
+        _text(choice.get("text")),
+        _text(choice.get("finish_reason")) or None,
+    )
+
+
+def _pick(kind: type[Part], given: Any, wanted: type) -> Part | None:
+    if not isinstance(given, dict):
+        return None
+    return kind(**{name: given[name] for name in kind.__struct_fields__ if type(given.get(name)) is wanted})
+
+
+def _first_choice(told: _Event) -> _Choice:
     # With `n` above 1 the answers' chunks come mixed: only the first answer's are put together.
-    return next((choice for choice in found if choice.get("index") in (0, None)), {})
+    for choice in told.choices or ():
+        if not choice.index:
+            return choice
+    return _NONE
 
 
-def _count(content: Any) -> dict[str, int]:
-    """Token counts: OpenAI's `usage`, or the `timings` that llama.cpp ends a stream with."""
+def _count(told: _Event) -> dict[str, int]:
+    """Token counts: OpenAI's `usage` outweighs the `timings` of llama.cpp."""
     counts: dict[str, int] = {}
-    for section, names in _COUNTS:
-        values = content.get(section) if isinstance(content, dict) else None
-        if isinstance(values, dict):
-            if (prompt := count_prompt(values)) is not None:
-                counts["prompt_tokens"] = prompt
-            counts |= {ours: values[theirs] for theirs, ours in names.items() if is_count(values.get(theirs))}
+    if (timings := told.timings) is not None:
+        prompt = count_prompt({"prompt_n": timings.prompt_n, "cache_n": timings.cache_n})
+        if prompt is not None:
+            counts["prompt_tokens"] = prompt
+        if is_count(timings.predicted_n):
+            counts["completion_tokens"] = timings.predicted_n
+    if (usage := told.usage) is not None:
+        if is_count(usage.prompt_tokens):
+            counts["prompt_tokens"] = usage.prompt_tokens
+        if is_count(usage.completion_tokens):
+            counts["completion_tokens"] = usage.completion_tokens
     return counts
 
 

@@ -12,7 +12,14 @@ from router.protocols.answers import clean
 Turn = dict[str, str]  # role and content, as in flytewheel.records.Message
 
 _CONTEXT = "Context:\n"  # as flytewheel.records.build_prompt writes it
-_ROLES = {"developer": "system", "function": "tool"}
+_ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
 
 
 class PromptError(ValueError):
@@ -30,14 +37,16 @@ def split_prompt(messages: Any) -> tuple[str, str | None, tuple[Turn, ...]]:
     """
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise PromptError("messages must be a list of objects with role and content")
-    turns = [(_read_role(message.get("role")), _read_text(message.get("content"))) for message in messages]
-    asked = next(
-        (index for index in range(len(turns) - 1, -1, -1) if turns[index][0] == "user" and turns[index][1]), None
-    )
-    query = "" if asked is None else turns[asked][1]
-    history = [{"role": role, "content": text} for role, text in turns[:asked]]
+    history = [_read_turn(message) for message in messages]
+    asked = len(history) - 1
+    while asked >= 0 and not (history[asked]["role"] == "user" and history[asked]["content"]):
+        asked -= 1
+    query = ""
+    if asked >= 0:
+        query = history[asked]["content"]
+        del history[asked:]
     context = None
-    if history and history[0]["role"] == "system":
+    if history and history[0]["role"] == "system" and _CONTEXT in history[0]["content"]:
         told = history[0]["content"]
         head, _, passage = told.partition("\n\n" + _CONTEXT)
         if told.startswith(_CONTEXT):
@@ -48,11 +57,12 @@ def split_prompt(messages: Any) -> tuple[str, str | None, tuple[Turn, ...]]:
     return query, context, tuple(history)
 
 
-def _read_role(role: Any) -> str:
-    role = _ROLES.get(role, role) if isinstance(role, str) else role
-    if role not in ("system", "user", "assistant", "tool"):
-        raise PromptError(f"messages: role {role!r} is none of system, user, assistant, tool")
-    return str(role)
+def _read_turn(message: dict[str, Any]) -> Turn:
+    told, content = message.get("role"), message.get("content")
+    role = _ROLES.get(told) if isinstance(told, str) else None
+    if role is None:
+        raise PromptError(f"messages: role {str(told)[:40]!r} is none of system, user, assistant, tool")
+    return {"role": role, "content": clean(content) if type(content) is str else _read_text(content)}
 
 
 def _read_text(content: Any) -> str:

@@ -61,8 +61,6 @@ class Call:
     digest: str = ""
     fallback: str | None = None
     begun: bool = False
-    left: bool = False
-    ended: bool = False
     first_s: float | None = None
     last_s: float | None = None
     chunks: list[bytes] = field(default_factory=list)
@@ -139,7 +137,7 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
 
 async def _find_route(state: RouterState, asked: str) -> Route:
     if (name := read_name(asked)) is not None:
-        route = await state.find_route(name)
+        route = state.routes.get(name) or await state.find_route(name)
         if route is not None:
             return route
         if (reason := state.withheld.get(name)) is not None:

@@ -19,6 +19,8 @@ from router.proxy.remembering import remember
 from router.refusals import RefusedError, send_error
 from router.state import RouterState
 
+_QUICK_S = 0.03
+
 
 class UserMeter(Shape):
     """Counts what users of a key with limits use: `router.access.rates.Rates`."""
@@ -32,6 +34,50 @@ class UserMeter(Shape):
 
     def charge(self, caller: Caller, user: str, tokens: int) -> None:
         """Takes the tokens of an answer that was given."""
+
+
+class Watch:
+    """Ends the task that it is made in when its client goes; `left` says that it went.
+
+    Who answers within `_QUICK_S` is done before anybody would have noticed: only then a second task begins, which waits
+    for the client's end (12 µs, a tenth of a whole request).
+    """
+
+    __slots__ = ("_gone", "_receive", "_stopped", "_task", "_timer", "left")
+
+    def __init__(self, receive: Receive) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.left = self._stopped = False
+        self._task = task
+        self._receive = receive
+        self._gone: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = asyncio.get_running_loop().call_later(_QUICK_S, self._begin)
+
+    def stop(self) -> None:
+        """The answer is complete, or given up; servers tell the one end like the other."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        elif self._gone is not None:
+            self._gone.cancel()
+
+    def ends_here(self) -> bool:
+        """Whether a cancellation of the task is this one's doing, and nobody else's."""
+        return self.left and not self._task.uncancel()
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._gone = asyncio.ensure_future(wait_gone(self._receive))
+        self._gone.add_done_callback(self._leave)
+
+    def _leave(self, gone: asyncio.Task[None]) -> None:
+        if not gone.cancelled():
+            gone.exception()  # a server that cannot say any more whether the client is there
+        if not self._stopped:
+            self.left = True
+            self._task.cancel()
 
 
 class ChatProxy:
@@ -57,23 +103,19 @@ class ChatProxy:
         if not call.asks and (ready := call.protocol.write_ready(call.body, call.asked_model)) is not None:
             await send_json(send, ready)
             return
-        task = asyncio.current_task()
-        assert task is not None
-        gone = asyncio.ensure_future(wait_gone(receive))
-        gone.add_done_callback(lambda gone: _leave(call, task, gone))
+        watch = Watch(receive)
         state.metrics.in_flight.inc()
         state.log.expect(call.interaction_id)
         try:
-            await self._answer(call, send)
+            await self._answer(call, send, watch)
         except asyncio.CancelledError:
-            if not call.left or task.uncancel():  # somebody else wants this task to end, too
+            if not watch.ends_here():
                 raise
         finally:
-            call.ended = True
-            gone.cancel()
+            watch.stop()
             state.metrics.in_flight.dec()
 
-    async def _answer(self, call: Call, send: Send) -> None:
+    async def _answer(self, call: Call, send: Send, watch: Watch) -> None:
         """Serves one call; whatever happens, it is counted, and remembered if an answer began."""
         status, broken = "cancelled", None
         try:
@@ -87,18 +129,9 @@ class ChatProxy:
             status = str(refused.status)
             await send_error(send, refused, own_headers(self._state, call), call.endpoint)
         except asyncio.CancelledError:
-            broken = "the client went away" if call.left else "the router went away"
+            broken = "the client went away" if watch.left else "the router went away"
             raise
         finally:
             tokens = remember(self._state, call, status, broken)
             if tokens and self._meter is not None and call.caller.limits:
                 self._meter.charge(call.caller, call.unit.user, tokens)
-
-
-def _leave(call: Call, task: asyncio.Task[None], gone: asyncio.Future[None]) -> None:
-    """The client is not there any more, or its answer is complete, which servers tell in the same way."""
-    if not gone.cancelled():
-        gone.exception()  # a server that cannot say any more whether it is there
-    if not call.ended:
-        call.left = True
-        task.cancel()

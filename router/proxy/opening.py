@@ -12,6 +12,7 @@ import math
 import re
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 import aiohttp
 import orjson
@@ -23,6 +24,7 @@ from router.paths import MODEL_PREFIX
 from router.protocols.prompts import PromptError
 from router.proxy.arms import choose_versions
 from router.proxy.call import Call
+from router.proxy.faults import is_clients_fault
 from router.proxy.splice import put_model
 from router.proxy.upstream import Client, Upstream
 from router.refusals import RefusedError
@@ -35,9 +37,6 @@ _NOT_PASSED_ON = frozenset(
 )
 
 _OURS = frozenset({401, 402, 403, 407})
-
-# What llama.cpp says as a failure of its own: a picture for a model of text, a text that is too long to embed.
-_CLIENTS_FAULTS = (b"input is not supported", b"is too large to process")
 
 
 class BackendError(Exception):
@@ -195,7 +194,7 @@ class Opener:
             raise
         if backend.breaker.state != CLOSED:
             backend.breaker.succeed(ticket)  # a trial is over when its answer begins
-        headers = [(name.lower(), value) for name, value in upstream.raw_headers if _passes(name.lower())]
+        headers = [(passed, value) for name, value in upstream.raw_headers if (passed := _pass(name)) is not None]
         return Reply(upstream, upstream.status, headers, first, backend, ticket)
 
 
@@ -224,8 +223,11 @@ def _write_request(call: Call, backend: Backend) -> bytes:
     return orjson.dumps({**own, "model": backend.alias, **backend.fields})
 
 
-def _passes(name: bytes) -> bool:
-    return name not in _NOT_PASSED_ON and not name.startswith((b"access-control-", b"x-flytewheel-"))
+@lru_cache(maxsize=4096)
+def _pass(name: bytes) -> bytes | None:
+    """A header's name as it is passed on; None where it is not."""
+    name = name.lower()
+    return None if name in _NOT_PASSED_ON or name.startswith((b"access-control-", b"x-flytewheel-")) else name
 
 
 def _judge(upstream: Upstream, version: str, body: bytes) -> None:
@@ -235,7 +237,7 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         ModelGoneError: it knows no such model any more.
         BusyError: it asks to be asked later.
         BackendError: it failed, refuses our key, or wants us elsewhere.
-        RefusedError: it cannot do what the client asks, which some say as a failure.
+        RefusedError: it cannot read or do what the client asks, which some say as a failure.
     """
     status = upstream.status
     if status == 404:  # on a path that it serves
@@ -248,8 +250,8 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         raise BackendError(f"version {version} answered {status}; redirects of a backend are not followed")
     if status in _OURS:
         raise BackendError(f"version {version}'s server refuses our key or account ({status})")
-    if status == 500 and any(words in body for words in _CLIENTS_FAULTS):
-        raise RefusedError(400, "invalid_request_error", read_said(body), "unsupported_input")
+    if status == 500 and is_clients_fault(said := read_said(body)):
+        raise RefusedError(400, "invalid_request_error", said, "unsupported_input")
     if status >= 500:
         raise BackendError(f"version {version} answered {status}: {read_said(body)}")
 

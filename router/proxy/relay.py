@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 import aiohttp
 
@@ -45,22 +46,25 @@ async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str
 
 def own_headers(state: RouterState, call: Call) -> list[tuple[bytes, bytes]]:
     """What an answer says of itself. Only what can be reacted to brings a receipt."""
-    headers = [
-        (b"x-flytewheel-version", call.version.encode()),
-        (b"x-flytewheel-arm", call.arm.encode()),
-        (b"x-flytewheel-unit", call.unit.kind.encode()),
-    ]
+    headers = list(_describe(call.version, call.arm, call.unit.kind, call.experiment_id))
     if call.protocol.remembered:
         headers.append((b"x-flytewheel-interaction", call.interaction_id.encode()))
         if call.begun:
             headers.append((b"x-flytewheel-receipt", _sign(state, call).encode()))
-    if (experiment_id := call.experiment_id) is not None:
-        headers.append((b"x-flytewheel-experiment", experiment_id.encode()))
     if call.fallback is not None:
         headers.append((b"x-flytewheel-fallback", call.served_arm.encode()))
     if call.unit.cookie is not None:
         headers.append((b"set-cookie", call.unit.cookie))
     return headers
+
+
+@lru_cache(maxsize=1024)
+def _describe(version: str, arm: str, kind: str, experiment_id: str | None) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that many answers share."""
+    headers = [("version", version), ("arm", arm), ("unit", kind)]
+    if experiment_id is not None:
+        headers.append(("experiment", experiment_id))
+    return tuple((f"x-flytewheel-{name}".encode(), value.encode()) for name, value in headers)
 
 
 def _sign(state: RouterState, call: Call) -> str:

@@ -17,8 +17,10 @@ from typing import Any
 import msgspec
 import orjson
 
-_MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*(?=")')  # within a string its quotes are escaped: it can only be a key
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_KEY = b'"model"'
+_COLON = re.compile(rb'\s*:\s*(?=")')
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
+_BACKSLASH = 0x5C
 _MOST_JUDGED = 4 << 20  # bytes: 10 ms
 _read_values = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -36,6 +38,11 @@ def put_model(raw: bytes, asked: str, alias: str, more: Mapping[str, Any] | None
     if more:
         raw = raw[: raw.rindex(b"}")] + b"," + orjson.dumps(dict(more))[1:]
     spans = _find(raw)
+    if len(spans) == 1:
+        start, end = spans[0]
+        told = raw[start:end]
+        if told[1:-1] == asked.encode() or orjson.loads(told) == asked:
+            return b"%b%b%b" % (raw[:start], value, raw[end:])
     if not spans or orjson.loads(raw[slice(*spans[-1])]) != asked:
         values = {name: bytes(part) for name, part in _read_values(raw).items()} | {"model": value}
         return b"{" + b",".join(orjson.dumps(name) + b":" + part for name, part in values.items()) + b"}"
@@ -49,23 +56,27 @@ def put_model(raw: bytes, asked: str, alias: str, more: Mapping[str, Any] | None
 def _find(raw: bytes) -> list[tuple[int, int]]:
     """Where the texts of every top-level `model` stand; empty where there are too many keys of that name."""
     found, judged = [], 0
-    for key in _MODEL.finditer(raw):
-        judged += key.start()
-        if judged > _MOST_JUDGED and key.start() != judged:  # one is always judged
-            return []
-        text = _STRING.match(raw, key.end())
-        if text is not None and _opens(raw[: key.start()]):
-            found.append(text.span())
+    start = raw.find(_KEY)
+    while start >= 0:
+        colon = _COLON.match(raw, start + len(_KEY))
+        if colon is not None and raw[start - 1] != _BACKSLASH:  # within a string its quotes are escaped: it is a key
+            judged += start
+            if judged > _MOST_JUDGED and start != judged:  # one is always judged
+                return []
+            text = _STRING.match(raw, colon.end())
+            if text is not None and _opens(raw, start):
+                found.append(text.span())
+        start = raw.find(_KEY, start + len(_KEY))
     return found
 
 
-def _opens(before: bytes) -> bool:
+def _opens(raw: bytes, start: int) -> bool:
     """Whether a body's bytes before a key are an object's beginning, so that the key is one of the top."""
-    before = before.rstrip()
-    if before.endswith(b","):
-        before = before[:-1]
+    before = raw[:start].rstrip()
     if before == b"{":
         return True
+    if before.endswith(b","):
+        before = before[:-1]
     try:
         orjson.loads(before + b"}")
     except orjson.JSONDecodeError:

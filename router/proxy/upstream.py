@@ -9,7 +9,9 @@ its parser of answers. Redirects are not followed, cookies not kept, bodies not 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
+from time import monotonic
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -17,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from yarl import URL
 
+_SWEEP_S = 0.25
 _MOST_HEADS = 512  # far above the backends of one router; a restarted llama.cpp has a new port
 _MADE_HERE = frozenset(("content-length", "transfer-encoding"))
 
@@ -26,16 +29,16 @@ class Upstream:
     closed.
     """
 
-    __slots__ = ("_connection", "_deadline", "_payload", "raw_headers", "status")
+    __slots__ = ("_connection", "_ends_at", "_payload", "_silence_s", "_since", "_watched", "raw_headers", "status")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, watched: set[Upstream], timeout: aiohttp.ClientTimeout) -> None:
         self._connection = connection
-        self._deadline: asyncio.TimerHandle | None = None
         self._payload: StreamReader | None = None
-
-    def end_after(self, timeout_s: float) -> None:
-        """Whatever has not come within so many seconds does not come any more."""
-        self._deadline = asyncio.get_running_loop().call_later(timeout_s, self._expire)
+        self._watched = watched
+        self._since = now = monotonic()
+        self._ends_at = now + (timeout.total or math.inf)
+        self._silence_s = timeout.sock_read or math.inf
+        watched.add(self)
 
     async def begin(self) -> None:
         """Waits for status and headers."""
@@ -44,6 +47,7 @@ class Upstream:
         message, payload = await protocol.read()
         while 100 <= message.code < 200:
             message, payload = await protocol.read()
+        self._since = math.inf
         self.status: int = message.code
         self.raw_headers: tuple[tuple[bytes, bytes], ...] = message.raw_headers
         self._payload = payload
@@ -65,7 +69,13 @@ class Upstream:
             aiohttp.ClientError, OSError, TimeoutError: it broke off.
         """
         assert self._payload is not None
-        return await self._payload.read()
+        body = await self.read_some()
+        if self._payload.at_eof():
+            return body
+        parts = [body]
+        while part := await self.read_some():
+            parts.append(part)
+        return b"".join(parts)
 
     async def read_some(self) -> bytes:
         """What has come and was not read yet, waited for; empty at the end.
@@ -74,36 +84,42 @@ class Upstream:
             aiohttp.ClientError, OSError, TimeoutError: it broke off.
         """
         assert self._payload is not None
-        return await self._payload.readany()
+        self._since = monotonic()
+        chunk = await self._payload.readany()
+        self._since = math.inf  # a client that takes nothing is no silence of the backend
+        return chunk
 
     def wait_for_chunks(self, timeout_s: float) -> None:
         """From now on silence of so many seconds is an end."""
-        if (protocol := self._connection.protocol) is not None:
-            protocol.read_timeout = timeout_s
+        self._silence_s = timeout_s
 
     def close(self) -> None:
         """Closes the connection, unless the answer came to its end: then it is in the pool again."""
         self._connection.close()
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._watched.discard(self)
 
-    def _expire(self) -> None:
-        error = aiohttp.SocketTimeoutError("the answer took too long")
+    def look(self, now: float) -> None:
+        """Ends what has been silent for too long, or takes too long as a whole; `now` is `time.monotonic`'s."""
+        if now < self._ends_at and now - self._since < self._silence_s:
+            return
+        error = aiohttp.SocketTimeoutError("the backend took too long")
         if (protocol := self._connection.protocol) is not None:
             protocol.set_exception(error)
         if self._payload is not None:
             self._payload.set_exception(error)
+        self._watched.discard(self)
 
     def _end(self) -> None:
         self._connection.release()
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._watched.discard(self)
 
 
 class Client:
     """Sends requests over the connections of sessions."""
 
     def __init__(self) -> None:
+        self._running: set[Upstream] = set()
+        self._sweep: asyncio.TimerHandle | None = None
         self._heads: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[aiohttp.ClientRequest, bytes]] = {}
 
     async def post(
@@ -133,16 +149,13 @@ class Client:
         connection = await connector.connect(request, [], timeout)
         protocol = connection.protocol
         assert protocol is not None
-        upstream = Upstream(connection)
-        if timeout.total is not None:
-            upstream.end_after(timeout.total)
+        upstream = Upstream(connection, self._running, timeout)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._look)
         try:
-            protocol.set_response_params(
-                read_until_eof=True, auto_decompress=False, read_timeout=timeout.sock_read, read_bufsize=1 << 16
-            )
+            protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=1 << 16)
             assert protocol.transport is not None
             protocol.transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
-            protocol.start_timeout()
             await upstream.begin()
         except HttpProcessingError as error:
             upstream.close()
@@ -151,6 +164,15 @@ class Client:
             upstream.close()
             raise
         return upstream
+
+    def _look(self) -> None:
+        """Every so often while something runs: a timer for each request and chunk would cost a tenth of all."""
+        self._sweep = None
+        now = monotonic()
+        for upstream in tuple(self._running):
+            upstream.look(now)
+        if self._running:
+            self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._look)
 
     def _find_head(self, url: str, headers: Mapping[str, str]) -> tuple[aiohttp.ClientRequest, bytes]:
         key = (url, tuple(headers.items()))

@@ -30,6 +30,7 @@ from router.backends.rules import Rules
 from router.backends.view import BackendView
 from router.channel import Channel
 from router.loglines import set_up_logging
+from router.metrics import name_metrics
 from router.passing import PassingOn
 from router.server import Certificate, Server, make_config
 from router.state import RouterState, close_state, open_state
@@ -65,7 +66,7 @@ class Worker:
         self._view = BackendView(
             lambda serial, word: self._channel.tell("word", (serial, word)), Rules.of_settings(settings)
         )
-        self._state = state = await open_state(settings, self._view)
+        self._state = state = await open_state(settings, self._view, name_metrics(self._keeper))
         self._channel = await Channel.open(end, self._hear)
         listening = asyncio.create_task(self._channel.run())
         listening.add_done_callback(lambda _: self._leave.set())
@@ -140,10 +141,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--drain-s", type=float, required=True)
     parser.add_argument("--tls", type=Path, nargs=2, default=None)
     options = parser.parse_args(arguments)
-    listener, end = (socket.socket(fileno=number) for number in (options.listener, options.channel))
-    certificate = Certificate(*options.tls) if options.tls else None
     settings = read_settings()
     set_up_logging(settings)
+    listener, end = (socket.socket(fileno=number) for number in (options.listener, options.channel))
+    certificate = Certificate(*options.tls) if options.tls else None
     lift_file_limit()
 
     async def run() -> None:

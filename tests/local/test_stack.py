@@ -159,10 +159,23 @@ def test_a_hanging_service_is_started_again(running: Settings, monkeypatch: pyte
     pid = pids(running)["router"]
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    monkeypatch.setitem(stack._STOP, "router", lambda process: processes.stop(process, name="router", grace_s=0.1))
+    monkeypatch.setitem(stack._STOP, "router", lambda process, _: processes.stop(process, name="router", grace_s=0.1))
     assert stack.status(running)[2].state == "not answering"  # after two seconds
     up(running)
     assert pids(running)["router"] not in {None, pid}
+
+
+def test_the_number_of_workers_is_remembered(running: Settings) -> None:
+    assert up(running).workers == 0
+    before = pids(running)
+    asked = running.model_copy(update={"workers": 3})
+    services = up(asked)
+    pid = pids(running)["router"]
+    assert pid != before["router"]
+    assert psutil.Process(pid).environ()["FLYTEWHEEL_WORKERS"] == "3"
+    assert (up(running), pids(running)["router"]) == (services, pid)
+    stack.down(running)
+    assert up(running).workers == 3
 
 
 def test_other_settings_start_the_router_again(running: Settings) -> None:
@@ -243,7 +256,7 @@ def test_what_was_started_is_stopped_when_a_later_part_fails(running: Settings) 
 
 def test_a_failure_does_not_stop_what_ran_before(running: Settings) -> None:
     up(running)
-    stack._STOP["router"](state.read_state(running.home).parts["router"].process)  # type: ignore[union-attr, arg-type]
+    stack._STOP["router"](state.read_state(running.home).parts["router"].process, 1.0)  # type: ignore[union-attr, arg-type]
     before = pids(running)
     with pytest.raises(StackError, match="the router ended"):
         up(running, command=lambda port: [sys.executable, "-c", "raise SystemExit('no such model')"])

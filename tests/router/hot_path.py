@@ -23,6 +23,7 @@ from router.access.rates import Rates
 from router.backends.backend import Status
 from router.backends.pool import BackendPool
 from router.backends.view import BackendView
+from router.feedback import open_feedback
 from router.front import Front
 from router.log import Log
 from router.metrics import Metrics
@@ -30,7 +31,7 @@ from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.receipts import ReceiptBook
 from router.refusals import RefusedError, send_error
-from router.state import Route, RouterState
+from router.state import Route, RouterState, close_state
 from tests.router.live import ADMIN_KEY, ASSIGNMENT_KEY, free_port, wait_until
 
 DIGEST = "d" * 64
@@ -142,23 +143,24 @@ class HotPath:
         await self._stop.wait()
         server.should_exit = True
         await serving
-        await view.close()
-        await state.log.close()
+        await close_state(state)
         await runner.cleanup()
 
 
 def open_hot_state(database_url: str, folder: Path, pool: BackendView | BackendPool, key: bytes = b"") -> RouterState:
     """What the chat path needs of a worker's state."""
     key = key or ASSIGNMENT_KEY.encode()
-    return RouterState(
+    state = RouterState(
         database_url=database_url,
         admin_key=ADMIN_KEY.encode(),
         assignment_key=key,
         receipts=ReceiptBook(key),
-        pool=pool,  # type: ignore[arg-type]
+        pool=pool,
         log=Log(database_url, folder / "spool"),
         metrics=Metrics(),
     )
+    state.feedback = open_feedback(state, lambda: state.routes)
+    return state
 
 
 async def _refuse(scope: Any, receive: Any, send: Any) -> None:

@@ -16,8 +16,10 @@ import psutil
 import pytest
 
 from flytewheel.errors import RouterError
-from router.backends import Backend, BackendPool, ServedModel
+from router.backends import Backend
 from router.backends.kinds import serve_residents
+from router.backends.pool import BackendPool
+from router.backends.served import ServedModel
 from tests.router.spelling_model import write_spelling_adapter, write_spelling_model
 
 WORDS = ("stable", "candy", "fresh")

@@ -98,6 +98,11 @@ def test_feedback_while_the_database_is_away_is_kept(make_router: Callable[[], L
         for answer in (*answers, late):
             said = rate(router, answer, feedback_type="thumbs_up", event_id=f"e-{interaction_of(answer)}")
             assert (said.status_code, said.json()["status"]) == (201, "stored"), said.text
+        # A client that did not hear that comes again; its event waits where no database can be asked.
+        repeated = rate(router, late, feedback_type="thumbs_up", event_id=f"e-{interaction_of(late)}")
+        assert (repeated.status_code, repeated.json()["status"]) == (200, "duplicate"), repeated.text
+        other = rate(router, late, feedback_type="thumbs_down", event_id=f"e-{interaction_of(late)}")
+        assert other.status_code in (409, 503), other.text
         keyed = {"interaction_id": interaction_of(late), "feedback_type": "thumbs_up"}
         assert router.post("/v1/feedback", json=keyed, headers=ADMIN).status_code == 503
     count = "SELECT count(*), count(DISTINCT interaction_id) FROM feedback_events"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 
-from tests.router.live import KEY, NOW, LiveRouter
+from tests.router.live import API_KEY, KEY, NOW, LiveRouter
 from tests.servers.vllm import write_adapter
 
 
@@ -27,13 +29,24 @@ def serve(router: LiveRouter, name: str, word: str) -> str:
     return version
 
 
-def ask(router: LiveRouter, name: str, user: str = "ada", **options: Any) -> str:
-    """What one request over a connection of its own is answered by: the version."""
-    body = {"model": f"flytewheel/{name}", "messages": [{"role": "user", "content": "Which word?"}], "user": user}
-    with httpx.Client(timeout=20, trust_env=False, headers=KEY, **options) as client:
-        answer = client.post(router.url + "/v1/chat/completions", json=body)
-    assert answer.status_code == 200, answer.text
-    return str(answer.headers["x-flytewheel-version"])
+def post(router: LiveRouter, body: dict[str, Any], key: str = API_KEY) -> tuple[int, dict[str, str], bytes]:
+    """One chat request over a connection of its own: status, headers and body. An httpx client takes 100 ms to make."""
+    connection = http.client.HTTPConnection("127.0.0.1", router.port, timeout=20)
+    try:
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def ask(router: LiveRouter, name: str, user: str = "ada") -> str:
+    """The version that answers one request over a connection of its own."""
+    said = [{"role": "user", "content": "Which word?"}]
+    status, headers, body = post(router, {"model": f"flytewheel/{name}", "messages": said, "user": user})
+    assert status == 200, body
+    return headers["x-flytewheel-version"]
 
 
 @contextmanager
