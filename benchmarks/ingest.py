@@ -272,8 +272,8 @@ def measure_push(place: Place, receipts: Sequence[tuple[str, str]], every_s: flo
     ready, done = threading.Event(), threading.Event()
     listener = socket.create_connection(("127.0.0.1", place.port))
     listener.settimeout(20)
-    head = f"GET /v1/rewards HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {place.admin_key}\r\n\r\n"
-    listener.sendall(head.encode())
+    head = f"GET /v1/rewards HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {place.admin_key}\r\n"
+    listener.sendall(head.encode() + b"accept: text/event-stream\r\n\r\n")
 
     def listen() -> None:
         rest = b""
@@ -301,13 +301,25 @@ def measure_push(place: Place, receipts: Sequence[tuple[str, str]], every_s: flo
             time.sleep(max(0.0, due - time.perf_counter()))
             sent[f"bench-{name}"] = time.perf_counter()
             sender.sendall(write_request(write_item(name, receipt)))
-            said = sender.recv(1 << 16)
+            said = read_answer(sender)
             if b" 201 " not in said[:20]:
                 raise SystemExit(f"a request of the push was refused: {said.decode(errors='replace')}")
     if not done.wait(20):
         raise SystemExit(f"{len(receipts) - len(waits)} of {len(receipts)} rewards did not arrive")
     listener.close()
     return sorted(waits)
+
+
+def read_answer(connection: socket.socket) -> bytes:
+    """One answer, head and body."""
+    said = b""
+    while True:
+        head, found, body = said.partition(b"\r\n\r\n")
+        if found:
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            if len(body) >= int(length[15:]):
+                return said
+        said += connection.recv(1 << 16)
 
 
 def count_events(place: Place, acknowledged: int) -> tuple[int, int]:

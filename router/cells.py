@@ -102,14 +102,6 @@ def read_folder(folder: Path) -> list[Series]:
     return found
 
 
-def clear_folder(folder: Path) -> None:
-    """Removes the files that nobody holds, so that a router which starts counts from zero."""
-    for path in folder.glob("*.cells"):
-        with path.open("rb") as file:
-            if not _is_held(file.fileno()):
-                path.unlink(missing_ok=True)
-
-
 def _take_slot(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for slot in range(_SLOTS):
@@ -117,13 +109,11 @@ def _take_slot(folder: Path) -> int:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The one that was locked may have been removed meanwhile.
-            if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
-                os.ftruncate(file, _SIZE)
-                return file
         except BlockingIOError:
-            pass
-        os.close(file)
+            os.close(file)
+            continue
+        os.ftruncate(file, _SIZE)
+        return file
     raise OSError(f"all {_SLOTS} files in {folder} are held by other processes")
 
 

@@ -7,6 +7,7 @@ those of the reference design. Families are added here, one line each; counting 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,16 @@ class ArmCounts:
     reward_count: Count
 
 
+@dataclass(frozen=True, slots=True)
+class SaidCounts:
+    """The children that one kind of event about one arm counts into."""
+
+    events: Count
+    liked: Count | None
+    disliked: Count | None
+    of_arm: ArmCounts | None
+
+
 class Metrics:
     """The router's metrics; `registry` gives those of all processes whose folder is the same."""
 
@@ -56,9 +67,11 @@ class Metrics:
         self._families: list[Family[Count] | Family[Spread]] = []
         self._samplers: list[Callable[[], None]] = []
         self._arms: dict[tuple[str, str, str], ArmCounts] = {}
+        self._said: dict[tuple[Any, ...], SaidCounts] = {}
         self._add_requests()
         self._add_feedback()
         self._add_stores()
+        self._add_keeper()
         for family in self._families:
             if family.kind == "gauge":
                 family.zero()  # of a process that was killed here
@@ -145,6 +158,18 @@ class Metrics:
         self.waiting = self.gauge("flytewheel_interactions_waiting", "rows not written yet").labels()
         self.dropped = self.gauge("flytewheel_interactions_dropped", "rows lost since the start").labels()
         self.spool_bytes = self.gauge("flytewheel_spool_bytes", "bytes in the spool on disk").labels()
+        self.spooled = self.gauge("flytewheel_events_spooled", "events laid into the spool since the start").labels()
+        self.held = self.gauge("flytewheel_log_quarantined", "rows that could not be stored since the start").labels()
+
+    def _add_keeper(self) -> None:
+        self.database_age = self.gauge(
+            "flytewheel_database_age_seconds", "seconds since the database was heard of; -1: never"
+        ).labels()
+        self.control_only = self.gauge(
+            "flytewheel_control_only", "1: nobody meets a treatment, the database is away for too long"
+        ).labels()
+        self.workers = self.gauge("flytewheel_workers", "processes that answer").labels()
+        self.worker_restarts = self.gauge("flytewheel_worker_restarts", "workers that ended by themselves").labels()
 
     # -- what is counted often
 
@@ -203,16 +228,28 @@ class Metrics:
         arm: str | None = None,
     ) -> None:
         """Counts one stored event. `reward` is in [-1, 1], or None where the event has none of its own."""
-        self.feedback.labels(feedback_type, self.name_tier(tier)).inc()
+        key = (feedback_type, tier if type(tier) is str else bool(tier), experiment_id, name, version, arm)
+        found = self._said.get(key)
+        if found is None:
+            if len(self._said) > 10_000:  # tiers are the clients' own words
+                self._said.clear()
+            known = experiment_id is not None and arm is not None
+            found = self._said[key] = SaidCounts(
+                events=self.feedback.labels(feedback_type, self.name_tier(tier)),
+                liked=self.conversions.labels(experiment_id, arm, "true") if known else None,
+                disliked=self.conversions.labels(experiment_id, arm, "false") if known else None,
+                of_arm=self.of_arm(name, version, arm or "champion") if name else None,
+            )
+        found.events.inc()
         if reward is None:
             return
         self.scores.observe(reward)
-        if experiment_id is not None and arm is not None:
-            self.conversions.labels(experiment_id, arm, "true" if reward > 0 else "false").inc()
-        if name:
-            of_arm = self.of_arm(name, version, arm or "champion")
-            of_arm.reward_sum.inc(reward)
-            of_arm.reward_count.inc()
+        converted = found.liked if reward > 0 else found.disliked
+        if converted is not None:
+            converted.inc()
+        if found.of_arm is not None:
+            found.of_arm.reward_sum.inc(reward)
+            found.of_arm.reward_count.inc()
 
     def read_rewards(self) -> dict[tuple[str, ...], tuple[float, float]]:
         """Sum and number of the rewards of each model, version and arm, over all processes."""
@@ -240,3 +277,9 @@ class Metrics:
         """Brings this process's gauges up to date."""
         for sampler in self._samplers:
             sampler()
+
+    async def keep_sampled(self, every_s: float = 1.0) -> None:
+        """Samples for ever: a worker's gauges are read by others."""
+        while True:
+            self.sample()
+            await asyncio.sleep(every_s)

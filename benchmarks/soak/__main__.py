@@ -33,6 +33,7 @@ from benchmarks.soak.place import MODEL, Place, wait_until
 from benchmarks.soak.reaper import Reaper
 from benchmarks.soak.record import record
 from benchmarks.soak.traffic import OUTCOMES, Tally, Traffic
+from router.access.wire import lift_file_limit
 
 RATE = 200.0
 ANSWERED = 0.999
@@ -45,6 +46,7 @@ def measure(quick: bool, minutes: float, rate: float, workers: int, seed: int, k
     """One run, and what it showed."""
     seconds = 60.0 if quick else 60.0 * minutes
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, and so ends every process
+    lift_file_limit()
     recordings = record(8)
     reaper = Reaper()
     folder = tempfile.TemporaryDirectory(prefix="flytewheel-soak-", ignore_cleanup_errors=True)

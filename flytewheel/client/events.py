@@ -49,7 +49,7 @@ class Retry:
 
 
 def build_event(proofs: Proofs, event: Mapping[str, Any]) -> dict[str, Any]:
-    """An event as it is sent: its answer's proof, an id and a time of its own, so that a repeat changes nothing.
+    """An event as it is sent: with its answer's proof and an id of its own; sent twice it counts once.
 
     Args:
         proofs: known receipts.

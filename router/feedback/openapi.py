@@ -76,7 +76,10 @@ def _describe_stream() -> dict[str, Any]:
         "parameters": [since, name],
         "responses": {
             "200": {"description": "a stream that does not end", "content": {"text/event-stream": {}}},
-            **{status: {"description": "refused", "content": _json(_ERROR)} for status in ("400", "401", "403", "503")},
+            **{
+                status: {"description": "refused", "content": _json(_ERROR)}
+                for status in ("400", "401", "403", "406", "503")
+            },
         },
     }
 

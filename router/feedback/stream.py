@@ -29,8 +29,9 @@ logger = logging.getLogger("router.feedback")
 BEAT_S = 15.0
 MOST_WAITING = 20_000
 _MARK = re.compile(r"\d{1,19}")
+_TYPE = b"text/event-stream"
 _HEADERS = [
-    (b"content-type", b"text/event-stream"),
+    (b"content-type", _TYPE),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 ]
@@ -45,7 +46,10 @@ class RewardStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("name", [None])[0]
-        since = dict(scope["headers"]).get(b"last-event-id", b"").decode("latin-1") or None
+        headers = dict(scope["headers"])
+        if _TYPE not in headers.get(b"accept", b""):  # who asks without knowing would wait for an end that never comes
+            raise RefusedError(406, "invalid_request_error", "this is a stream: expected 'Accept: text/event-stream'")
+        since = headers.get(b"last-event-id", b"").decode("latin-1") or None
         if since is not None and not _MARK.fullmatch(since):
             raise RefusedError(400, "invalid_request_error", "Last-Event-ID: expected an `id` of this stream")
         waiting: deque[Note] = deque()

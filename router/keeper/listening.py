@@ -11,13 +11,14 @@ import logging
 from collections.abc import Callable
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from flytewheel.database import CHANGES, last_line
 
 logger = logging.getLogger("router.keeper")
 
 LONGEST_PAUSE_S = 5.0
-_ALIVE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+_ALIVE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}  # seconds
 
 
 async def listen(database_url: str, hear: Callable[[str, str], None]) -> None:
@@ -25,7 +26,8 @@ async def listen(database_url: str, hear: Callable[[str, str], None]) -> None:
     pause_s = 0.1
     while True:
         try:
-            async with await psycopg.AsyncConnection.connect(database_url, autocommit=True, **_ALIVE) as connection:
+            url = make_conninfo(database_url, **_ALIVE)
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
                 await connection.execute(f"LISTEN {CHANGES}".encode())
                 hear("all", "")
                 pause_s = 0.1

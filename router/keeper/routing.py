@@ -89,13 +89,15 @@ def read_running(database_url: str, only: str | None = None) -> dict[str, Experi
 class Routing:
     """What was read last, and what is shown of it; `shown` is replaced, never changed.
 
-    `served` and `running` are None until they were read, or taken from what the last process left.
+    `served` and `running` are None until they were read, or taken from what the last process left; which is not shown
+    before both sources were asked.
     """
 
     contact: Contact
     served: Mapping[str, Served] | None = None
     running: Mapping[str, Experiment] | None = None
     shown: Mapping[str, Route] = field(default_factory=dict)
+    asked: bool = False
 
     @property
     def control_only(self) -> bool:

@@ -85,6 +85,14 @@ class Keeping(RouterState):
         logs = [self.log.state, *(LogState(**report["log"]) for report in await self._ask_reports())]
         return LogState.total(logs)
 
+    def sample(self) -> None:
+        """Sets the gauges that are the keeper's."""
+        age_s, workers = self.contact.age_s, self.workers
+        self.metrics.database_age.set(-1.0 if age_s == float("inf") else age_s)
+        self.metrics.control_only.set(float(self.routing.control_only))
+        self.metrics.workers.set(float(len(workers.serving)) if workers else 0.0)
+        self.metrics.worker_restarts.set(float(workers.restarts) if workers else 0.0)
+
     async def _ask_reports(self) -> list[dict[str, Any]]:
         return await self.workers.ask_all("report") if self.workers is not None else []
 
@@ -128,6 +136,7 @@ class Keeping(RouterState):
             FlytewheelError: a source is away and `strict` asks for both; what was read before stands.
         """
         found = await asyncio.gather(self._read_champions(only), self._read_running(only))
+        self.routing.asked = True
         await self._stop_blocked()
         await self._present()
         failed = [error for error in found if error is not None]
@@ -208,6 +217,8 @@ class Keeping(RouterState):
 
     async def _present(self, force: frozenset[str] = frozenset()) -> None:
         """Shows what was read as far as its versions are loaded, loads the rest, unloads what nobody needs."""
+        if not self.routing.asked:
+            return
         cold = self.routing.show(self._is_warm, force=force)
         for name, route in cold.items():
             for version in route.versions:
@@ -239,7 +250,7 @@ class Keeping(RouterState):
         """Has every worker go by what is shown; on disk first, so that no restart brings back what was taken back."""
         async with self.lock("/publish"):
             self.routes, self.withheld = self.routing.shown, self.routing.withheld
-            if self.routing.served is not None:
+            if self.routing.asked and self.routing.served is not None:
                 self.loaded.set()
             table = self.get_table()
             if self.loaded.is_set():

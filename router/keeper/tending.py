@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from router.app import create_app
 from router.keeper.listening import listen
 from router.keeper.state import KeeperState, open_keeper
 from router.keeper.workers import Workers
+from router.log.retention import keep_retention
 from router.metrics import name_metrics
 from router.passing import PassedOn
 
@@ -37,6 +39,7 @@ class Tending:
         access = open_access(settings)
         state = await open_keeper(settings, access[0], name_metrics(path))
         state.workers = workers
+        state.metrics.watch(state.sample)
         passed = PassedOn(create_app(settings, state, access))
         await passed.listen(path)
         one = cls(state, passed)
@@ -45,6 +48,9 @@ class Tending:
         one.do(state.keep_watch())
         one.do(listen(state.database_url, one._hear))
         one.do(watch_keys(settings, access[0], state.publish))
+        state.metrics.watch(lambda: state.metrics.spool_bytes.set(state.log.state.spool_bytes))
+        if settings.retention_days is not None:
+            one.do(keep_retention(state.database_url, settings.retention_days, lambda: datetime.now(UTC)))
         return one
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:

@@ -98,7 +98,7 @@ class Workers:
         data = self._get_table().to_wire()
         await asyncio.gather(*(self._hand_over(worker, data) for worker in list(self._alive) if worker.greeted))
 
-    async def ask_all(self, kind: str, content: Any = None, *, timeout_s: float = 2.0) -> list[Any]:
+    async def ask_all(self, kind: str, content: Any = None, *, timeout_s: float = 1.0) -> list[Any]:
         """What the workers reply; one that does not is left out."""
         asked = [worker.channel.ask(kind, content, timeout_s=timeout_s) for worker in self._alive if worker.greeted]
         found = await asyncio.gather(*asked, return_exceptions=True)

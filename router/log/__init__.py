@@ -15,13 +15,13 @@ and to feedback
 
     row = encode_event(fields, proven=...)  # fields of FeedbackEvent, checked; FeedbackError says what is wrong
     outcomes = await log.store_events(rows) # one for each: stored | duplicate | conflict | unknown
-    users = await log.find_users(ids)       # {interaction_id: user_id} of those that are stored
     await log.settled(interaction_id, timeout_s)
 
 `store_events` returns when the events are committed, or lie fsynced in the spool: where the database is away, or where
 the interaction is not in the database yet and `proven` says that it exists (a receipt was checked; `user_id` is the
 receipt's then). `LogFullError` is raised where neither can be had: answer 503. `unknown`: no such interaction and no
-proof of it. `conflict`: the id stands for another body: answer 409. `find_users` raises DatabaseError.
+proof of it. `conflict`: the id stands for another body, answer 409; or PostgreSQL can never hold it, and it is in
+quarantine.
 """
 
 from router.log.events import EventRow as EventRow

@@ -17,6 +17,7 @@ _RESERVED = 8  # one part in so many is for events alone
 _STEP_BYTES = 256 << 10  # written by one process before the folder is measured again
 _WRITERS = 16  # so many processes may each be a step ahead of what was measured
 _AGAIN_S = 0.5
+_LOOK_S = 2.0
 
 
 class Budget:
@@ -32,6 +33,10 @@ class Budget:
     def used(self) -> int:
         """Bytes in the spool when it was measured last, and what this process wrote since."""
         return self._used + self._since
+
+    def look(self) -> int:
+        """Bytes in the spool, measured within the last seconds."""
+        return self.refresh() if time.monotonic() - self._at > _LOOK_S else self.used
 
     def takes(self, size: int, *, reserved: bool = False) -> bool:
         """Whether there is room for `size` bytes more, which are counted as written then.

@@ -40,7 +40,6 @@ _OF_A_ROW = ("21", "22", "23", "44", "54", "P0")
 _TRIES = 5
 
 _KNOWN_INTERACTIONS = "SELECT interaction_id, digest FROM interactions WHERE interaction_id = ANY(%s::text[])"
-_USERS = "SELECT interaction_id, user_id FROM interactions WHERE interaction_id = ANY(%s::text[])"
 _KNOWN = """
 SELECT true, interaction_id, source FROM interactions WHERE interaction_id = ANY(%s::text[])
 UNION ALL SELECT false, event_id, digest FROM feedback_events WHERE event_id = ANY(%s::text[])
@@ -162,10 +161,6 @@ class Session:
                 half = len(given) // 2
                 return self.store_events(given[:half], refuse) + self.store_events(given[half:], refuse)
         raise psycopg.OperationalError(f"rows changed under {_TRIES} tries to store them")
-
-    def find_users(self, names: Sequence[str]) -> dict[str, str]:
-        """The users of those interactions that are stored."""
-        return dict(self.ask(_USERS, (as_array(names),)))
 
     # -- what cannot be stored
 

@@ -50,12 +50,17 @@ class Alarm:
 
     def __init__(self, said: str) -> None:
         self._said = said
-        self._count, self._next = 0, 0.0
+        self._count, self._next, self._last = 0, 0.0, float("-inf")
+
+    @property
+    def sounding(self) -> bool:
+        """Whether it was meant within the last minute."""
+        return time.monotonic() - self._last < _ALARM_S
 
     def raise_(self, why: str) -> None:
         """Once more; `why` holds nobody's words."""
         self._count += 1
-        now = time.monotonic()
+        now = self._last = time.monotonic()
         if now >= self._next:
             logger.error("%s: %d since the last word (%s)", self._said, self._count, why)
             self._count, self._next = 0, now + _ALARM_S

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from flytewheel.database import last_line
-from flytewheel.errors import DatabaseError
 from router.log.database import Session
 from router.log.events import EventRow
 from router.log.health import Health
@@ -63,7 +61,6 @@ class Ingest:
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._pending: deque[Request] = deque()
-        self._asked: deque[tuple[Sequence[str], asyncio.Future[dict[str, str]]]] = deque()
         self._more = threading.Event()
         self._ending = False
         self._spooled: dict[str, str] = {}  # id: digest, of events that this process laid into the spool
@@ -85,18 +82,6 @@ class Ingest:
             self._more.set()
         return await request.future
 
-    async def find_users(self, names: Sequence[str]) -> dict[str, str]:
-        """The users of those interactions that are stored.
-
-        Raises:
-            DatabaseError: PostgreSQL is away.
-        """
-        future: asyncio.Future[dict[str, str]] = self._loop.create_future()
-        with self._lock:
-            self._asked.append((names, future))
-        self._more.set()
-        return await future
-
     def close(self, timeout_s: float) -> None:
         """Serves who waits, then ends."""
         self._ending = True
@@ -113,11 +98,9 @@ class Ingest:
             self._more.clear()
             with self._lock:
                 requests, self._pending = self._pending, deque()
-                asked, self._asked = self._asked, deque()
-            if not requests and not asked and self._ending:
+            if not requests and self._ending:
                 break
             try:
-                self._look_up(asked)
                 self._serve([(request, n, row) for request in requests for n, row in enumerate(request.rows)])
             except Exception as error:
                 logger.exception("events could not be stored")
@@ -193,20 +176,6 @@ class Ingest:
         self._session.quarantine("feedback", "router", reason, row.digest, row.body.decode())
         logger.error("event %s went to quarantine: %s", row.event_id, reason)
 
-    def _look_up(self, asked: Sequence[tuple[Sequence[str], asyncio.Future[dict[str, str]]]]) -> None:
-        if not asked:
-            return
-        found: dict[str, str] | DatabaseError
-        try:
-            if self._health.away is not None:
-                raise psycopg.OperationalError(self._health.away)
-            found = self._session.find_users([name for names, _ in asked for name in names])
-        except psycopg.Error as error:
-            self._session.close()
-            self._health.fail(error)
-            found = DatabaseError(f"PostgreSQL takes no questions ({last_line(error)}); try again later")
-        self._loop.call_soon_threadsafe(_tell_users, asked, found)
-
     # -- answers
 
     def _settle(self, told: Sequence[tuple[Item, Outcome | LogFullError]]) -> None:
@@ -223,18 +192,6 @@ class Ingest:
         self._loop.call_soon_threadsafe(_resolve, requests, error)
 
 
-def _tell_users(
-    asked: Sequence[tuple[Sequence[str], asyncio.Future[dict[str, str]]]], found: dict[str, str] | DatabaseError
-) -> None:
-    for names, future in asked:
-        if future.done():
-            continue
-        if isinstance(found, DatabaseError):
-            future.set_exception(found)
-        else:
-            future.set_result({name: found[name] for name in names if name in found})
-
-
 def _resolve(requests: list[Request], error: LogFullError | None) -> None:
     for request in requests:
         if request.future.done():  # its sender went
@@ -243,4 +200,4 @@ def _resolve(requests: list[Request], error: LogFullError | None) -> None:
         if refused is not None:
             request.future.set_exception(refused)
         else:
-            request.future.set_result([said for said in request.outcomes if isinstance(said, str)])  # type: ignore
+            request.future.set_result([said for said in request.outcomes if isinstance(said, str)])

@@ -43,6 +43,7 @@ class Intake:
         self._waiting: deque[tuple[Record, str, int]] = deque()
         self._chars = 0
         self._more = asyncio.Event()
+        self.shedding = Alarm("interactions are shed, answers go on")
         self._alarm = Alarm("texts could not be redacted and are not kept")
         self._task = asyncio.create_task(self._run()) if text == "redacted" else None
 
@@ -60,6 +61,7 @@ class Intake:
         size = sum(map(len, list_texts(record))) + 200
         if self._chars + size > _MOST_CHARS:
             self.shed += 1
+            self.shedding.raise_("more texts wait for the redactor than there is room for")
             return False
         self._chars += size
         self._waiting.append((dict(record), source, size))

@@ -35,7 +35,7 @@ class LogState:
     `written`, `waiting`, `shed` and `refused` count interactions of this process: stored, not yet, given up because
     nothing took them, and never storable. `events` and `spooled` count events committed and laid into the spool,
     `quarantined` rows of both kinds. `spool_bytes` is the folder's, of all processes. `failing` says why the database
-    takes no rows, `trouble` what else is wrong.
+    takes no rows, `trouble` what else is wrong; `shedding`: interactions were given up within the last minute.
     """
 
     written: int
@@ -48,6 +48,7 @@ class LogState:
     quarantined: int = 0
     spool_bytes: int = 0
     trouble: str | None = None
+    shedding: bool = False
 
     @classmethod
     def total(cls, states: Sequence[LogState]) -> LogState:
@@ -58,6 +59,7 @@ class LogState:
             spool_bytes=max((state.spool_bytes for state in states), default=0),
             failing=next((state.failing for state in states if state.failing), None),
             trouble=next((state.trouble for state in states if state.trouble), None),
+            shedding=any(state.shedding for state in states),
         )
 
 
@@ -165,14 +167,6 @@ class Log:
         """
         return await self._ingest.store(await self._intake.change_events(rows))
 
-    async def find_users(self, interaction_ids: Sequence[str]) -> dict[str, str]:
-        """The users of those interactions that are stored.
-
-        Raises:
-            DatabaseError: PostgreSQL is away.
-        """
-        return await self._ingest.find_users(interaction_ids)
-
     # -- as a whole
 
     @property
@@ -186,9 +180,10 @@ class Log:
             events=ingest.stored,
             spooled=ingest.spooled,
             quarantined=writer.quarantined,
-            spool_bytes=self._budget.used,
+            spool_bytes=self._budget.look(),
             failing=self._health.away,
             trouble=self._journal.trouble or writer.trouble,
+            shedding=writer.shedding.sounding or self._intake.shedding.sounding,
         )
 
     async def close(self, *, timeout_s: float = 8.0) -> None:

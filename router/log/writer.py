@@ -63,7 +63,7 @@ class Writer:
         self._loose_bytes = 0
         self._more, self._hurry = threading.Event(), threading.Event()
         self._caught_up = threading.Condition()
-        self._shedding = Alarm("interactions are shed, answers go on")
+        self.shedding = Alarm("interactions are shed, answers go on")
         self._stuck = Alarm("the log keeps what comes in its spool and cannot go on")
         self._adopt_at = self._replay_at = 0.0
         self._replay_pause_s, self._replayed = _REPLAY_S, 0
@@ -81,7 +81,7 @@ class Writer:
         if not self._journal.append(line):
             if self._loose_bytes + len(line) > _LOOSE_BYTES:
                 self.shed += 1
-                self._shedding.raise_(self._journal.trouble or "the spool is full")
+                self.shedding.raise_(self._journal.trouble or "the spool is full")
                 return False
             self._loose_bytes += len(line)
             self._loose.append(line)
@@ -183,7 +183,7 @@ class Writer:
             return True
         if self._waiting.added > self._replayed and self._replay_pause_s > _REPLAY_S:
             self._replay_pause_s, self._replay_at = _REPLAY_S, now
-        if now >= self._replay_at and self._ends_at is None and self._waiting.list():
+        if now >= self._replay_at and self._ends_at is None and self._waiting.find():
             self._replay()
         return False
 

@@ -223,9 +223,8 @@ def _count(told: _Event) -> dict[str, int]:
     """Token counts: OpenAI's `usage` outweighs the `timings` of llama.cpp."""
     counts: dict[str, int] = {}
     if (timings := told.timings) is not None:
-        prompt = count_prompt({"prompt_n": timings.prompt_n, "cache_n": timings.cache_n})
-        if prompt is not None:
-            counts["prompt_tokens"] = prompt
+        if is_count(timings.prompt_n):  # without those that it had in its cache
+            counts["prompt_tokens"] = timings.prompt_n + (timings.cache_n if is_count(timings.cache_n) else 0)
         if is_count(timings.predicted_n):
             counts["completion_tokens"] = timings.predicted_n
     if (usage := told.usage) is not None:

@@ -68,15 +68,19 @@ class Worker:
         )
         self._state = state = await open_state(settings, self._view, name_metrics(self._keeper))
         self._channel = await Channel.open(end, self._hear)
+        sampling = asyncio.create_task(state.metrics.keep_sampled())
         listening = asyncio.create_task(self._channel.run())
         listening.add_done_callback(lambda _: self._leave.set())
-        for each in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(each, self._end if each == signal.SIGTERM else _pass_over)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._leave.set)
+        for each in (signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(each, _pass_over)
         self._channel.tell("hello")
         await _wait_either(self._informed, self._leave)
         if not self._leave.is_set():
             await self._serve(state)
         self._channel.close()
+        sampling.cancel()
         await close_state(state)
 
     async def _serve(self, state: RouterState) -> None:
@@ -88,9 +92,6 @@ class Worker:
         await _wait_either(serving, self._leave)
         server.should_exit = True
         await serving
-
-    def _end(self) -> None:
-        self._leave.set()
 
     def _hear(self, kind: str, content: Any) -> Any:
         if kind == "status":
@@ -128,7 +129,7 @@ async def _wait_either(*awaited: asyncio.Event | asyncio.Task[Any]) -> None:
 
 
 def _pass_over() -> None:
-    """Ctrl-C reaches the whole group of processes; the keeper says what it means."""
+    """It reaches the whole group of processes (Ctrl-C, a terminal that is closed); the keeper says what it means."""
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -81,13 +81,17 @@ class LiveRouter:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(lambda: self.status() in (("ready",) if ready else ("ready", "starting", "degraded")), what="ready")
+        wait_until(
+            lambda: self.status() in (("ready",) if ready else ("ready", "starting", "degraded")),
+            what="ready",
+            timeout_s=120,
+        )
         return self
 
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=90)
 
     def kill(self) -> None:
         assert self.process is not None

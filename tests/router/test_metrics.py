@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from router.cells import Cells, clear_folder, read_folder
+from router.cells import Cells
 from router.metrics import SCORES, SECONDS, Metrics
 from router.tallies import Count, Family
 from tests.router.live import ROOT
@@ -77,17 +77,6 @@ def test_workers_count_together_and_what_a_killed_one_counted_stays(tmp_path: Pa
     finally:
         living.communicate()
     assert scrape(metrics)["flytewheel_in_flight"][()] == 0
-
-
-def test_a_router_that_starts_counts_from_zero_but_leaves_files_in_use(tmp_path: Path) -> None:
-    first, second = Cells(tmp_path), Cells(tmp_path)
-    second.view[second.reserve("a", (), 1)] = 2.0
-    first.close()
-    clear_folder(tmp_path)
-    assert [series.values for series in read_folder(tmp_path)] == [(2.0,)]
-    second.close()
-    clear_folder(tmp_path)
-    assert not list(tmp_path.iterdir())
 
 
 def test_buckets_hold_values_up_to_and_with_their_bound() -> None:

@@ -56,9 +56,7 @@ def test_every_changed_bit_is_seen() -> None:
             BOOK.read("i-1", base64.urlsafe_b64encode(bytes(changed)).rstrip(b"=").decode(), NOW_S)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "a", "é" * 40, "====", "A" * (LONGEST_RECEIPT + 1), "AAAA" * 20, "a\0b", "+" * 40]
-)
+@pytest.mark.parametrize("text", ["", "a", "é" * 40, "====", "A" * (LONGEST_RECEIPT + 1), "AAAA" * 20, "a\0b", "+++"])
 def test_what_is_no_receipt_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(ReceiptError) as refused:
         BOOK.read("i-1", text, NOW_S)

@@ -27,6 +27,7 @@ from tests.router.live import ADMIN, LiveRouter
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1000)
+STREAM = {"accept": "text/event-stream"}
 KINDS = ["thumbs_up", "thumbs_down", "abandonment", "follow_up", "copied", "reformulation", "citation_click"]
 
 
@@ -96,7 +97,7 @@ def test_notices_fit_into_what_postgresql_takes() -> None:
 @contextmanager
 def listen(router: LiveRouter, since: str | None = None, **query: str) -> Iterator[Iterator[dict[str, Any]]]:
     """The events of the stream, each with its `id` and the moment that it arrived."""
-    headers = {**ADMIN, **({"last-event-id": since} if since else {})}
+    headers = {**ADMIN, **STREAM, **({"last-event-id": since} if since else {})}
     with (
         httpx.Client(timeout=20, trust_env=False) as client,
         client.stream("GET", f"{router.url}/v1/rewards", headers=headers, params=query) as answer,
@@ -169,7 +170,8 @@ def test_whoever_comes_back_has_missed_nothing(router: LiveRouter, name: str) ->
 
 def test_a_stream_needs_a_key_and_a_mark(router: LiveRouter) -> None:
     assert httpx.get(f"{router.url}/v1/rewards", trust_env=False).status_code == 401
-    assert router.get("/v1/rewards", headers={**ADMIN, "last-event-id": "x"}).status_code == 400
+    assert router.get("/v1/rewards", headers={**ADMIN, **STREAM, "last-event-id": "x"}).status_code == 400
+    assert router.get("/v1/rewards", headers=ADMIN).status_code == 406
 
 
 def test_other_processes_hear_it_and_catch_up_with_what_they_missed(

@@ -52,7 +52,7 @@ def test_a_running_stream_comes_to_its_end_and_is_logged(router: LiveRouter, ser
             assert process.poll() is None
             server.flowing.set()
             assert list(lines)[-2:] == END
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=90) == 0
     finally:
         server.flowing.set()
     assert router.rows("SELECT body->>'response' FROM interactions") == [("stable",)]
@@ -68,7 +68,7 @@ def test_a_second_signal_ends_it_at_once(router: LiveRouter, server: VllmStandIn
             process.terminate()
             wait_until(lambda: is_closed(router), what="no connection is taken any more")
             process.terminate()
-            assert process.wait(timeout=20) == 0
+            assert process.wait(timeout=90) == 0
             with pytest.raises(Exception, match=r"incomplete|closed"):
                 list(lines)
     finally:
@@ -86,7 +86,7 @@ def test_an_answer_that_does_not_end_does_not_hold_the_end_up(router: LiveRouter
         with stream(router, "ending") as lines:
             began = time.monotonic()
             assert router.stop() == 0
-            assert time.monotonic() - began < 15
+            assert time.monotonic() - began < 25  # not the 30 s that it would have
             with pytest.raises(Exception, match=r"incomplete|closed"):
                 list(lines)
     finally:
@@ -205,7 +205,7 @@ def test_tls_serves_and_takes_renewed_files(
         wait_until(lambda: says("two"), what="the renewed certificate")
     finally:
         process.terminate()
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=90) == 0
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def test_without_the_database_weights_stay_and_then_nobody_meets_a_treatment(
     told = health(router)
     assert told["database"]["control_only"]
     assert any("nobody meets a treatment" in reason for reason in told["reasons"])
+    assert "flytewheel_control_only 1.0" in router.get("/metrics").text
     assert router.get("/readyz").status_code == 200
 
     # A start without database and object store: the champion, by the files on this disk.

