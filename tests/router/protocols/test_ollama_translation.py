@@ -175,6 +175,22 @@ def test_durations_are_llama_cpps_own_or_measured() -> None:
     assert (told["eval_count"], told["eval_duration"]) == (4, 2_500_000)
 
 
+def test_counts_that_can_be_none_of_tokens_are_left_out() -> None:
+    """Of two near 2^63 the sum is no number that JSON is written with here."""
+    most = 2**63 - 1
+    event = {"choices": [], "usage": {"prompt_tokens": most, "completion_tokens": -1}}
+    event |= {"timings": {"prompt_n": most, "cache_n": most, "predicted_n": True, "prompt_ms": 1e300}}
+    data = write_events([say("a"), event])
+    last = read_lines(pass_through(open_chat(), [data]))[-1]
+    assert not {"prompt_eval_count", "eval_count"} & set(last)
+    assert last["prompt_eval_duration"] < 10**12
+    assert dict(read_answer(CHAT, data, streamed=True).tokens) == {}
+    line = write_lines([{"response": "a", "done": True, "eval_count": most, "prompt_eval_count": -1}])
+    assert dict(read_answer(GENERATE, line, streamed=True).tokens) == {}
+    usage = json.loads(open_completion().write_whole(line))["usage"]
+    assert usage == {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
 HOSTILE = {
     "broken JSON": (b'data: {"choices": [{]}\n\n', "not JSON"),
     "no object": (b"data: [1]\n\n", "no JSON object"),
