@@ -19,6 +19,7 @@ import mmap
 import os
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from router.access.callers import Caller
@@ -48,6 +49,7 @@ class Rates:
         self.replicas = replicas
         self._key = hashlib.sha256(b"flytewheel rates" + key).digest()
         self._clock = clock
+        self._find_tag = lru_cache(maxsize=4096)(self._hash)
         memory = _open_table(path)
         self._tags = memoryview(memory).cast("Q")
         self._times = memoryview(memory).cast("d")
@@ -113,21 +115,22 @@ class Rates:
 
     def _find(self, kind: bytes, name: str) -> tuple[int, float]:
         """The place of a bucket's time in the table, and the time; a new bucket takes the place of the emptiest."""
-        digest = hashlib.blake2b(
-            name.encode(errors="surrogatepass"), digest_size=8, key=self._key, person=kind
-        ).digest()
-        tag = int.from_bytes(digest, "little") or 1
+        tag = self._find_tag(kind, name)
         first = (tag % _SETS) * _WAYS * 2
-        tags, times = self._tags, self._times
-        emptiest = first
-        for place in range(first, first + 2 * _WAYS, 2):
-            if tags[place] == tag:
-                return place + 1, times[place + 1]
-            if times[place + 1] < times[emptiest + 1]:
-                emptiest = place
-        tags[emptiest] = tag
-        times[emptiest + 1] = 0.0
-        return emptiest + 1, 0.0
+        row = self._tags[first : first + 2 * _WAYS].tolist()
+        if tag in row:
+            place = first + row.index(tag) + 1
+            return place, self._times[place]
+        times = self._times[first : first + 2 * _WAYS].tolist()[1::2]
+        place = first + 2 * times.index(min(times))
+        self._tags[place] = tag
+        self._times[place + 1] = 0.0
+        return place + 1, 0.0
+
+    def _hash(self, kind: bytes, name: str) -> int:
+        text = name.encode(errors="surrogatepass")
+        digest = hashlib.blake2b(text, digest_size=8, key=self._key, person=kind).digest()
+        return int.from_bytes(digest, "little") or 1
 
 
 def _open_table(path: Path | None) -> mmap.mmap:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
+from flytewheel.api_keys import find_secret, is_well_formed, revoke_key
 from flytewheel.database import connect
 from flytewheel.errors import DatabaseError, RouterError, SettingsError, StackError, StoreError
 from flytewheel.local import processes, stack, state
@@ -104,6 +105,30 @@ def test_the_record_is_for_this_user_only_and_is_kept_whole(running: Settings) -
     assert services.admin_key not in repr(services)
     assert services.database_url not in repr(services)
     assert [left.name for left in running.home.glob(".stack.json*")] == []
+
+
+def test_our_own_clients_have_a_key_that_is_made_anew_when_it_ends(running: Settings) -> None:
+    first = up(running).api_key
+    assert up(running).api_key == first
+    assert first not in repr(up(running))
+    found = find_secret(up(running).database_url, first)
+    assert found is not None
+    assert found.scopes == {"serve", "feedback", "read"}
+    revoke_key(up(running).database_url, found.key_id)
+    second = up(running).api_key
+    assert second != first
+    path = running.home / state.FILE  # a record from before there was such a key
+    document = json.loads(path.read_text())
+    del document["keys"]["api_key"]
+    path.write_text(json.dumps(document))
+    before = pids(running)
+    third = up(running).api_key
+    assert is_well_formed(third)
+    assert third not in (first, second)
+    assert find_secret(up(running).database_url, third) is not None
+    assert pids(running) == before  # no service is started again for it
+    remote = running.model_copy(update={"router_url": "http://elsewhere", "admin_key": SecretStr("a")})
+    assert state.assemble(remote, state.read_state(running.home)).api_key == ""  # ours is nobody else's
 
 
 def test_versions_are_signed_with_a_key_of_this_machine_and_the_router_gets_no_private_one(running: Settings) -> None:

@@ -20,6 +20,7 @@ from router.access.rates import Rates
 from router.access.wire import WireLimits, make_protocol
 from router.asgi import read_body
 from router.front import Front
+from router.server import make_config
 
 ADMIN_KEY = "root-key-of-the-tests"
 
@@ -88,9 +89,8 @@ def serve(app: Callable[..., Awaitable[None]], limits: WireLimits | None = None)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(2048)
-        config = uvicorn.Config(
-            app, http=make_protocol(limits), loop="uvloop", ws="none", lifespan="off", log_config=None, access_log=False
-        )
+        config = make_config(app)
+        config.http_protocol_class = make_protocol(limits)
         server = uvicorn.Server(config)
 
         def run() -> None:
