@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECRET = "soak-secret"  # of services on loopback that live for minutes
 MODEL = "soak"
 SHARE = 0.5
+START_S = 90.0
 
 
 @dataclass(slots=True)
@@ -74,14 +75,12 @@ class Place:
         self.folder.chmod(0o711)
         self.home.mkdir()
         (self.folder / "answers.json").write_text(json.dumps([asdict(one) for one in self.recordings]))
-        for name in ("upstream", "router"):
-            self.ports[name] = find_port()
         self.start_database()
         migrate(self.database_url)
         _, self.key = create_key(self.database_url, scopes=("serve", "read"), name="soak")
         self.start_store()
-        self.start_upstream()
-        self.start_router()
+        _on_free_port(self.ports, "upstream", self.start_upstream)
+        _on_free_port(self.ports, "router", self.start_router)
         self._serve_two_arms()
 
     def start_database(self) -> None:
@@ -113,7 +112,7 @@ class Place:
                 *("--answers", str(self.folder / "answers.json")),
             ],
         )
-        wait_until(lambda: _answers(f"http://127.0.0.1:{self.ports['upstream']}/health"), "the upstream", 20)
+        self._wait(self.upstream, f"http://127.0.0.1:{self.ports['upstream']}/health", "the upstream")
 
     def start_router(self) -> None:
         """The router with its workers."""
@@ -131,7 +130,7 @@ class Place:
         }
         workers = ["--workers", str(self.workers)] if self.workers else []
         self.router = self._spawn("router", ["-m", "router", "--port", str(self.ports["router"]), *workers], environ)
-        wait_until(lambda: _answers(self.url + "/healthz"), "the router", 60)
+        self._wait(self.router, self.url + "/healthz", "the router")
 
     def _serve_two_arms(self) -> None:
         ring = KeyRing(self.home)
@@ -218,9 +217,31 @@ class Place:
         self.reaper.watch(process.pid)
         return process
 
+    def _wait(self, process: subprocess.Popen[bytes], url: str, what: str) -> None:
+        wait_until(lambda: process.poll() is not None or _answers(url), what, START_S)
+        if process.poll() is not None:
+            raise PortTakenError(f"{what} ended with code {process.returncode}; its log says why")
+
     def _log(self, name: str) -> Path:
         (self.folder / "logs").mkdir(exist_ok=True)
         return self.folder / "logs" / f"{name}.log"
+
+
+class PortTakenError(Exception):
+    """A process ended while it started, as one does whose port was taken meanwhile."""
+
+
+def _on_free_port(ports: dict[str, int], name: str, start: Callable[[], None]) -> None:
+    """Starts something for the first time; others on this machine look for free ports, too."""
+    for last in (False, False, True):
+        ports[name] = find_port()
+        try:
+            start()
+        except PortTakenError:
+            if last:
+                raise
+        else:
+            return
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float) -> Any:
