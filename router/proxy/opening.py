@@ -189,7 +189,7 @@ class Opener:
             else:
                 first = await upstream.read()
             # Whether a server embeds is how it was started: no failure.
-            if upstream.status >= 300 and (call.protocol.remembered or upstream.status not in (404, 501)):
+            if upstream.status >= 300 and (call.protocol.remembered or upstream.status != 404):
                 _judge(upstream, backend.model.version, first)
         except BaseException:
             upstream.close()
@@ -252,8 +252,8 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         raise BackendError(f"version {version} answered {status}; redirects of a backend are not followed")
     if status in _OURS:
         raise BackendError(f"version {version}'s server refuses our key or account ({status})")
-    if status == 500 and is_clients_fault(said := read_said(body)):
-        raise RefusedError(400, "invalid_request_error", said, "unsupported_input")
+    if status == 501 or (status == 500 and is_clients_fault(read_said(body))):
+        raise RefusedError(400, "invalid_request_error", read_said(body), "unsupported_input")
     if status >= 500:
         raise BackendError(f"version {version} answered {status}: {read_said(body)}")
 
