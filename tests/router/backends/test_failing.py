@@ -175,9 +175,12 @@ def test_silence_in_the_middle_and_an_answer_without_end_are_ended(hot: HotPath)
             connection.sendall(b"4\r\n: .\n\r\n")
 
     with serving(say(first)) as server:
-        server.script = say(first[:-30], then=hang(server))
-        put(hot, "v2", server.url)
-        for script in (say(first[:-30], then=hang(server)), say(first[:-30], then=trickle)):
+        silence, endless = say(first[:-30], then=hang(server)), say(first[:-30], then=trickle)
+        for script, rules in (
+            (silence, replace(QUICK, answer_s=30.0)),  # ended by the pause between chunks
+            (endless, replace(QUICK, chunk_s=30.0)),  # ended by the time for a whole answer
+        ):
+            put(hot, "v2", server.url, rules)
             server.script = script
             began = time.monotonic()
             answer = hot.ask({"stream": True, "user": "ada"})
