@@ -202,12 +202,19 @@ def replace_segment(segment: Segment, payloads: Iterable[bytes]) -> Segment | No
 
 
 def clear_parts(folder: Path) -> None:
-    """Removes what writers that were killed in `replace_segment` left: the old segments are whole."""
+    """Removes what writers that were killed in `replace_segment` left: the old segments are whole.
+
+    By the lock, not by the process id in the name, which may be another process's by now. A writer that has not got as
+    far as its lock loses its file, fails, and does it again.
+    """
     for path in folder.glob("*.part"):
-        with suppress(OSError, ValueError):
-            os.kill(int(path.name.split(".")[-2]), 0)
-            continue  # its writer lives
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(fd)
 
 
 def sync_folder(folder: Path) -> None:

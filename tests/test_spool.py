@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -126,13 +127,16 @@ def test_a_segment_that_is_replaced_stays_held_and_none_is_left_of_an_empty_one(
 
 def test_a_replacement_that_was_killed_leaves_the_old_segment(tmp_path: Path) -> None:
     path = write(tmp_path)
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    path.with_suffix(f".{dead.pid}.part").write_bytes(HEADER + frame(b"ha")[:5])
-    path.with_suffix(f".{os.getpid()}.part").write_bytes(b"of one that lives")
+    left, alive = path.with_suffix(f".{os.getpid()}.part"), path.with_suffix(".1.part")
+    left.write_bytes(HEADER + frame(b"ha")[:5])  # the process id is another process's by now: this one's
+    alive.write_bytes(b"")
+    with alive.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        clear_parts(tmp_path)
+        assert {each.name for each in tmp_path.iterdir()} == {path.name, alive.name}
     clear_parts(tmp_path)
+    assert {each.suffix for each in tmp_path.iterdir()} == {SUFFIX}
     assert take(path) == PAYLOADS
-    assert {each.suffix for each in tmp_path.iterdir()} == {SUFFIX, ".part"}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")

@@ -76,6 +76,10 @@ class WaitingEvents:
         with self._lock:
             self._release()
 
+    def tidy(self) -> None:
+        """Removes what a replay left that was killed."""
+        clear_parts(self._folder)
+
     def find(self) -> list[Path]:
         """The segments that wait, whoever wrote them."""
         return list_segments(self._folder, EVENTS)
@@ -93,7 +97,6 @@ class WaitingEvents:
             OSError: the disk takes nothing.
         """
         self.seal()
-        clear_parts(self._folder)
         done = self.kept = 0
         paths = self.find()
         while paths:

@@ -177,8 +177,10 @@ class Writer:
         now = time.monotonic()
         if now >= self._adopt_at:
             self._adopt_at = now + _ADOPT_S
+            self._waiting.tidy()
             if adopted := self._journal.adopt():
                 logger.warning("%d interactions of a process that ended are taken over", adopted)
+                self._replay_pause_s, self._replay_at = _REPLAY_S, now  # events may have waited for these
         if self._store_some():
             return True
         if self._waiting.added > self._replayed and self._replay_pause_s > _REPLAY_S:

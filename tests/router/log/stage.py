@@ -76,9 +76,12 @@ def list_ids(url: str) -> tuple[list[str], list[str]]:
 
 async def until(condition: Callable[[], Any], *, what: str, timeout_s: float = 20.0) -> None:
     """Asks until it is true."""
-    async with asyncio.timeout(timeout_s):
-        while not await asyncio.to_thread(condition):
-            await asyncio.sleep(0.02)
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not await asyncio.to_thread(condition):
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise TimeoutError(f"not within {timeout_s} s: {what}") from None
 
 
 def put_all(log: Log, names: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ def finish(url: str, folder: Path) -> None:
 
     async def run() -> None:
         log: _Log = Log(url, folder)
-        await until(lambda: not [*folder.glob("*.seg"), *folder.glob("*.part")], what="an empty spool")
+        await until(lambda: not [*folder.glob("*.seg"), *folder.glob("*.part")], what="an empty spool", timeout_s=60.0)
         await log.close()
 
     asyncio.run(run())
