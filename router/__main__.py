@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import uvloop
 
 from flytewheel.errors import FlytewheelError, SettingsError
 from flytewheel.settings import Settings, read_settings
+from router.access.opening import LOOPBACK, check_openness
 from router.access.wire import lift_file_limit
+from router.loglines import set_up_logging
 from router.server import Certificate, bind
 from router.state import check_settings
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,23 +28,31 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tls-certificate", type=Path, help="PEM chain, its own certificate first")
     parser.add_argument("--tls-key", type=Path, help="PEM key of the certificate, unencrypted")
     parser.add_argument("--plain-http", action="store_true", help="listen beyond loopback without TLS, behind a proxy")
+    parser.add_argument("--insecure-loopback", action="store_true", help="let callers of this machine in without a key")
+    parser.add_argument("--log-format", choices=("text", "json"), help="of the log's lines (FLYTEWHEEL_LOG_FORMAT)")
     options = parser.parse_args(arguments)
+    if options.insecure_loopback:  # workers read the same environment
+        os.environ["FLYTEWHEEL_INSECURE_LOOPBACK"] = "1"
+    if options.log_format:
+        os.environ["FLYTEWHEEL_LOG_FORMAT"] = options.log_format
     try:
         settings = read_settings()
         check_settings(settings)
+        set_up_logging(settings)
+        check_openness(settings, options.host)
         workers = options.workers if options.workers is not None else settings.workers or 1
         if not 1 <= workers <= 64:
             raise SettingsError(f"--workers {workers}: expected 1 to 64")
         certificate = _choose_certificate(settings, options)
         listener = bind(options.host, options.port)
+        from router.keeper.run import Options, keep  # what takes longest to import comes after what may be refused
+
+        lift_file_limit()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(keep(settings, listener, Options(workers, certificate)))
     except FlytewheelError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    from router.keeper.run import Options, keep  # what takes longest to import comes after what may be refused
-
-    lift_file_limit()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(keep(settings, listener, Options(workers, certificate)))
     return 0
 
 

@@ -37,6 +37,7 @@ from router.feedback.openapi import add_paths
 from router.front import Front
 from router.keeper.health import health
 from router.keeper.state import KeeperState
+from router.loglines import Blanks, secrets_of
 from router.models_api import models
 from router.reference import reference
 from router.reference.described import ABOUT, VERSION, describe
@@ -92,16 +93,17 @@ def create_app(settings: Settings, state: KeeperState | None = None, access: tup
     app.include_router(reference)
     app.include_router(pages)
     app.include_router(scraping)
-    _add_errors(app)
+    app.state.blanks = blanks = Blanks(secrets_of(settings))
+    _add_errors(app, blanks)
     add_paths(app)
     describe(app)
     return front
 
 
-def _add_errors(app: FastAPI) -> None:
+def _add_errors(app: FastAPI, blanks: Blanks) -> None:
     def answer(request: Request, status: int, message: str, headers: Any = None) -> Response:
         kind = "server_error" if status >= 500 else "invalid_request_error"
-        body = write_refusal(RefusedError(status, kind, message), request.url.path)
+        body = write_refusal(RefusedError(status, kind, blanks.blank(message)), request.url.path)
         return Response(body, status, headers=headers, media_type="application/json")
 
     def explain(status: int) -> Callable[[Request, Exception], Response]:

@@ -66,6 +66,14 @@ class Blanks:
             text = self._known.sub(BLANK, text)
         return _FORMS.sub(BLANK, text)
 
+    def blank_all(self, value: Any) -> Any:
+        """A copy of dicts, lists and texts in which no text has any."""
+        if isinstance(value, dict):
+            return {key: self.blank_all(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.blank_all(inner) for inner in value]
+        return self.blank(value) if isinstance(value, str) else value
+
 
 class Lines(logging.Formatter):
     """Formats records.

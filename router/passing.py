@@ -24,6 +24,7 @@ from router.refusals import RefusedError, send_error
 logger = logging.getLogger("router.passing")
 
 _PASSED = ("method", "scheme", "http_version", "path", "raw_path", "query_string", "root_path", "headers", "client")
+_READ_OUT_S = 10.0
 _MORE, _LAST, _GONE, _START = b"m", b"l", b"g", b"s"
 
 
@@ -131,6 +132,7 @@ class PassedOn:
         try:
             if (frame := await read_frame(reader)) is not None:
                 await _Exchange(reader, writer).run(self._app, msgspec.msgpack.decode(frame))
+                await _read_out(reader, writer)
         except (OSError, asyncio.CancelledError):
             pass  # the worker went
         except Exception:
@@ -138,6 +140,17 @@ class PassedOn:
         finally:
             self._running.discard(task)
             writer.close()
+
+
+async def _read_out(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Waits until the worker has closed, which has all then. An answer may come before its request was read (a key
+    that is refused), and a Unix socket that is closed with unread bytes in it takes back what was not read yet there.
+    """
+    with suppress(OSError, TimeoutError):
+        writer.write_eof()
+        async with asyncio.timeout(_READ_OUT_S):
+            while await reader.read(1 << 16):
+                pass
 
 
 class _Exchange:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from router.access.callers import PUBLIC
 from router.access.needs import needs
@@ -17,14 +17,14 @@ health = APIRouter(tags=["health"], dependencies=[needs(PUBLIC)])
 
 
 @health.get("/healthz")
-async def get_health(state: State) -> dict[str, Any]:
+async def get_health(state: State, request: Request) -> dict[str, Any]:
     """Always 200 while the router lives; `status` is starting, ready or degraded, and `reasons` say why."""
     workers = state.workers
     log = await state.ask_log()
     backends = {f"{backend.model.name}@{backend.model.version}": backend.state for backend in state.pool.all()}
     age_s = state.contact.age_s
     reasons = list_reasons(state, log)
-    return {
+    report = {
         "status": _judge(state, list(backends.values()), reasons),
         "reasons": reasons,
         "keeper": True,
@@ -35,6 +35,11 @@ async def get_health(state: State) -> dict[str, Any]:
         },
         "backends": backends,
         "failures": {f"{name}@{version}": failure for (name, version), failure in state.pool.failures.items()},
+        "breakers": {
+            f"{backend.model.name}@{backend.model.version}": backend.model.breakers
+            for backend in state.pool.all()
+            if backend.model.breakers
+        },
         "database": {
             "age_s": round(age_s, 3) if age_s != float("inf") else None,
             "control_only": state.routing.control_only,
@@ -43,15 +48,16 @@ async def get_health(state: State) -> dict[str, Any]:
         "trouble": state.trouble,
         "log": asdict(log),
     }
+    return request.app.state.blanks.blank_all(report)  # type: ignore[no-any-return]  # it needs no key
 
 
 @health.get("/readyz")
-async def get_readiness(state: State, response: Response) -> dict[str, Any]:
+async def get_readiness(state: State, request: Request, response: Response) -> dict[str, Any]:
     """200 where a load balancer may send requests, 503 where it should not."""
     reason = find_unreadiness(state)
     if reason is not None:
         response.status_code = 503
-    return {"ready": reason is None, "reason": reason}
+    return {"ready": reason is None, "reason": reason and request.app.state.blanks.blank(reason)}
 
 
 def list_reasons(state: KeeperState, log: LogState) -> list[str]:
@@ -63,6 +69,8 @@ def list_reasons(state: KeeperState, log: LogState) -> list[str]:
     for backend in state.pool.all():
         if backend.state not in ("ready", "starting"):
             reasons.append(f"{backend.model.name}@{backend.model.version} is {backend.state}")
+        if backend.model.breakers:
+            reasons.append(f"{backend.model.name}@{backend.model.version} fails in {backend.model.breakers} processes")
     workers = state.workers
     if workers is not None and len(workers.serving) < workers.count:
         reasons.append(f"{len(workers.serving)} of {workers.count} workers serve")

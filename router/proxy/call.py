@@ -12,6 +12,7 @@ from router.access.bodies import read_json
 from router.access.callers import ADMIN, Caller, caller_of
 from router.asgi import Receive, Scope, read_body
 from router.front import HEADERS
+from router.loglines import INTERACTION
 from router.paths import MODEL_PREFIX, read_name
 from router.protocols import PROTOCOLS, Protocol, Translation
 from router.protocols.prompts import PromptError, Turn
@@ -114,6 +115,7 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
         )
     except PromptError as error:
         raise RefusedError(400, "invalid_request_error", str(error)) from None
+    scope[INTERACTION] = interaction_id = os.urandom(16).hex()  # log lines of this request name it
     return Call(
         endpoint=endpoint,
         protocol=protocol,
@@ -128,7 +130,7 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
         query=prompt[0],
         context=prompt[1],
         history=prompt[2],
-        interaction_id=os.urandom(16).hex(),
+        interaction_id=interaction_id,
         arrived=arrived,
         started=started,
         override=_read_override(headers, caller) if _WANT_VERSION in headers or _WANT_ARM in headers else None,

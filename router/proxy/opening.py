@@ -153,12 +153,14 @@ class Opener:
             raise
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             backend.release()
-            if isinstance(error, TimeoutError):
+            waited = isinstance(error, TimeoutError)
+            if waited:
                 limit.turned_away(sent_at)
-            if not last:
-                await backend.noticed_failure()
-                if backend.state == READY:  # what is gone is waited for; the breaker is for what is there and fails
-                    breaker.fail(ticket)
+            if not last and not waited:  # who has waited that long already is told
+                try:
+                    await backend.noticed_failure()
+                finally:  # what is gone is waited for; the breaker is for what is there and fails
+                    (breaker.fail if backend.state == READY else breaker.withdraw)(ticket)
                 return None
             backend.doubt()
             breaker.fail(ticket)
@@ -187,7 +189,7 @@ class Opener:
             else:
                 first = await upstream.read()
             # Whether a server embeds is how it was started: no failure.
-            if upstream.status >= 300 and (call.protocol.remembered or upstream.status not in (404, 501)):
+            if upstream.status >= 300 and (call.protocol.remembered or upstream.status != 404):
                 _judge(upstream, backend.model.version, first)
         except BaseException:
             upstream.close()
@@ -250,15 +252,17 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         raise BackendError(f"version {version} answered {status}; redirects of a backend are not followed")
     if status in _OURS:
         raise BackendError(f"version {version}'s server refuses our key or account ({status})")
-    if status == 500 and is_clients_fault(said := read_said(body)):
-        raise RefusedError(400, "invalid_request_error", said, "unsupported_input")
+    if status == 501 or (status == 500 and is_clients_fault(read_said(body))):
+        raise RefusedError(400, "invalid_request_error", read_said(body), "unsupported_input")
     if status >= 500:
         raise BackendError(f"version {version} answered {status}: {read_said(body)}")
 
 
 def _name(error: BaseException) -> str:
-    blocked = getattr(error, "os_error", error)
-    return str(blocked) if isinstance(blocked, BlockedAddressError) else type(error).__name__
+    """What happened, without addresses: it is said to the client."""
+    if isinstance(getattr(error, "os_error", None), BlockedAddressError):
+        return "its address is blocked"
+    return type(error).__name__
 
 
 def read_said(body: bytes) -> str:

@@ -184,7 +184,7 @@ def test_ollamas_clients_find_what_they_look_for_first(router: LiveRouter) -> No
         ("/api/chat", {"model": MODEL, "messages": [ASKED[1] | {"images": [PICTURE]}]}, 400, "image input is not"),
         ("/api/chat", {"model": MODEL, "messages": [ASKED[1] | {"images": ["x"]}]}, 400, "pictures in base64"),
         ("/api/generate", {"model": MODEL, "prompt": 3}, 400, "must be text"),
-        ("/api/embed", {"model": MODEL, "input": "x"}, 501, "does not support embeddings"),
+        ("/api/embed", {"model": MODEL, "input": "x"}, 400, "does not support embeddings"),
         ("/api/embeddings", {"model": MODEL}, 400, "prompt must be text"),
         ("/api/show", {"model": "flytewheel/nobody"}, 404, "not found"),
         ("/api/show", {"model": 3}, 422, "model"),
