@@ -56,7 +56,7 @@ def test_openais_client_chats_completes_and_lists(router: LiveRouter, spoken: st
             client.models.retrieve("flytewheel/nobody")
         with pytest.raises(openai.NotFoundError, match="served are"):
             client.chat.completions.create(model="flytewheel/nobody", messages=ASKED)
-        with pytest.raises(openai.InternalServerError, match="does not support embeddings"):
+        with pytest.raises(openai.BadRequestError, match="does not support embeddings"):
             client.embeddings.create(model=MODEL, input="x")
     assert whole.choices[0].message.content == "stable"
     assert [token.token for token in whole.choices[0].logprobs.content][:6] == [*"stable"]
