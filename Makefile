@@ -82,6 +82,11 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.tokens --quick
 	$(BIN)/python -m benchmarks.headers --quick
 	$(BIN)/python -m benchmarks.parity --quick
+	$(BIN)/python -m benchmarks.assignment --quick
+	FLYTEWHEEL_LITELLM="$$(ls $(CURDIR)/.venv-litellm/bin/litellm 2>/dev/null)" $(BIN)/python -m benchmarks.router --quick
+
+.venv-litellm:   # LiteLLM's proxy, which benchmarks.router compares with where it is; in an environment of its own, its pins are not ours
+	$(PYTHON) -m venv $@ && $@/bin/python -m pip install -q 'litellm[proxy]' || { rm -rf $@; exit 1; }
 
 soak: $(READY)   ## ten minutes of load on the router while everything around it is killed (SOAK="--minutes 60" for longer)
 	$(BIN)/python -m benchmarks.soak $(or $(SOAK),--minutes 10)

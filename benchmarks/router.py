@@ -1,11 +1,19 @@
 """What the router costs: CPU time a request and a streamed chunk, beside other proxies, in one run.
 
-A load generator in C (`benchmarks/load.c`, compiled here) asks over 32 connections, each as soon as its last answer is
-complete; the same program stands behind every contestant and answers with recorded bytes at once, or streams one event
-each 4 ms. What is measured is the CPU time of the contestant's process with its children and threads, its writer to
-PostgreSQL included. The rounds alternate, the figures are medians. The price of a chunk is the slope between long and
-short streams. Ours is a worker's hot path with keys, routing by an experiment, logging to a real PostgreSQL and metrics
-on (`benchmarks.router_child`); LiteLLM is measured where `$FLYTEWHEEL_LITELLM` names its command
+A load generator in C (`benchmarks/load.c`) asks over 32 connections; behind every contestant stands the same upstream
+(`benchmarks/upstream.c`; both compiled here), which answers with bytes recorded from llama.cpp: at once, or one event
+each 4 ms. What is measured is the CPU time of the contestant's processes and all their threads, its writer to
+PostgreSQL included. The rounds alternate, the figures are medians.
+
+A request is priced in two ways: at 200 a second, the load of the soak (LiteLLM: 20, it takes no more), and at full
+load, each connection asking again at once. Proxies written with httpx are compared under full load, since it is
+concurrency that httpx pays for. nginx answers 40,000 a second there, twenty for each look at its sockets, which is no
+load that a router of ours meets: it is compared at the common one. Both figures of all are printed. The price of a
+chunk is the slope between long and short streams.
+
+Ours is a worker's hot path with keys, routing by an experiment, logging to a real PostgreSQL and metrics on
+(`benchmarks.router_child`); its requests bring no passage, whose support a process beside it would check
+(`benchmarks.groundedness` says what that costs). LiteLLM is measured where `$FLYTEWHEEL_LITELLM` names its command
 (`make .venv-litellm`).
 """
 
@@ -36,91 +44,102 @@ CONNECTIONS = 32
 INTERVAL_US = 4000
 SHORT, LONG = 10, 110  # events of a stream
 FASTER, FASTER_CHUNK, THAN_LITELLM, OF_NGINX = 8.0, 3.0, 40.0, 15.0
+RATE, RATE_LITELLM = 200.0, 20.0  # requests a second
 SHARES = {"direct": 4.0, "nginx": 4.0, "ours": 1.0, "starlette": 0.15, "litellm": 0.02}  # of the requests of a round
 HERE = Path(__file__).parent
 
 
 @dataclass
 class Spent:
-    """CPU µs of each round."""
+    """CPU µs of each round: a request at the common load, one at full load, a chunk; and median latencies in ms."""
 
     request: list[float] = field(default_factory=list)
+    full: list[float] = field(default_factory=list)
     chunk: list[float] = field(default_factory=list)
     latency_ms: list[float] = field(default_factory=list)
 
 
 def measure(quick: bool) -> list[Goal]:
     """Every contestant that there is, in alternating rounds."""
-    rounds, requests, streams = (3, 2500, 96) if quick else (7, 10_000, 320)
+    rounds, sizes = (3, (400, 1500, 64)) if quick else (7, (2000, 10_000, 320))
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="flytewheel-router-")))
         folder.chmod(0o711)
         database_url = cleanup.enter_context(_run_postgres(folder))
         secret = create_key(database_url, name="benchmark", scopes=("serve",))[1]
-        load = _compile(folder)
+        load, upstream = _compile(folder, "load"), _compile(folder, "upstream")
         asked = write_requests(folder, secret)
-        port = cleanup.enter_context(_run_upstream(load, folder))
+        port = cleanup.enter_context(_run_upstream(upstream))
         contestants = cleanup.enter_context(start_contestants(folder, port, database_url))
-        drive = lambda one, name, count: _drive(load, one, asked[name], count)  # noqa: E731
+
+        def drive(one: Contestant, name: str, count: int, rate: float = 0.0) -> dict[str, Any]:
+            arguments = [load, str(one.port), str(CONNECTIONS), str(count), asked[name], str(rate)]
+            done = subprocess.run(arguments, check=True, capture_output=True, text=True)
+            found: dict[str, Any] = json.loads(done.stdout)
+            return found
+
         expected = {name: drive(contestants[0], name, 64)["digest"] for name in asked}
         spent = {one.name: Spent() for one in contestants}
         for number in range(-1, rounds):  # the first warms up
             for one in contestants:
-                found = run_round(one, drive, expected, requests, streams)
+                found = run_round(one, drive, expected, sizes if number >= 0 else (50, 500, 32))
                 if number >= 0:
-                    for values, figure in zip((spent[one.name].request, spent[one.name].chunk), found, strict=False):
-                        values.append(figure)
-                    spent[one.name].latency_ms.append(found[2])
+                    for name, figure in found.items():
+                        getattr(spent[one.name], name).append(figure)
         _check_rows(database_url)
     return judge(spent)
 
 
 def run_round(
-    one: Contestant,
-    drive: Callable[[Contestant, str, int], dict[str, Any]],
-    expected: dict[str, str],
-    requests: int,
-    streams: int,
-) -> tuple[float, float, float]:
-    """CPU µs a request and a chunk, and the median latency in ms, of one contestant."""
-    share = SHARES[one.name]
+    one: Contestant, drive: Callable[..., dict[str, Any]], expected: dict[str, str], sizes: tuple[int, int, int]
+) -> dict[str, float]:
+    """The figures of `Spent` of one contestant. `sizes`: requests at the common load, at full load, streams."""
+    share, rate = SHARES[one.name], RATE_LITELLM if one.name == "litellm" else RATE
     costs: dict[str, float] = {}
-    latency = 0.0
-    for name, count in (("plain", requests), ("short", streams), ("long", streams)):
-        count = max(CONNECTIONS, int(count * (share if name == "plain" else min(1.0, share * 4))))
+    waited: dict[str, float] = {}
+    for name, request, count, pace in (
+        ("paced", "plain", int(sizes[0] * rate / RATE), rate),
+        ("full", "plain", int(sizes[1] * share), 0.0),
+        ("short", "short", int(sizes[2] * min(1.0, share * 4)), 0.0),
+        ("long", "long", int(sizes[2] * min(1.0, share * 4)), 0.0),
+    ):
+        count = max(CONNECTIONS, count)
         before = one.cpu_s()
-        found = drive(one, name, count)
-        if one.settle_s:
-            time.sleep(one.settle_s)  # what is written behind the answers is spent by then
+        found = drive(one, request, count, pace)
+        time.sleep(one.settle_s)  # what is written behind the answers is spent by then
         costs[name] = (one.cpu_s() - before) / count * 1e6
-        if found["ok"] != count or (one.exact and (found["differing"] or found["digest"] != expected[name])):
+        waited[name] = found["p50_ms"]
+        if found["ok"] != count or (one.exact and (found["differing"] or found["digest"] != expected[request])):
             raise SystemExit(f"{one.name}: {name} answers are not those of the upstream: {found}")
-        latency = latency or found["p50_ms"]
-    return costs["plain"], (costs["long"] - costs["short"]) / (LONG - SHORT), latency
+    chunk = (costs["long"] - costs["short"]) / (LONG - SHORT)
+    return {"request": costs["paced"], "full": costs["full"], "chunk": chunk, "latency_ms": waited["paced"]}
 
 
 def judge(spent: dict[str, Spent]) -> list[Goal]:
     """The goals, from the medians."""
-    request = {name: statistics.median(one.request) for name, one in spent.items()}
-    chunk = {name: statistics.median(one.chunk) for name, one in spent.items()}
+    request, full, chunk, waited = (
+        {name: statistics.median(getattr(one, figure)) for name, one in spent.items()}
+        for figure in ("request", "full", "chunk", "latency_ms")
+    )
     for name, one in spent.items():
-        low, high = min(one.request), max(one.request)
-        waited = statistics.median(one.latency_ms)
         print(
-            f"{name:<10} {request[name]:8.1f} µs a request [{low:.1f}, {high:.1f}], {chunk[name]:6.1f} µs a chunk,"
-            f" median latency under load {waited:.2f} ms"
+            f"{name:<10} {request[name]:8.1f} µs a request [{min(one.request):.1f}, {max(one.request):.1f}],"
+            f" {full[name]:8.1f} at full load [{min(one.full):.1f}, {max(one.full):.1f}], {chunk[name]:6.1f} a chunk,"
+            f" median latency {waited[name]:.2f} ms"
         )
+    for name in request.keys() - {"direct", "ours"}:
+        parts = request[name] / request["ours"], full[name] / full["ours"], chunk[name] / chunk["ours"]
+        print(f"{name} over ours: {parts[0]:.4g} a request, {parts[1]:.4g} at full load, {parts[2]:.4g} a chunk")
     goals = [
-        Goal("Starlette + httpx over ours, a request", request["starlette"] / request["ours"], FASTER, at_most=False),
+        Goal("Starlette + httpx over ours, a request", full["starlette"] / full["ours"], FASTER, at_most=False),
         Goal("Starlette + httpx over ours, a chunk", chunk["starlette"] / chunk["ours"], FASTER_CHUNK, at_most=False),
     ]
     if "nginx" in request:
         goals.append(Goal("ours over nginx, a request", request["ours"] / request["nginx"], OF_NGINX))
-        print(f"ours over nginx, a chunk: {chunk['ours'] / chunk['nginx']:.1f}")
     else:
         print("nginx is not installed (apt-get install nginx-light): not measured")
     if "litellm" in request:
-        ratio = request["litellm"] / request["ours"]
+        ratio = full["litellm"] / full["ours"]
         goals.append(Goal("LiteLLM's proxy over ours, a request", ratio, THAN_LITELLM, at_most=False))
     else:
         print("LiteLLM is not at hand ($FLYTEWHEEL_LITELLM, `make .venv-litellm`): not measured")
@@ -133,7 +152,7 @@ def write_requests(folder: Path, secret: str) -> dict[str, Path]:
     body: dict[str, Any] = {
         "model": "flytewheel/demo",
         "messages": [
-            {"role": "system", "content": f"You answer on-call questions briefly.\n\nContext:\n{context * 3}"},
+            {"role": "system", "content": f"You answer on-call questions briefly. {context * 3}"},
             {"role": "user", "content": "The payments service times out after the deployment. What do I do first?"},
         ],
         "user": "user-@@@@@@@@",
@@ -156,24 +175,18 @@ def _stream(events: int) -> dict[str, Any]:
     return {"stream": True, "max_tokens": events}
 
 
-def _compile(folder: Path) -> Path:
+def _compile(folder: Path, name: str) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise SystemExit("benchmarks.router needs a C compiler for its load generator (apt-get install gcc libc6-dev)")
-    subprocess.run([compiler, "-O2", "-o", folder / "load", HERE / "load.c"], check=True)
-    return folder / "load"
-
-
-def _drive(load: Path, one: Contestant, request: Path, count: int) -> dict[str, Any]:
-    arguments = [load, "drive", str(one.port), str(CONNECTIONS), str(count), request]
-    found: dict[str, Any] = json.loads(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
-    return found
+    subprocess.run([compiler, "-O2", "-o", folder / name, HERE / f"{name}.c"], check=True)
+    return folder / name
 
 
 @contextmanager
-def _run_upstream(load: Path, folder: Path) -> Iterator[int]:
+def _run_upstream(upstream: Path) -> Iterator[int]:
     recorded = HERE / "router_answers"
-    arguments = [load, "serve", recorded / "plain.json", recorded / "stream.txt", str(INTERVAL_US)]
+    arguments = [upstream, recorded / "plain.json", recorded / "stream.txt", str(INTERVAL_US)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

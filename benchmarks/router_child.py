@@ -31,6 +31,7 @@ from router.access.keys import Keys
 from router.access.rates import Rates
 from router.backends.backend import Status
 from router.backends.view import BackendView
+from router.feedback import open_feedback
 from router.front import Front
 from router.log import Log
 from router.metrics import Metrics
@@ -38,7 +39,7 @@ from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.receipts import ReceiptBook
 from router.server import Server, bind, make_config
-from router.state import Route, RouterState
+from router.state import Route, RouterState, close_state
 
 KEY = b"the assignment key of this benchmark"
 NAME = "demo"
@@ -71,6 +72,7 @@ async def serve_ours(port: int, upstream: str, database_url: str, folder: Path) 
         metrics=Metrics(folder / "metrics"),
         routes={NAME: Route(NAME, "v1", Experiment("exp-benchmark", NAME, "running", "v1", "v2", 0.3))},
     )
+    state.feedback = open_feedback(state, lambda: state.routes)
     state.loaded.set()
     keys = Keys(b"admin")
     keys.replace(list_keys(database_url))
@@ -84,8 +86,7 @@ async def serve_ours(port: int, upstream: str, database_url: str, folder: Path) 
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
         await server.serve_on(bind("127.0.0.1", port))
     finally:
-        await view.close()
-        await state.log.close()
+        await close_state(state)
 
 
 async def serve_starlette(port: int, upstream: str) -> None:

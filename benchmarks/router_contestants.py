@@ -32,12 +32,17 @@ class Contestant:
     settle_s: float = 0.0
 
     def cpu_s(self) -> float:
-        """Seconds of its processes and threads so far, in user mode and the kernel."""
+        """Seconds of its processes and threads so far, in user mode and the kernel, as the scheduler counts them.
+
+        `/proc/PID/task/*/schedstat` counts nanoseconds; psutil's times are multiples of 10 ms, 400 requests of nginx.
+        """
         if self.process is None:
             return 0.0
         found = [self.process, *self.process.children(recursive=True)]
-        times = [one.cpu_times() for one in found]
-        return sum(one.user + one.system for one in times)
+        tasks = [task for one in found for task in Path(f"/proc/{one.pid}/task").glob("*/schedstat")]
+        if not tasks:
+            return sum(times.user + times.system for times in (one.cpu_times() for one in found))
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 @contextmanager

@@ -11,6 +11,7 @@ network reaches public IPv4. 6to4, Teredo and a network's own NAT64 prefixes can
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Iterable
@@ -45,7 +46,13 @@ _TUNNELS = tuple(
 
 
 class BlockedAddressError(OSError):
-    """A server's address is none that it may have."""
+    """A server's address is none that it may have; as a connection that the system refused, for whoever connects."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(errno.EACCES, said)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flytewheel import __version__
+from flytewheel.backends_commands import backends
 from flytewheel.checkpoint_commands import checkpoints
 from flytewheel.dataset_commands import datasets
 from flytewheel.doctor_commands import doctor
@@ -172,6 +173,7 @@ def experiments_list(json_: bool) -> None:
     _say(found, json_, lambda: _table(("experiment", "model", "state", "control", "treatment", "share"), rows))
 
 
+main.add_command(backends)
 main.add_command(checkpoints)
 main.add_command(datasets)
 main.add_command(doctor)

@@ -22,6 +22,7 @@ from flytewheel.records import Decision, Message, to_jsonable
 from flytewheel.signed_registry import open_registry
 from flytewheel.tombstones import taint_late
 from flytewheel.turn import CODE
+from flytewheel.upstreams import UPSTREAM
 
 
 def fetch_adapter(services: Services, name: str, version: str, folder: Path, *, base: BaseModelSpec) -> Path | None:
@@ -35,6 +36,11 @@ def fetch_adapter(services: Services, name: str, version: str, folder: Path, *, 
         return None
     registry = open_registry(services)
     manifest = registry.show(name, version)
+    if UPSTREAM in manifest.files:
+        raise RegistryError(
+            f"{name} {version} is served elsewhere and has no weights here to go on from or to compare with: make one"
+            " of your own versions the champion, or give the recipe another name"
+        )
     kept = next(
         (name for name in FOLDERS.values() if any(path.startswith(f"{name}/") for path in manifest.files)), None
     )

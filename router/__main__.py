@@ -45,14 +45,14 @@ def main(arguments: list[str] | None = None) -> int:
             raise SettingsError(f"--workers {workers}: expected 1 to 64")
         certificate = _choose_certificate(settings, options)
         listener = bind(options.host, options.port)
+        from router.keeper.run import Options, keep  # what takes longest to import comes after what may be refused
+
+        lift_file_limit()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(keep(settings, listener, Options(workers, certificate)))
     except FlytewheelError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    from router.keeper.run import Options, keep  # what takes longest to import comes after what may be refused
-
-    lift_file_limit()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(keep(settings, listener, Options(workers, certificate)))
     return 0
 
 

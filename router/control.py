@@ -88,6 +88,11 @@ async def list_models(state: State) -> dict[str, Any]:
                         "restarts": backend.restarts,
                         "inflight": inflight[backend.model.serial],
                         "pid": backend.pid,
+                        "memory_bytes": backend.model.memory_bytes,
+                        "warm_s": backend.model.warm_s,
+                        "breaker": backend.breaker.state,
+                        "most_inflight": int(backend.limit.most),
+                        "failure": backend.failure,
                     }
                     for backend in state.pool.all()
                     if backend.model.name == route.name

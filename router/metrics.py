@@ -42,6 +42,16 @@ class ArmCounts:
     reward_count: Count
 
 
+@dataclass(frozen=True, slots=True)
+class SaidCounts:
+    """The children that one kind of event about one arm counts into."""
+
+    events: Count
+    liked: Count | None
+    disliked: Count | None
+    of_arm: ArmCounts | None
+
+
 class Metrics:
     """The router's metrics; `registry` gives those of all processes whose folder is the same."""
 
@@ -57,6 +67,7 @@ class Metrics:
         self._families: list[Family[Count] | Family[Spread]] = []
         self._samplers: list[Callable[[], None]] = []
         self._arms: dict[tuple[str, str, str], ArmCounts] = {}
+        self._said: dict[tuple[Any, ...], SaidCounts] = {}
         self._add_requests()
         self._add_feedback()
         self._add_stores()
@@ -217,16 +228,28 @@ class Metrics:
         arm: str | None = None,
     ) -> None:
         """Counts one stored event. `reward` is in [-1, 1], or None where the event has none of its own."""
-        self.feedback.labels(feedback_type, self.name_tier(tier)).inc()
+        key = (feedback_type, tier if type(tier) is str else bool(tier), experiment_id, name, version, arm)
+        found = self._said.get(key)
+        if found is None:
+            if len(self._said) > 10_000:  # tiers are the clients' own words
+                self._said.clear()
+            known = experiment_id is not None and arm is not None
+            found = self._said[key] = SaidCounts(
+                events=self.feedback.labels(feedback_type, self.name_tier(tier)),
+                liked=self.conversions.labels(experiment_id, arm, "true") if known else None,
+                disliked=self.conversions.labels(experiment_id, arm, "false") if known else None,
+                of_arm=self.of_arm(name, version, arm or "champion") if name else None,
+            )
+        found.events.inc()
         if reward is None:
             return
         self.scores.observe(reward)
-        if experiment_id is not None and arm is not None:
-            self.conversions.labels(experiment_id, arm, "true" if reward > 0 else "false").inc()
-        if name:
-            of_arm = self.of_arm(name, version, arm or "champion")
-            of_arm.reward_sum.inc(reward)
-            of_arm.reward_count.inc()
+        converted = found.liked if reward > 0 else found.disliked
+        if converted is not None:
+            converted.inc()
+        if found.of_arm is not None:
+            found.of_arm.reward_sum.inc(reward)
+            found.of_arm.reward_count.inc()
 
     def read_rewards(self) -> dict[tuple[str, ...], tuple[float, float]]:
         """Sum and number of the rewards of each model, version and arm, over all processes."""

@@ -20,6 +20,8 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
+from flytewheel.experiment.assign import absorb
+
 LIFETIME_S = 30 * 24 * 3600.0
 LONGEST_RECEIPT = 2_000  # characters: a user id of 200 four-byte characters and all names at their longest need 1,700
 _TAG = 16  # bytes
@@ -68,7 +70,7 @@ class ReceiptBook:
     """
 
     def __init__(self, key: bytes, *, lifetime_s: float = LIFETIME_S) -> None:
-        self._key = _derive(key, "receipt")
+        self._begin, self._finish = absorb(_derive(key, "receipt"))
         self._seal = AESSIV(_derive(key, "receipt user"))
         self._lifetime_ms = int(lifetime_s * 1000)
         self._encode = msgspec.msgpack.Encoder().encode
@@ -128,7 +130,10 @@ class ReceiptBook:
 
     def _tag(self, name: bytes, payload: bytes) -> bytes:
         # The length in front keeps a name and a payload from passing for another name and payload.
-        return hmac.digest(self._key, len(name).to_bytes(4, "big") + name + payload, "sha256")[:_TAG]
+        inner, outer = self._begin(), self._finish()
+        inner.update(b"%b%b%b" % (len(name).to_bytes(4, "big"), name, payload))
+        outer.update(inner.digest())
+        return outer.digest()[:_TAG]
 
 
 def _decode_text(text: str) -> bytes:

@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -146,10 +145,18 @@ class _Held(Collector):
         for backend in self._state.pool.all():
             backends.add_metric([backend.model.name, backend.model.version, str(backend.state)], 1)
         yield backends
-        contact: Any = getattr(getattr(self._state, "routing", None), "contact", None)
-        if contact is not None and contact.age_s != float("inf"):
-            yield _gauge(
-                "flytewheel_database_age_seconds", "seconds since the database was heard of", (), {(): contact.age_s}
-            )
+        loaded = [((status.name, status.version), status) for status in (each.model for each in self._state.pool.all())]
+        yield _gauge(
+            "flytewheel_backend_breakers_open",
+            "processes that do not ask a version for now, since it failed there",
+            ("name", "version"),
+            {key: float(status.breakers) for key, status in loaded},
+        )
+        yield _gauge(
+            "flytewheel_backend_memory_bytes",
+            "resident memory of a version's own process; adapters of one base share it",
+            ("name", "version"),
+            {key: float(status.memory_bytes) for key, status in loaded if status.memory_bytes is not None},
+        )
         means = {key: total / count for key, (total, count) in self._state.metrics.read_rewards().items() if count > 0}
         yield _gauge("reward_mean", "mean reward of reactions", ("name", "version", "variant"), means)

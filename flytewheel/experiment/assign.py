@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import polars
 
 Arm = Literal["control", "treatment"]
+State = Callable[[], "hashlib._Hash"]
 
 _BLOCK = 64  # bytes that SHA-256 takes in at a time
 _INNER, _OUTER = 0x36, 0x5C
@@ -73,8 +74,14 @@ def draw_column(users: polars.Expr, *, key: bytes, experiment_id: str) -> polars
 
 
 @lru_cache(maxsize=256)
-def _absorb(key: bytes, experiment_id: str) -> tuple[Callable[[], hashlib._Hash], Callable[[], hashlib._Hash]]:
-    """Makes copies of the HMAC's inner state behind key and experiment, and of its outer one behind the key."""
+def _absorb(key: bytes, experiment_id: str) -> tuple[State, State]:
+    return absorb(key, f"{experiment_id}\0".encode())
+
+
+def absorb(key: bytes, begun: bytes = b"") -> tuple[State, State]:
+    """An HMAC-SHA256 made ready: what makes copies of its inner state behind the key and `begun`, and of its outer
+    state behind the key. The code of a message is the outer one's digest over the inner one's over the message.
+    """
     block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
-    inner = hashlib.sha256(bytes(byte ^ _INNER for byte in block) + f"{experiment_id}\0".encode())
+    inner = hashlib.sha256(bytes(byte ^ _INNER for byte in block) + begun)
     return inner.copy, hashlib.sha256(bytes(byte ^ _OUTER for byte in block)).copy

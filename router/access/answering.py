@@ -8,7 +8,8 @@ to the connection) goes uvicorn's own way.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator, MutableMapping
+from collections.abc import Awaitable, Generator, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -16,11 +17,18 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 _OWN_WAY = frozenset((b"connection", b"transfer-encoding"))
 
 
+@lru_cache(maxsize=4096)
+def _open_line(name: bytes) -> bytes | None:
+    """A header's line up to its value; None where uvicorn is to write it."""
+    return None if name in _OWN_WAY or not name.islower() else name + b": "
+
+
 class _Done:
     """An awaitable that is done."""
 
-    def __await__(self) -> Iterator[None]:
-        return iter(())
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
 
 
 _DONE = _Done()
@@ -36,10 +44,23 @@ class QuickCycle(RequestResponseCycle):
         if not self.response_started:
             return _DONE if self._begin(message) else super().send(message)  # type: ignore[arg-type]
         body: bytes = message.get("body", b"")
-        if self.chunked_encoding and body and message.get("more_body") and message["type"] == "http.response.body":
+        if not body or message["type"] != "http.response.body":
+            return super().send(message)  # type: ignore[arg-type]
+        if message.get("more_body"):
+            if not self.chunked_encoding:
+                return super().send(message)  # type: ignore[arg-type]
             self.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
             return _DONE
-        return super().send(message)  # type: ignore[arg-type]
+        if self.chunked_encoding or len(body) != self.expected_content_length:
+            return super().send(message)  # type: ignore[arg-type]
+        self.transport.write(body)
+        self.expected_content_length = 0
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+        return _DONE
 
     def _begin(self, message: MutableMapping[str, Any]) -> bool:
         """Writes the head; false where that is not for here."""
@@ -49,11 +70,11 @@ class QuickCycle(RequestResponseCycle):
         length = None
         lines = []
         for name, value in (*self.default_headers, *message.get("headers", ())):
-            if name in _OWN_WAY or not name.islower():
+            if (start := _open_line(name)) is None:
                 return False
             if name == b"content-length":
                 length = int(value)
-            lines.append(b"%b: %b\r\n" % (name, value))
+            lines.append(b"%b%b\r\n" % (start, value))
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
         if length is None:

@@ -181,8 +181,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head += len(name) + len(value) + 4
         if self._head > self._room.limits.head_bytes or self._fields > self._room.limits.fields:
             self._refuse_head()
-        if self._stage == _HEAD:  # else a trailer, which nobody here asked for
+        if self._stage != _HEAD:  # a trailer, which nobody here asked for
+            return
+        name = name.lower()
+        if name == b"expect":
             super().on_header(name, value)
+        else:
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()

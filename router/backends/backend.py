@@ -2,7 +2,8 @@
 
 Who keeps a version served (a `Host`, in the keeper process) says a `Status` at every change: plain values, as JSON on
 the way to a worker process. Who sends requests (a worker) holds a `Backend` for each and answers with words of one
-serial number: `LOOK` (a request failed: is it still there?), `IDLE` (of a draining one: my last answer has ended).
+serial number: `LOOK` (a request failed: is it still there?), `IDLE` (of a draining one: my last answer has ended),
+`OPENED` and `CLOSED` (of its circuit breaker here).
 Nothing else passes between the two, and nothing here starts a process or asks a registry.
 """
 
@@ -24,7 +25,7 @@ from router.paths import CHAT, COMPLETIONS
 
 READY, DRAINING = "ready", "draining"
 ENDED = frozenset({"failed", DRAINING, "stopped"})
-LOOK, IDLE = "look", "idle"
+LOOK, IDLE, OPENED, CLOSED = "look", "idle", "opened", "closed"
 NOTICE_S = 5.0  # how long a request that failed waits to hear whether its backend is gone
 
 
@@ -49,6 +50,7 @@ class Status:
         endpoints: The paths that it answers itself; others are translated, or refused.
         generation: How often it came up; a new one has a clean record.
         looks: How often the keeper looked after a word of doubt.
+        breakers: In how many processes its circuit breaker is not closed.
         fields: What every request's body is given, whatever the client put there, such as an adapter's scale.
         own: Whether its server is a process of ours on this machine, which is asked on loopback only.
         allow: Of a server that is not ours: the networks beside the public ones that its address may be in.
@@ -69,6 +71,7 @@ class Status:
     endpoints: tuple[str, ...] = (CHAT, COMPLETIONS)
     generation: int = 0
     looks: int = 0
+    breakers: int = 0
     fields: Mapping[str, Any] = field(default_factory=dict)
     own: bool = True
     allow: tuple[str, ...] = ()
@@ -114,7 +117,7 @@ class Backend:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.inflight = 0
-        self.breaker = Breaker(rules.breaker, clock)
+        self.breaker = Breaker(rules.breaker, clock, lambda opened: tell(status.serial, OPENED if opened else CLOSED))
         self.limit = Limit(rules.limit, clock)
         self.session: ClientSession
         self._tell = tell

@@ -38,11 +38,15 @@ class BreakerRule:
 
 
 class Breaker:
-    """The record of one backend, as one process sees it."""
+    """The record of one backend, as one process sees it; `tell` hears when it opens (true) and closes (false)."""
 
-    def __init__(self, rule: BreakerRule, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, rule: BreakerRule, clock: Callable[[], float], tell: Callable[[bool], None] = lambda opened: None
+    ) -> None:
         self._rule = rule
         self._clock = clock
+        self._tell = tell
+        self._closed = True
         self._phase = REFUSED
         self.opened = 0
         self.reset()
@@ -61,6 +65,8 @@ class Breaker:
 
     def reset(self) -> None:
         """Forgets everything: another process, or another loading, stands there now."""
+        if not self._closed:
+            self._tell(False)
         self._closed, self._trial = True, False
         self._until = 0.0
         self._pause_s = self._rule.pause_s
@@ -116,6 +122,8 @@ class Breaker:
             self._trial = False
 
     def _open(self, seconds: float) -> None:
+        if self._closed:
+            self._tell(True)
         self._closed, self._trial = False, False
         self._until = self._clock() + seconds
         self._phase += 1

@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import ClientSession
 
 from flytewheel.errors import RouterError
-from router.backends.backend import DRAINING, IDLE, LOOK, READY, Status
+from router.backends.backend import CLOSED, DRAINING, IDLE, LOOK, OPENED, READY, Status
 from router.backends.served import ServedModel
 from router.paths import CHAT, COMPLETIONS, EMBEDDINGS
 
@@ -35,6 +35,7 @@ class Host(ABC):
         self.model = model
         self.alias = f"flytewheel/{model.name}@{model.version}"
         self._awaited: set[str] = set()
+        self._opened: set[str] = set()
         self._idle = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
@@ -82,10 +83,23 @@ class Host(ABC):
         if word == LOOK and (self._looking is None or self._looking.done()):
             self._looking = asyncio.create_task(self._look_and_tell())
         elif word == IDLE:
-            self.forget(view)
+            self._end_awaiting(view)
+        elif word in {OPENED, CLOSED}:
+            (self._opened.add if word == OPENED else self._opened.discard)(view)
+            self._count_breakers()
 
     def forget(self, view: str) -> None:
-        """This view has no answer running, or is gone with its process."""
+        """This view is gone with its process: no answer of its runs any more."""
+        self._end_awaiting(view)
+        if view in self._opened:
+            self._opened.discard(view)
+            self._count_breakers()
+
+    def _count_breakers(self) -> None:
+        if len(self._opened) != self.status.breakers:
+            self._tell(breakers=len(self._opened))
+
+    def _end_awaiting(self, view: str) -> None:
         self._awaited.discard(view)
         if not self._awaited:
             self._idle.set()

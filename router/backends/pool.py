@@ -19,6 +19,7 @@ from router.backends.backend import Backend, Status
 from router.backends.host import Host
 from router.backends.rules import Rules
 from router.backends.served import ServedModel
+from router.backends.spares import Spares
 from router.backends.view import DEFAULT_RULES, BackendView
 
 logger = logging.getLogger("router.backends")
@@ -30,7 +31,8 @@ HERE = "here"  # the view of the pool's own process
 class BackendPool:
     """The loaded versions.
 
-    `fetch(name, version)` brings a version onto the disk, in a thread; `serve` makes the host that serves it.
+    `fetch(name, version)` brings a version onto the disk, in a thread; `serve` makes the host that serves it; `spares`
+    says which versions stay loaded though nobody needs them.
     """
 
     def __init__(
@@ -38,9 +40,12 @@ class BackendPool:
         fetch: Callable[[str, str], ServedModel],
         serve: Callable[[ServedModel], Host],
         rules: Rules = DEFAULT_RULES,
+        spares: Spares | None = None,
     ) -> None:
         self._fetch = fetch
         self._serve = serve
+        self._spares = spares
+        self._needed: frozenset[tuple[str, str]] = frozenset()
         self._serials = itertools.count(1)
         self._statuses: dict[int, Status] = {}
         self._hosts: dict[int, Host] = {}
@@ -119,10 +124,28 @@ class BackendPool:
         return backend
 
     async def keep_only(self, needed: Set[tuple[str, str]]) -> None:
-        """Stops, in the background, every version that is not needed any more, and forgets why others did not load."""
+        """Stops, in the background, every version that is neither needed any more nor a spare, and forgets why others
+        did not load.
+        """
+        self._needed = frozenset(needed)
         self.failures = {key: failure for key, failure in self.failures.items() if key in needed}
+        if self._spares is None:
+            self._unload_all_but(self._needed)
+        else:
+            self._do_aside(self._keep_spares(self._spares, self._needed))
+
+    async def _keep_spares(self, spares: Spares, needed: frozenset[tuple[str, str]]) -> None:
+        kept = await spares.choose(needed)
+        if self._needed is not needed:
+            return  # what is needed changed meanwhile, and so did this
+        self._unload_all_but(needed | kept)
+        for key in kept - needed:
+            if spares.may_try(key):
+                self.begin(*key)
+
+    def _unload_all_but(self, kept: Set[tuple[str, str]]) -> None:
         for key, serial in list(self._current.items()):
-            if key not in needed and serial in self._hosts:  # one that is still fetched is looked at the next time
+            if key not in kept and serial in self._hosts:  # one that is still fetched is looked at the next time
                 del self._current[key]
                 self._do_aside(self._stop(self._hosts[serial], DRAIN_DEADLINE_S))
 
@@ -190,7 +213,8 @@ class BackendPool:
             if self._current.get(key) == serial:
                 del self._current[key]
             if isinstance(error, FlytewheelError):
-                self.failures[key] = str(error)
+                if self._spares is None or not self._spares.is_spare(key):
+                    self.failures[key] = str(error)
                 self._hosts.pop(serial, None)
             if serial in self._statuses and serial not in self._hosts:
                 self._say(replace(status, state="failed", failure=str(error)))

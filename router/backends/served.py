@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flytewheel.errors import BaseModelError, RouterError
+from flytewheel.errors import BaseModelError, RouterError, StoreError
 from flytewheel.sending import ADAPTER, MODELFILE, choose_adapter, choose_gguf
 from flytewheel.upstreams import UPSTREAM
 from flytewheel.weights import check_file
 from registry.claims import list_versions
-from registry.manifest import Manifest
+from registry.manifest import Manifest, parse_version
 from registry.taints import refuse_blocked
 from registry.versions import Registry
 from router.cards import Card, describe_version
@@ -106,14 +106,24 @@ def _fetch_base(registry: Registry, models: Path, manifest: Manifest) -> tuple[P
     if not isinstance(adapter, dict) or adapter.get("name") not in manifest.files or not isinstance(digest, str):
         return None
     file = f"model-{adapter.get('base_kind')}.gguf"
-    for version in reversed([item for item in list_versions(registry.store, manifest.name) if item.iteration == 0]):
-        base = registry.show(manifest.name, str(version))
+    for version in _list_bases(registry, models / manifest.name, manifest.name):
+        base = registry.show(manifest.name, version)
         if base.facts.get("kind") == "base" and base.facts.get("base_digest") == digest and file in base.files:
             folder = models / base.name / base.version
             registry.download(base.name, base.version, folder, only=[file])
             _check_headers(folder, [file], f"{base.name} {base.version}")
             return folder / file, describe_version(base, folder, [file])
     return None
+
+
+def _list_bases(registry: Registry, ours: Path, name: str) -> list[str]:
+    """The versions of a model that are a bare base, newest first; while the store is away, those on this disk."""
+    try:
+        versions = list_versions(registry.store, name)
+    except StoreError:
+        found = [parse_version(folder.name) for folder in ours.iterdir()] if ours.is_dir() else []
+        versions = sorted(version for version in found if version is not None)
+    return [str(version) for version in reversed(versions) if version.iteration == 0]
 
 
 def _check_headers(folder: Path, paths: list[str], version: str) -> None:

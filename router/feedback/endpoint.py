@@ -36,6 +36,7 @@ _JSON = (b"content-type", b"application/json")
 _REMEMBERED = 20_000  # events; some 3 MB
 _BODIES = "SELECT event_id, body::text FROM feedback_events WHERE event_id = ANY(%s)"
 
+_TAKEN = ("stored", "duplicate")
 Proofs = dict[tuple[str, str | None], Receipt | None]
 
 
@@ -253,14 +254,14 @@ def _undate(body: Any) -> Any:
 
 def _tell(item: Item, stored: Sequence[tuple[Made, Outcome]]) -> dict[str, Any] | RefusedError:
     """The result of one item."""
+    if item.observed is None and stored[0][1] in _TAKEN:
+        return {"status": stored[0][1], "event_id": stored[0][0].row.event_id}
     if any(outcome == "unknown" for _, outcome in stored):
         return RefusedError(404, "not_found_error", f"no interaction {item.interaction_id[:200]!r}")
     if item.observed is None:
-        ((made, outcome),) = stored
-        if outcome == "conflict":
-            said = f"conflict: event_id {made.row.event_id[:200]!r} is stored with another body; send this one under"
-            return RefusedError(409, "invalid_request_error", f"{said} its own id")
-        return {"status": outcome, "event_id": made.row.event_id}
+        name = stored[0][0].row.event_id[:200]
+        said = f"conflict: event_id {name!r} is stored with another body; send this one under its own id"
+        return RefusedError(409, "invalid_request_error", said)
     signals = [
         {"feedback_type": made.row.feedback_type, "event_id": made.row.event_id, "status": outcome}
         for made, outcome in stored

@@ -98,16 +98,12 @@ def _settle_time(given_by_client: datetime | None, given: Receipt, now: datetime
 
 def _encode(fields: dict[str, Any], event_id: str | None, at: datetime, *, dated: bool) -> EventRow:
     if event_id is None:
-        fields["event_id"] = _name({**fields, "timestamp": at.isoformat()} if dated else fields)
-    else:
-        fields["event_id"] = event_id
-    fields["timestamp"] = at
+        said = {**fields, "timestamp": at.isoformat()} if dated else fields
+        try:
+            text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+        except TypeError:  # too deep, which is refused here, or a number that it cannot write
+            encode_event({**fields, "event_id": "x", "timestamp": at})
+            text = canonical_json(said)
+        event_id = "fb-" + hashlib.sha256(text).hexdigest()[:32]
+    fields["event_id"], fields["timestamp"] = event_id, at
     return encode_event(fields, proven=True)
-
-
-def _name(said: Mapping[str, Any]) -> str:
-    try:
-        text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # a number that it cannot write
-        text = canonical_json(said)
-    return "fb-" + hashlib.sha256(text).hexdigest()[:32]

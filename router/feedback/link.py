@@ -120,6 +120,8 @@ class RewardLink:
                     self._sender = await psycopg.AsyncConnection.connect(
                         self._url, connect_timeout=5, autocommit=True, application_name="flytewheel router"
                     )
+                    # A notice takes a transaction of its own; nobody needs that one to survive a power cut.
+                    await self._sender.execute("SET synchronous_commit = off")
                 if await self._is_heard(self._sender):
                     await self._sender.execute(_SEND, (CHANNEL, list(_pack(self._origin, notes))))
             except (psycopg.Error, OSError) as error:

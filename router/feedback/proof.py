@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +23,7 @@ from router.refusals import RefusedError
 logger = logging.getLogger("router.feedback")
 
 SETTLE_S = 5.0
-_REMEMBERED = 20_000
+_PATIENCE_S = (0.1, 0.4)
 _FIND = """
 SELECT interaction_id, user_id, source, "timestamp", coalesce(body ->> 'model_version', ''), body ->> 'arm',
     (body ->> 'propensity')::double precision, body ->> 'experiment_id', left(body ->> 'query', 2000)
@@ -51,7 +50,6 @@ class Interactions:
     def __init__(self, database_url: str, settled: Callable[[str, float], Awaitable[bool]]) -> None:
         self._url = database_url
         self._settled = settled
-        self._known: OrderedDict[str, Known] = OrderedDict()
         self._wanted: dict[str, asyncio.Future[Known | None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._connection: psycopg.AsyncConnection[Any] | None = None
@@ -62,18 +60,18 @@ class Interactions:
         Raises:
             RefusedError: 503, the database is away, or an answer is not stored within SETTLE_S.
         """
-        names = list(dict.fromkeys(interaction_ids))
-        found = {name: self._known[name] for name in names if name in self._known}
-        missing = [name for name in names if name not in found and _is_storable(name)]
-        if not missing:
-            return found
+        missing = [name for name in dict.fromkeys(interaction_ids) if "\0" not in name]
         settled = await asyncio.gather(*(self._settled(name, SETTLE_S) for name in missing))
         if not all(settled):
             raise RefusedError(503, "server_error", "the interaction is not stored yet; send the feedback again")
-        waits = [self._wait_for(name) for name in missing]
-        for name, known in zip(missing, await asyncio.gather(*waits), strict=True):
-            if known is not None:
-                found[name] = known
+        found: dict[str, Known] = {}
+        for pause_s in (*_PATIENCE_S, 0.0):
+            known = await asyncio.gather(*(self._wait_for(name) for name in missing))
+            found |= {name: one for name, one in zip(missing, known, strict=True) if one is not None}
+            missing = [name for name in missing if name not in found]
+            if not missing:
+                break
+            await asyncio.sleep(pause_s)  # another process may be about to store it
         return found
 
     async def close(self) -> None:
@@ -106,8 +104,6 @@ class Interactions:
                         )
                 continue
             for name, future in wanted.items():
-                if name in rows:
-                    self._remember(name, rows[name])
                 if not future.done():
                     future.set_result(rows.get(name))
 
@@ -116,11 +112,6 @@ class Interactions:
             self._connection = await psycopg.AsyncConnection.connect(self._url, connect_timeout=5, autocommit=True)
         cursor = await self._connection.execute(_FIND, (names,))
         return [_read_row(*row) for row in await cursor.fetchall()]
-
-    def _remember(self, name: str, known: Known) -> None:
-        self._known[name] = known
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -155,10 +146,6 @@ def _read_row(
     given_ms = int(at.timestamp() * 1000)
     receipt = Receipt(name, user, source, version, arm or "champion", propensity, experiment_id, given_ms)
     return Known(receipt, question or "")
-
-
-def _is_storable(name: str) -> bool:
-    return "\0" not in name
 
 
 def _look_at(future: asyncio.Future[Known | None]) -> None:

@@ -11,7 +11,7 @@ from router.feedback.endpoint import FeedbackEndpoint
 from router.feedback.grounding import Grounding
 from router.feedback.link import RewardLink
 from router.feedback.proof import Interactions
-from router.feedback.rewards import RewardHub
+from router.feedback.rewards import RewardHub, Subscriber
 from router.feedback.snippet import send_snippet
 from router.feedback.stream import RewardStream
 from router.feedback.wire import BODY_LIMIT
@@ -53,6 +53,11 @@ class FeedbackRoom:
             front.add(path, ("POST",), PROOF, self.endpoint, body_limit=BODY_LIMIT)
         front.add("/v1/rewards", ("GET",), READ, RewardStream(self.hub, self.link))
         front.add(SNIPPET, ("GET", "HEAD"), PUBLIC, send_snippet)
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Calls `subscriber` with every stored reward, whichever process stored it; returns what ends that."""
+        self.link.start_listening()
+        return self.hub.subscribe(subscriber)
 
     async def close(self) -> None:
         """Ends what runs in the background."""

@@ -42,7 +42,7 @@ class SeenItem(Struct, forbid_unknown_fields=True, gc=False):
     text: Annotated[str, Meta(max_length=20_000)] = ""
 
 
-class Item(Struct, forbid_unknown_fields=True):
+class Item(Struct, forbid_unknown_fields=True, gc=False):
     """A reaction (`feedback_type`) or a view (`observed`), with what proves that its sender may."""
 
     interaction_id: Name

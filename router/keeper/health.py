@@ -35,6 +35,11 @@ async def get_health(state: State, request: Request) -> dict[str, Any]:
         },
         "backends": backends,
         "failures": {f"{name}@{version}": failure for (name, version), failure in state.pool.failures.items()},
+        "breakers": {
+            f"{backend.model.name}@{backend.model.version}": backend.model.breakers
+            for backend in state.pool.all()
+            if backend.model.breakers
+        },
         "database": {
             "age_s": round(age_s, 3) if age_s != float("inf") else None,
             "control_only": state.routing.control_only,
@@ -64,6 +69,8 @@ def list_reasons(state: KeeperState, log: LogState) -> list[str]:
     for backend in state.pool.all():
         if backend.state not in ("ready", "starting"):
             reasons.append(f"{backend.model.name}@{backend.model.version} is {backend.state}")
+        if backend.model.breakers:
+            reasons.append(f"{backend.model.name}@{backend.model.version} fails in {backend.model.breakers} processes")
     workers = state.workers
     if workers is not None and len(workers.serving) < workers.count:
         reasons.append(f"{len(workers.serving)} of {workers.count} workers serve")

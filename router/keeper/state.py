@@ -16,12 +16,14 @@ from flytewheel.experiment.experiments import Experiment, Opened
 from flytewheel.settings import Settings
 from flytewheel.signed_registry import seal_registry
 from flytewheel.signing_keys import ring_of_settings
+from registry.aliases import PREVIOUS
 from registry.store import ObjectStore
 from registry.taints import refuse_blocked
 from router.access.keys import Keys
 from router.backends.kinds import serve_by_settings
 from router.backends.pool import BackendPool
 from router.backends.rules import Rules
+from router.backends.spares import Spares
 from router.keeper.fetching import Fetcher
 from router.keeper.lastgood import LastGood
 from router.keeper.routing import CHAMPION, Contact, Routing
@@ -141,7 +143,12 @@ async def open_keeper(settings: Settings, keys: Keys, metrics: Path | None = Non
     models = settings.home / "models"
     fetcher = Fetcher(store, ring, lastgood, models, settings)
     return KeeperState(
-        pool=BackendPool(fetcher.fetch, serve_by_settings(settings, models), Rules.of_settings(settings)),
+        pool=BackendPool(
+            fetcher.fetch,
+            serve_by_settings(settings, models),
+            Rules.of_settings(settings),
+            Spares(lambda name: registry.get_alias(name, PREVIOUS), settings.backend_spares),
+        ),
         registry=registry,
         routing=routing,
         lastgood=lastgood,

@@ -81,9 +81,10 @@ def encode_slowly(model: type[Model], fields: Mapping[str, Any]) -> tuple[Model,
     except (ValidationError, RecursionError) as error:
         raise FeedbackError(f"{model.__name__} refused: {_describe(error)}") from None
     try:
-        return record, *encode_body(record)
+        body, digest = encode_body(record)
     except (ValueError, TypeError, RecursionError) as error:  # what JSON has no form for
         raise FeedbackError(f"{model.__name__} refused: {type(error).__name__} while it was encoded") from None
+    return record, body, digest
 
 
 def _describe(error: Exception) -> str:

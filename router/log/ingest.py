@@ -200,4 +200,4 @@ def _resolve(requests: list[Request], error: LogFullError | None) -> None:
         if refused is not None:
             request.future.set_exception(refused)
         else:
-            request.future.set_result([said for said in request.outcomes if isinstance(said, str)])  # type: ignore
+            request.future.set_result([said for said in request.outcomes if isinstance(said, str)])

@@ -76,7 +76,7 @@ class WaitingEvents:
         with self._lock:
             self._release()
 
-    def list(self) -> list[Path]:
+    def find(self) -> list[Path]:
         """The segments that wait, whoever wrote them."""
         return list_segments(self._folder, EVENTS)
 
@@ -95,7 +95,7 @@ class WaitingEvents:
         self.seal()
         clear_parts(self._folder)
         done = self.kept = 0
-        paths = self.list()
+        paths = self.find()
         while paths:
             chunk: list[Segment] = []
             while paths and (not chunk or sum(segment.end for segment in chunk) < _CHUNK_BYTES // 2):

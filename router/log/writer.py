@@ -183,7 +183,7 @@ class Writer:
             return True
         if self._waiting.added > self._replayed and self._replay_pause_s > _REPLAY_S:
             self._replay_pause_s, self._replay_at = _REPLAY_S, now
-        if now >= self._replay_at and self._ends_at is None and self._waiting.list():
+        if now >= self._replay_at and self._ends_at is None and self._waiting.find():
             self._replay()
         return False
 

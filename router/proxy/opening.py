@@ -153,12 +153,14 @@ class Opener:
             raise
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             backend.release()
-            if isinstance(error, TimeoutError):
+            waited = isinstance(error, TimeoutError)
+            if waited:
                 limit.turned_away(sent_at)
-            if not last:
-                await backend.noticed_failure()
-                if backend.state == READY:  # what is gone is waited for; the breaker is for what is there and fails
-                    breaker.fail(ticket)
+            if not last and not waited:  # who has waited that long already is told
+                try:
+                    await backend.noticed_failure()
+                finally:  # what is gone is waited for; the breaker is for what is there and fails
+                    (breaker.fail if backend.state == READY else breaker.withdraw)(ticket)
                 return None
             backend.doubt()
             breaker.fail(ticket)
@@ -257,8 +259,10 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
 
 
 def _name(error: BaseException) -> str:
-    blocked = getattr(error, "os_error", error)
-    return str(blocked) if isinstance(blocked, BlockedAddressError) else type(error).__name__
+    """What happened, without addresses: it is said to the client."""
+    if isinstance(getattr(error, "os_error", None), BlockedAddressError):
+        return "its address is blocked"
+    return type(error).__name__
 
 
 def read_said(body: bytes) -> str:

@@ -76,6 +76,6 @@ def test_feedback_survives_a_restart_of_the_router(make_router: Callable[[], Liv
     with Client(router.url, API_KEY, pause=restart, retry=Retry(attempts=3)) as asking:
         answer = asking.chat("flytewheel/restarted", "Which word?", max_tokens=16)
         router.interaction(answer.interaction_id)
-        router.kill()
+        router.stop()
         assert asking.feedback(answer, "thumbs_up").status == "stored"
     assert len(restarts) == 1

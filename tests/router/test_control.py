@@ -43,7 +43,12 @@ def test_champions_are_listed_and_loaded(router: LiveRouter) -> None:
     answer = router.send("PUT", "/models/crowned/champion", {"version": second, "expect": version})
     assert answer.json() == {"name": "crowned", "champion": second, "before": version}
     assert router.ask("crowned").json()["choices"][0]["message"]["content"] == "bet"
-    wait_until(lambda: router.backend("crowned", version) is None, what="the old champion unloaded")
+    third = router.register("crowned", "third")
+    assert router.send("PUT", "/models/crowned/champion", {"version": third}).status_code == 200
+    wait_until(lambda: router.backend("crowned", version) is None, what="the champion before the last one is unloaded")
+    spare = router.backend("crowned", second)
+    assert spare is not None  # the last one stays, so that a rollback need not wait
+    assert (spare["state"], spare["breaker"], spare["warm_s"] > 0) == ("ready", "closed", True)
 
 
 def test_a_launch_is_idempotent_and_superseded_by_another(router: LiveRouter) -> None:

@@ -44,6 +44,7 @@ def start(router: LiveRouter, server: OllamaStandIn) -> LiveRouter:
         "FLYTEWHEEL_BACKEND": "ollama",
         "FLYTEWHEEL_BACKEND_URL": server.url,
         "FLYTEWHEEL_BACKEND_KEY": "k-1",
+        "FLYTEWHEEL_BACKEND_SPARES": "0",
     }
     return router.start()
 
@@ -200,7 +201,9 @@ def test_a_turn_that_the_template_refuses_is_an_error_and_not_left_out(router: L
 
 def test_an_ollama_that_hangs_does_not_hold_up_the_end(make_router: Callable[[], LiveRouter], tmp_path: Path) -> None:
     with running(OllamaStandIn(tmp_path, key="Bearer k-1")) as server:
-        router = start(make_router(), server)
+        router = make_router()
+        router.environ["FLYTEWHEEL_DRAIN_S"] = "1"
+        start(router, server)
         version = register(router, "hung", "stable")
         server.plan["POST /api/create"] = "hang"
         asking = threading.Thread(target=put_quietly, args=(router, version))

@@ -19,7 +19,7 @@ from router.backends.pool import BackendPool
 from router.backends.served import ServedModel
 from router.proxy import ChatProxy
 from router.receipts import ReceiptBook
-from router.state import Route
+from router.state import Route, close_state
 from tests.router.hot_path import open_hot_state
 from tests.router.live import ASSIGNMENT_KEY, LiveRouter, wait_until
 from tests.router.spelling_model import write_spelling_model
@@ -210,8 +210,7 @@ def test_a_client_that_hangs_up_at_the_end_of_the_stream_had_its_answer(database
             await ChatProxy(state)(scope, receive, send)
             while not await asyncio.to_thread(read):  # it is written behind the client's back
                 await asyncio.sleep(0.02)
-        await state.pool.close()
-        await state.log.close()
+        await close_state(state)
 
     def read() -> list[tuple[Any, ...]]:
         with psycopg.connect(database_url) as connection:

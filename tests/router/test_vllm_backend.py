@@ -35,6 +35,7 @@ def router(make_router: Callable[[], LiveRouter], server: VllmStandIn, theirs: P
         "FLYTEWHEEL_BACKEND": "vllm",
         "FLYTEWHEEL_BACKEND_URL": server.url,
         "FLYTEWHEEL_BACKEND_KEY": "k-1",
+        "FLYTEWHEEL_BACKEND_SPARES": "0",
         "FLYTEWHEEL_BACKEND_FOLDER": str(theirs),
     }
     theirs.symlink_to(router.home / "models", target_is_directory=True)

@@ -44,22 +44,29 @@ def _dump(value: Any) -> bytes:
 
 @given(bodies)
 def test_any_body_is_read_or_refused_in_one_line(raw: bytes) -> None:
+    for said in [line for item in read(raw) for line in ([item] if isinstance(item, RefusedError) else keep(item))]:
+        assert str(said)
+        assert "\n" not in str(said)
+        assert isinstance(said, FeedbackError) or said.status in (400, 413, 422)
+
+
+def read(raw: bytes) -> list[Item | RefusedError]:
     try:
-        _, items = read_items(raw)
+        return list(read_items(raw)[1])
     except RefusedError as refused:
-        items = [refused]
-    for item in items:
-        if isinstance(item, RefusedError):
-            assert item.status in (400, 413, 422)
-            assert str(item)
-            assert "\n" not in str(item)
-        elif item.feedback_type is not None:
-            try:
-                make_event(item, GIVEN, NOW)
-            except FeedbackError as error:
-                assert "\n" not in str(error)
+        return [refused]
+
+
+def keep(item: Item) -> list[FeedbackError]:
+    """What the item's event is refused for."""
+    try:
+        if item.feedback_type is not None:
+            make_event(item, GIVEN, NOW)
         else:
             list(make_observed(item, GIVEN, ""))
+    except FeedbackError as error:
+        return [error]
+    return []
 
 
 @given(
@@ -112,6 +119,21 @@ def test_an_id_says_what_the_event_says() -> None:
         make()
         == make_event(Item(interaction_id="i", feedback_type="thumbs_up"), GIVEN, NOW + timedelta(hours=1)).row.event_id
     )  # without a time of the client's, ours is no part of it
+
+
+@pytest.mark.parametrize("depth", [30, 40, 100, 260, 400, 900, 1_100, 5_000])
+def test_depth_is_refused_not_suffered(depth: int) -> None:
+    deep = b'{"a":' * depth + b"1" + b"}" * depth
+    raw = b'{"interaction_id":"i","feedback_type":"thumbs_up","metadata":' + deep + b"}"
+    (item,) = read(raw)
+    if isinstance(item, RefusedError):
+        assert depth >= 900
+        assert item.status in (400, 422)
+    elif depth <= 30:
+        make_event(item, GIVEN, NOW)
+    else:
+        with pytest.raises(FeedbackError, match=r"deep|encoded"):
+            make_event(item, GIVEN, NOW)
 
 
 def test_what_was_observed_has_one_id_and_one_time() -> None:

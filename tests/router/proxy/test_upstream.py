@@ -1,0 +1,180 @@
+"""The client of backends against real sockets that answer as servers do on their worst days."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import aiohttp
+import pytest
+
+from router.proxy.upstream import Client
+
+Found = TypeVar("Found")
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=2, sock_read=10)
+
+
+def run(serve: Serve, ask: Callable[[Client, aiohttp.ClientSession, str], Awaitable[Found]]) -> tuple[Found, int]:
+    """Runs `ask` against a server; returns what it gave, and how many connections there were."""
+    met = 0
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal met
+        met += 1
+        try:
+            await serve(reader, writer)
+        finally:
+            writer.close()
+
+    async def main() -> tuple[Found, int]:
+        server = await asyncio.start_server(count, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, aiohttp.ClientSession() as session:
+            found = await asyncio.wait_for(ask(Client(), session, f"http://127.0.0.1:{port}/v1/x?a=b"), 30)
+        return found, met
+
+    return asyncio.run(main())
+
+
+async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    return head, await reader.readexactly(length)
+
+
+async def post(client: Client, session: aiohttp.ClientSession, url: str) -> tuple[int, bytes]:
+    upstream = await client.post(session, url, b"{}", {}, TIMEOUT)
+    try:
+        return upstream.status, await upstream.read()
+    finally:
+        upstream.close()
+
+
+def answer(*parts: bytes) -> Serve:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    return serve
+
+
+def test_requests_are_whole_and_share_a_connection() -> None:
+    seen = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not reader.at_eof():
+            try:
+                seen.append(await read_request(reader))
+            except asyncio.IncompleteReadError:
+                return
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: 1\r\nX-A: 2\r\n\r\nok")
+
+    async def ask(client: Client, session: aiohttp.ClientSession, url: str) -> list[bytes]:
+        bodies = []
+        for body in (b"{}", b"x" * 3_000_000):
+            upstream = await client.post(session, url, body, {"authorization": "Bearer k"}, TIMEOUT)
+            assert [value for name, value in upstream.raw_headers if name.lower() == b"x-a"] == [b"1", b"2"]
+            assert upstream.find_header(b"x-a") == "1"
+            bodies.append(await upstream.read())
+            upstream.close()
+        return bodies
+
+    assert run(serve, ask) == ([b"ok", b"ok"], 1)
+    head = seen[0][0].lower().decode()
+    assert head.startswith("post /v1/x?a=b http/1.1\r\nhost: 127.0.0.1:")
+    lines = head.splitlines()
+    for line in ("content-type: application/json", "accept-encoding: identity", "authorization: bearer k"):
+        assert lines.count(line) == 1
+    assert [len(body) for _, body in seen] == [2, 3_000_000]
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ((b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab", b"c\r\n0\r\n\r\n"), (200, b"abc")),
+        ((b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"), (200, b"a")),
+        ((b"HTTP/1.0 200 OK\r\n\r\nuntil", b" the end"), (200, b"until the end")),
+        ((b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n",), (302, b"")),
+        ((b"HTTP/1.1 204 No Content\r\n\r\n",), (204, b"")),
+    ],
+)
+def test_answers_of_every_form_are_read_and_redirects_not_followed(
+    parts: tuple[bytes, ...], expected: tuple[int, bytes]
+) -> None:
+    assert run(answer(*parts), post) == (expected, 1)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"",),
+        (b"SSH-2.0-OpenSSH_9.2\r\n",),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal",),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: " + b"x" * 100_000 + b"\r\n\r\n",),
+    ],
+)
+def test_an_answer_that_breaks_off_is_a_clients_error(parts: tuple[bytes, ...]) -> None:
+    with pytest.raises((aiohttp.ClientError, OSError)):
+        run(answer(*parts), post)
+
+
+def test_nobody_there_is_an_error_and_not_a_wait() -> None:
+    async def ask(client: Client, session: aiohttp.ClientSession, url: str) -> None:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await client.post(session, "http://127.0.0.1:9/", b"{}", {}, TIMEOUT)
+
+    run(answer(), ask)
+
+
+async def _hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+    await reader.read()  # until the client goes
+
+
+@pytest.mark.parametrize("timeout", [aiohttp.ClientTimeout(sock_read=0.2), aiohttp.ClientTimeout(total=0.2)])
+def test_silence_and_slowness_end_in_a_timeout(timeout: aiohttp.ClientTimeout) -> None:
+    async def ask(client: Client, session: aiohttp.ClientSession, url: str) -> bytes:
+        upstream = await client.post(session, url, b"{}", {}, timeout)
+        first = await upstream.read_some()
+        with pytest.raises(TimeoutError):
+            await upstream.read_some()
+        assert upstream.broken
+        upstream.close()
+        return first
+
+    assert run(_hold, ask)[0] == b"a"
+
+
+def test_a_reader_that_takes_its_time_is_no_silence() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        await asyncio.sleep(0.7)
+        writer.write(b"1\r\nb\r\n0\r\n\r\n")
+
+    async def ask(client: Client, session: aiohttp.ClientSession, url: str) -> bytes:
+        upstream = await client.post(session, url, b"{}", {}, aiohttp.ClientTimeout(sock_read=0.3))
+        first = await upstream.read_some()
+        await asyncio.sleep(1.0)  # a client who takes nothing
+        upstream.wait_for_chunks(0.3)
+        rest = await upstream.read()
+        upstream.close()
+        return first + rest
+
+    assert run(serve, ask)[0] == b"ab"
+
+
+def test_a_line_break_in_a_configured_header_is_refused() -> None:
+    async def ask(client: Client, session: aiohttp.ClientSession, url: str) -> None:
+        with pytest.raises(ValueError, match=r"(?i)line break|newline|control"):
+            await client.post(session, url, b"{}", {"x-key": "a\r\nx-other: b"}, TIMEOUT)
+
+    run(answer(), ask)
