@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+import json
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +17,7 @@ from router.access.needs import needs, read_need
 from router.access.origins import Origins
 from router.access.rates import Rates
 from router.front import Front
+from router.loglines import INTERACTION, Blanks, Lines
 from tests.router.access.serving import ADMIN_KEY, Seen, make_front, serve
 
 SITE = "https://app.example"
@@ -234,3 +238,28 @@ def test_a_scope_that_does_not_exist_is_a_mistake_in_the_code() -> None:
         needs("sevre")
     assert read_need([]) is None
     assert read_need([needs(READ), needs(ADMIN)]) is None
+
+
+def test_what_an_endpoint_throws_is_logged_with_its_key_and_without_a_secret() -> None:
+    keys, secrets = make_keys(app={SERVE})
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    handler.setFormatter(Lines("json", Blanks([ADMIN_KEY])))
+    logger = logging.getLogger("uvicorn.error")
+    front = make_front(Seen(), keys=keys)
+
+    async def fail(scope: Any, receive: Any, send: Any) -> None:
+        scope[INTERACTION] = "abc123"
+        raise RuntimeError(f"{ADMIN_KEY} and {scope['headers']} and postgresql://me:{'pw' * 5}@db")
+
+    front.add("/fail", ("POST",), SERVE, fail)
+    logger.addHandler(handler)
+    try:
+        assert ask(front, "POST", "/fail?key=" + ADMIN_KEY, headers=bearer(secrets["app"])).status_code == 500
+    finally:
+        logger.removeHandler(handler)
+    (line,) = [json.loads(each) for each in said.getvalue().splitlines()]
+    assert (line["key"], line["interaction"], line["level"]) == ("app", "abc123", "error")
+    assert "RuntimeError" in line["exception"]
+    for secret in (ADMIN_KEY, secrets["app"], "pwpw"):
+        assert secret not in said.getvalue()
