@@ -233,11 +233,11 @@ class Metrics:
         if found is None:
             if len(self._said) > 10_000:  # tiers are the clients' own words
                 self._said.clear()
-            known = experiment_id is not None and arm is not None
+            split = None if experiment_id is None or arm is None else (experiment_id, arm)
             found = self._said[key] = SaidCounts(
                 events=self.feedback.labels(feedback_type, self.name_tier(tier)),
-                liked=self.conversions.labels(experiment_id, arm, "true") if known else None,
-                disliked=self.conversions.labels(experiment_id, arm, "false") if known else None,
+                liked=self.conversions.labels(*split, "true") if split else None,
+                disliked=self.conversions.labels(*split, "false") if split else None,
                 of_arm=self.of_arm(name, version, arm or "champion") if name else None,
             )
         found.events.inc()
