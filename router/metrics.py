@@ -233,11 +233,11 @@ class Metrics:
         if found is None:
             if len(self._said) > 10_000:  # tiers are the clients' own words
                 self._said.clear()
-            of_experiment = None if experiment_id is None or arm is None else (experiment_id, arm)
+            split = None if experiment_id is None or arm is None else (experiment_id, arm)
             found = self._said[key] = SaidCounts(
                 events=self.feedback.labels(feedback_type, self.name_tier(tier)),
-                liked=self.conversions.labels(*of_experiment, "true") if of_experiment else None,
-                disliked=self.conversions.labels(*of_experiment, "false") if of_experiment else None,
+                liked=self.conversions.labels(*split, "true") if split else None,
+                disliked=self.conversions.labels(*split, "false") if split else None,
                 of_arm=self.of_arm(name, version, arm or "champion") if name else None,
             )
         found.events.inc()

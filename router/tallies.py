@@ -83,7 +83,8 @@ class Family(Generic[Child]):
     ) -> None:
         self.kind, self.name, self.text, self.label_names = kind, name, text, tuple(labels)
         self.bounds = tuple(bounds)
-        self._cells, self._make, self._limit = cells, make, limit
+        self._cells, self._limit = cells, limit
+        self._make: type[Child] = make
         self._children: dict[tuple[str, ...], Child] = {}
         if not labels:
             self.labels()
@@ -143,7 +144,8 @@ def _express(
 ) -> CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily:
     if family.kind == "histogram":
         histogram = HistogramMetricFamily(family.name, family.text, labels=family.label_names)
-        edges = [*(floatToGoString(bound) for bound in family.bounds), "+Inf"]
+        edges = [str(floatToGoString(bound)) for bound in family.bounds]  # type: ignore[no-untyped-call]
+        edges.append("+Inf")
         for labels, (total, *counts) in sorted(totals.items()):
             seen, buckets = 0.0, []
             for edge, count in zip(edges, counts, strict=True):

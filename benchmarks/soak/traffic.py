@@ -139,7 +139,7 @@ class Traffic:
                     tally.note(f"status {answer.status}", said)
                     return ("refused" if again else "wrong"), None
                 started = streamed
-                parts = []
+                parts: list[bytes] = []
                 async for part in answer.content.iter_any():
                     if not parts:
                         tally.first_s.append(time.perf_counter() - began)

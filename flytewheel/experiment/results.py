@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
@@ -107,7 +108,13 @@ def judge_winner(
 ) -> Results:
     """The verdict on one stage's counts; what cannot be told is no winner, with the reason."""
     level = spec.confidence_level
-    told = {"experiment": experiment, "stage": stage, "since": since, "variants": variants, "level": level}
+    told: dict[str, Any] = {
+        "experiment": experiment,
+        "stage": stage,
+        "since": since,
+        "variants": variants,
+        "level": level,
+    }
     before, after = (estimate_ratio(counts.sums["conversion_rate"][arm]) for arm in ARMS)
     split = (counts.users["control"], counts.users["treatment"], experiment.share)
     if has_sample_ratio_mismatch(*split):

@@ -12,6 +12,7 @@ from router.access.callers import PUBLIC
 from router.app import create_app
 from router.feedback.room import PATHS
 from router.front import Front
+from router.paths import OLLAMA_PATHS
 from router.protocols import PROTOCOLS
 from router.reference.described import list_operations
 from tests.browser import TIMEOUT_MS, open_browser
@@ -50,7 +51,8 @@ def test_every_refusal_has_our_shape_and_every_key_its_lock(schema: dict[str, An
     for method, path, operation in list_operations(schema):
         assert "HTTPValidationError" not in str(operation), path
         refused = operation["responses"]["default"]["content"]["application/json"]["schema"]
-        assert refused == {"$ref": "#/components/schemas/Refusal"}, (method, path)
+        shape = "OllamaRefusal" if path in OLLAMA_PATHS else "Refusal"
+        assert refused == {"$ref": f"#/components/schemas/{shape}"}, (method, path)
     assert schema["paths"]["/api/retraining/trigger"]["post"]["security"] == [{"admin key": []}]
     assert schema["paths"]["/v1/chat/completions"]["post"]["security"] == [{"serve key": []}]
     names = [operation["operationId"] for _, _, operation in list_operations(schema)]
