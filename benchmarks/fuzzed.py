@@ -41,7 +41,8 @@ def fuzz(
             str(Path(sys.executable).parent / "schemathesis"), "run", f"{router.url}/openapi.json", "--url", router.url,
             "--checks", "not_a_server_error", "--max-examples", str(examples), "--seed", str(seed), "--phases", phases,
             "--workers", "1", "--max-redirects", "0", "--request-timeout", "60", "--suppress-health-check", "all",
-            "--no-color", "--continue-on-failure", "--exclude-path", "/v1/rewards", "--warnings", "off", "--generation-database", "none", *header,
+            "--no-color", "--continue-on-failure", "--exclude-path", "/v1/rewards",
+            "--warnings", "off", "--generation-database", "none", *header,
         ]  # fmt: skip
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=3600, env=_environment())
     said = run.stdout + run.stderr
