@@ -139,7 +139,7 @@ async def _hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     await reader.read()  # until the client goes
 
 
-@pytest.mark.parametrize("timeout", [aiohttp.ClientTimeout(sock_read=0.2), aiohttp.ClientTimeout(total=0.2)])
+@pytest.mark.parametrize("timeout", [aiohttp.ClientTimeout(sock_read=1.0), aiohttp.ClientTimeout(total=1.0)])
 def test_silence_and_slowness_end_in_a_timeout(timeout: aiohttp.ClientTimeout) -> None:
     async def ask(client: Client, session: aiohttp.ClientSession, url: str) -> bytes:
         upstream = await client.post(session, url, b"{}", {}, timeout)
@@ -157,14 +157,14 @@ def test_a_reader_that_takes_its_time_is_no_silence() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(1.3)
         writer.write(b"1\r\nb\r\n0\r\n\r\n")
 
     async def ask(client: Client, session: aiohttp.ClientSession, url: str) -> bytes:
-        upstream = await client.post(session, url, b"{}", {}, aiohttp.ClientTimeout(sock_read=0.3))
+        upstream = await client.post(session, url, b"{}", {}, aiohttp.ClientTimeout(sock_read=1.0))
         first = await upstream.read_some()
-        await asyncio.sleep(1.0)  # a client who takes nothing
-        upstream.wait_for_chunks(0.3)
+        await asyncio.sleep(1.7)  # a client who takes nothing
+        upstream.wait_for_chunks(1.0)
         rest = await upstream.read()
         upstream.close()
         return first + rest
