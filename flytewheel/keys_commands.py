@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[timedelta]):
     """A length of time: 30m, 24h, 90d, 4w."""
 
     name = "duration"
@@ -32,7 +32,7 @@ class Duration(click.ParamType):
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-class Scopes(click.ParamType):
+class Scopes(click.ParamType[frozenset[str]]):
     """Scopes with commas between them."""
 
     name = "scopes"

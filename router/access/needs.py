@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
+from starlette.requests import HTTPConnection
 
 from router.access.callers import PROOF, PUBLIC, SCOPES, Caller, caller_of
 
@@ -23,7 +24,7 @@ class Needed(HTTPBearer):
         )
         self.needed = scope
 
-    async def __call__(self, request: Request) -> None:
+    async def __call__(self, request: HTTPConnection) -> None:
         """Nothing: the door has decided."""
 
 

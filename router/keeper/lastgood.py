@@ -127,16 +127,20 @@ class LastGood:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return self._refuse(str(error))
+            self._refuse(str(error))
+            return None
         head, _, body = raw.partition(b"\n")
         if not hmac.compare_digest(head, self._sign(body)):
-            return self._refuse("it is torn, was changed, or is of another database, bucket or assignment key")
+            self._refuse("it is torn, was changed, or is of another database, bucket or assignment key")
+            return None
         try:
             content = msgspec.json.decode(body, type=_Content)
         except msgspec.MsgspecError as error:
-            return self._refuse(str(error))
+            self._refuse(str(error))
+            return None
         if content.format != FORMAT:
-            return self._refuse(f"format {content.format}, expected {FORMAT}")
+            self._refuse(f"format {content.format}, expected {FORMAT}")
+            return None
         self.found = "good"
         return content
 
