@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -205,7 +206,7 @@ class FeedbackEndpoint:
         if doubtful:
             for event_id, body in (await asyncio.to_thread(self._read_bodies, list(doubtful))).items():
                 for place in doubtful[event_id]:
-                    if _undate(orjson.loads(events[place].row.body)) == _undate(orjson.loads(body)):
+                    if _undate(json.loads(events[place].row.body)) == _undate(json.loads(body)):
                         settled[place] = "duplicate"
         return settled
 
@@ -244,7 +245,7 @@ def _make(
 
 
 def _digest_undated(body: bytes) -> bytes:
-    said = orjson.dumps(_undate(orjson.loads(body)), option=orjson.OPT_SORT_KEYS)
+    said = json.dumps(_undate(json.loads(body)), sort_keys=True).encode()  # orjson reads no number beyond a double
     return hashlib.blake2b(said, digest_size=16).digest()
 
 
