@@ -75,6 +75,7 @@ def test_a_secret_within_base64_is_found_wherever_it_begins(secret: str, before:
         "host=a password=s3cr3t-of-elsewhere dbname=b",
         "cookie: a=b; flytewheel_unit=s3cr3t-of-elsewhere; c=d",
     ],
+    ids=range(8),
 )
 def test_unknown_secrets_go_by_their_form(text: str) -> None:
     said = line("text", "%s", text)

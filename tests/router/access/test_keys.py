@@ -75,6 +75,7 @@ def test_a_key_ends_and_is_revoked_also_when_it_was_remembered() -> None:
         (b"Bearer " + new_secret().encode(), "no such"),
         (b"root-key", "expected"),
     ],
+    ids=range(10),
 )
 def test_what_is_no_key_is_told(given: bytes, said: str) -> None:
     keys = Keys(ROOT_KEY)
