@@ -57,7 +57,7 @@ def test_a_version_that_is_stopped_while_it_loads_can_be_loaded_again(
         pool = BackendPool(fetch, serve_by_llama(tmp_path / "logs"))
         loading = asyncio.create_task(pool.ensure("demo", "v1"))
         async with asyncio.timeout(20):
-            while not pool.all():
+            while pool.find_model("demo", "v1") is None:  # its files are here, and its process begins
                 await asyncio.sleep(0.001)
             await pool.keep_only(set())
             with pytest.raises(RouterError, match="demo@v1 was stopped before it served"):
