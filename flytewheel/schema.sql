@@ -444,23 +444,3 @@ CREATE TABLE IF NOT EXISTS trigger_looks (
 );
 CREATE INDEX IF NOT EXISTS trigger_looks_name ON trigger_looks (name, entry DESC);
 
--- API keys of the router: hashes, never the keys. Whoever holds a copy of the table is told of every change.
-CREATE TABLE IF NOT EXISTS api_keys (
-    key_id     text PRIMARY KEY,
-    account    text        NOT NULL,              -- the first key of its line; a rotated key stays the same caller
-    hash       bytea       NOT NULL UNIQUE,       -- SHA-256 of the key
-    scopes     text[]      NOT NULL,
-    name       text        NOT NULL DEFAULT '',
-    created_at timestamptz NOT NULL DEFAULT now(),
-    expires_at timestamptz,
-    revoked_at timestamptz,
-    requests_per_minute      integer CHECK (requests_per_minute > 0),
-    tokens_per_minute        integer CHECK (tokens_per_minute > 0),
-    user_requests_per_minute integer CHECK (user_requests_per_minute > 0),
-    user_tokens_per_minute   integer CHECK (user_tokens_per_minute > 0)
-);
-CREATE OR REPLACE FUNCTION tell_keys() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN NOTIFY flytewheel_keys; RETURN NULL; END $$;
-CREATE OR REPLACE TRIGGER api_keys_tell AFTER INSERT OR UPDATE OR DELETE ON api_keys
-    FOR EACH STATEMENT EXECUTE FUNCTION tell_keys();
-
