@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 READY  := $(VENV)/.installed
 SOURCE := $(abspath $(VENV))/llama-cpp-source
+TOOLS  := $(abspath $(VENV))/debian-tools
 PYTEST ?= -n 2 --dist loadfile
 
 export OMP_WAIT_POLICY = PASSIVE
@@ -45,8 +46,13 @@ $(SOURCE): | $(READY)   # llama.cpp's converter, vocabularies and chat templates
 	  && tar xzf $@.part/*.tar.gz -C $@.part --strip-components=1 && mv $@.part $@ \
 	  || { rm -rf $@.part; echo "no source archive of llama-cpp-python: the tests that compare with llama.cpp's own are skipped"; }
 
-test: $(READY) browser | $(SOURCE)   ## all tests
-	OMP_NUM_THREADS=1 LLAMA_CPP_SOURCE="$$(ls -d $(SOURCE)/vendor/llama.cpp 2>/dev/null)" $(BIN)/python -m pytest $(PYTEST)
+$(TOOLS): | $(READY)   # Prometheus's promtool out of Debian's package, which is unpacked and not installed: it would start a server
+	@rm -rf $@.part && mkdir -p $@.part && cd $@.part && { [ "$$(id -u)" != 0 ] || $(APT) update; \
+	  $(APT) download prometheus; } >/dev/null 2>&1 && dpkg -x prometheus_*.deb . && mkdir $@ && mv usr/bin/promtool $@ \
+	  || echo "no promtool: the tests that show /metrics to it are skipped (apt-get install prometheus)"; rm -rf $@.part
+
+test: $(READY) browser | $(SOURCE) $(TOOLS)   ## all tests
+	PATH="$$PATH:$(TOOLS)" OMP_NUM_THREADS=1 LLAMA_CPP_SOURCE="$$(ls -d $(SOURCE)/vendor/llama.cpp 2>/dev/null)" $(BIN)/python -m pytest $(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .

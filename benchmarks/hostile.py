@@ -21,7 +21,8 @@ import httptools
 import httpx
 
 from benchmarks import Goal, report
-from benchmarks.hostile_bodies import list_targets, make_requests
+from benchmarks.hostile_bodies import make_requests
+from benchmarks.hostile_targets import list_targets
 from tests.router.hosting import host_router
 from tests.router.live import ADMIN_KEY, API_KEY, LiveRouter
 

@@ -139,7 +139,7 @@ def test_a_replacement_that_was_killed_leaves_the_old_segment(tmp_path: Path) ->
     assert take(path) == PAYLOADS
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here: run it on Linux")
 def test_a_full_disk_refuses_and_changes_nothing(tmp_path: Path) -> None:
     segment = create_segment(tmp_path, EVENTS, durable=True)
     real, segment.fd = segment.fd, os.open("/dev/full", os.O_RDWR)

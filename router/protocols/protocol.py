@@ -96,8 +96,12 @@ class Protocol(ABC):
         return None
 
     def translate(self, body: Body, path: str, asked_model: str) -> Translation:
-        """Begins a translation to the path that `choose_path` named; `asked_model` is the client's name for it."""
-        raise NotImplementedError(f"{self.path} is not translated to {path}")
+        """Begins a translation to the path that `choose_path` named; `asked_model` is the client's name for it.
+
+        Raises:
+            ValueError: it named none.
+        """
+        raise ValueError(f"{self.path} is served by backends that answer it themselves, not by way of {path}")
 
     def write_ready(self, body: Body, asked_model: str) -> bytes | None:
         """The answer to a request that asks nothing of a model; None where every request asks something."""

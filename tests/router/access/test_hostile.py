@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks.fuzzed import fuzz
 from benchmarks.hostile import attack, find_faults, send_all
-from benchmarks.hostile_bodies import Target, make_requests
+from benchmarks.hostile_bodies import make_requests
+from benchmarks.hostile_targets import Target
 from tests.router.access.conftest import Guarded
 from tests.router.access.serving import Seen, exchange, make_front, serve
 from tests.router.access.smuggling import SECOND, SMUGGLED
