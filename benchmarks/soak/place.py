@@ -4,6 +4,7 @@ comes back on its own port.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -182,9 +183,10 @@ class Place:
         assert self.router is not None
         found = []
         for child in psutil.Process(self.router.pid).children():
-            command = child.cmdline()
-            if "router.worker" in command and child.status() != psutil.STATUS_ZOMBIE:
-                found.append((int(command[command.index("--slot") + 1]), child))
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that ended as it was looked at
+                command = child.cmdline()
+                if "router.worker" in command:
+                    found.append((int(command[command.index("--slot") + 1]), child))
         return [child for _, child in sorted(found, key=lambda pair: (pair[0], pair[1].pid))]
 
     # -- asking

@@ -8,7 +8,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from benchmarks.soak.checks import Memory, check_stored, percentile, sum_samples
@@ -17,6 +16,7 @@ from benchmarks.soak.place import Place, wait_until
 from benchmarks.soak.record import MODEL, Recording
 from benchmarks.soak.traffic import Tally, Traffic
 from flytewheel.database import connect
+from tests.processes import runs
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDING = Recording((f'data: {{"model":"{MODEL}"}}\n\n', "data: [DONE]\n\n"), f'{{"model":"{MODEL}"}}')
@@ -119,10 +119,4 @@ def test_what_a_killed_soak_had_started_ends_with_it() -> None:
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     pid = int(ended.stdout)
 
-    def gone() -> bool:
-        try:
-            return mark not in " ".join(psutil.Process(pid).cmdline())
-        except psutil.NoSuchProcess:  # also one that only waits to be reaped
-            return True
-
-    wait_until(gone, "the child ended", 20)
+    wait_until(lambda: not runs(pid, mark), "the child ended", 20)

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import psutil
 import pytest
 
 from router.backends.served import fetch_model
+from tests.processes import find_children
 from tests.router.live import NOW, LiveRouter, wait_until
 from tests.router.spelling_model import write_spelling_adapter, write_spelling_model
 
@@ -82,11 +82,7 @@ def test_both_arms_are_served_by_one_process_while_people_go_on_asking(router: L
 
         wait_until(lambda: len(pids()) == 1, what="all three are on one process, the last champion as a spare")
         assert router.process is not None
-        servers = [
-            child
-            for child in psutil.Process(router.process.pid).children()
-            if "flytewheel.llama_server" in child.cmdline()
-        ]
+        servers = find_children("flytewheel.llama_server", router.process.pid)
         wait_until(lambda: sum(server.is_running() for server in servers) == 1, what="the older processes ended")
     finally:
         done.set()

@@ -20,6 +20,7 @@ from router.backends.llama import ProbeRule
 from router.backends.pool import BackendPool
 from router.backends.served import ServedModel
 from router.backends.view import BackendView
+from tests.processes import find_children
 from tests.router.spelling_model import CHAT_TEMPLATE, write_spelling_model
 
 QUICK = ProbeRule(every_s=0.1, timeout_s=0.5, misses=3)
@@ -49,7 +50,7 @@ async def wait_until(condition: Callable[[], Any], what: str) -> None:
 
 
 def list_servers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "flytewheel.llama_server" in child.cmdline()]
+    return find_children("flytewheel.llama_server")
 
 
 def test_one_that_stands_still_is_ended_and_comes_back(file: Path, tmp_path: Path) -> None:

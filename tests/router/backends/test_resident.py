@@ -20,6 +20,7 @@ from router.backends import Backend
 from router.backends.kinds import serve_residents
 from router.backends.pool import BackendPool
 from router.backends.served import ServedModel
+from tests.processes import find_children
 from tests.router.spelling_model import write_spelling_adapter, write_spelling_model
 
 WORDS = ("stable", "candy", "fresh")
@@ -86,14 +87,6 @@ def find(pool: BackendPool, version: str) -> Backend:
     return backend
 
 
-def serves(process: psutil.Process) -> bool:
-    """Whether it is a server of llama.cpp; one that ended and was not waited for yet is none."""
-    try:
-        return "llama_server" in " ".join(process.cmdline())
-    except psutil.Error:
-        return False
-
-
 def test_versions_share_one_process_and_say_their_own_words(files: Files, tmp_path: Path) -> None:
     async def run() -> None:
         async with pooled(files, tmp_path) as pool:
@@ -107,7 +100,7 @@ def test_versions_share_one_process_and_say_their_own_words(files: Files, tmp_pa
             assert words == ["candy", "stable", "plain"] * 4
             stolen = await ask(find(pool, "plain"), lora=[{"id": 0, "scale": 1.0}, {"id": 1, "scale": 1.0}])
             assert stolen == "plain"  # what a client writes there chooses no arm
-            alive = [process for process in psutil.Process().children() if serves(process)]
+            alive = find_children("llama_server")
             assert len(alive) == 1
 
     asyncio.run(run())

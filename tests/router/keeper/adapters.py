@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from tests.processes import find_children
 from tests.router.live import API_KEY, KEY, NOW, LiveRouter
 from tests.servers.vllm import write_adapter
 
@@ -65,8 +66,5 @@ def stream(router: LiveRouter, name: str, **options: Any) -> Iterator[Iterator[s
 
 def workers(router: LiveRouter) -> list[int]:
     """The processes that answer."""
-    import psutil
-
     assert router.process is not None
-    children = psutil.Process(router.process.pid).children()
-    return [child.pid for child in children if "router.worker" in " ".join(child.cmdline())]
+    return [child.pid for child in find_children("router.worker", router.process.pid)]

@@ -19,6 +19,7 @@ from router.log.intake import Intake
 from router.log.redactor import RedactionError, Redactor
 from router.log.texts import drop_texts, list_texts, replace_texts
 from tests.curation.windows import curate, make_week, write_window
+from tests.processes import find_children
 from tests.router.log.stage import Server, ask, event, record, until
 
 SECRETS = {
@@ -37,8 +38,8 @@ def read_all(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-def find_children() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "router.log.redacting" in one.cmdline()]
+def find_redacting() -> list[psutil.Process]:
+    return find_children("router.log.redacting")
 
 
 TEXT = st.text(max_size=5)
@@ -140,13 +141,13 @@ def test_the_child_is_started_anew_when_it_was_killed_and_ends_with_its_parent()
             ["no secret"],
             ["<EMAIL_1>", "é"],
         ]
-        (child,) = find_children()
+        (child,) = find_redacting()
         os.kill(child.pid, signal.SIGKILL)
         with pytest.raises(RedactionError):
             await redactor.redact([["x"]])
         assert await redactor.redact([["x"]]) == [["x"]]
         await redactor.close()
-        assert find_children() == []
+        assert find_redacting() == []
 
     asyncio.run(run())
 
