@@ -11,6 +11,7 @@ import aiohttp
 
 from flytewheel.addresses import OWN, AddressRule, read_networks
 from router.backends.backend import Status
+from router.backends.connector import Connector
 from router.backends.rules import Rules
 
 # llama.cpp, and uvicorn in front of vLLM, close an idle connection after 5 s; ours goes first, so that no request meets
@@ -42,7 +43,7 @@ class Connections:
         self._sessions.clear()
 
     def _make(self, rule: AddressRule, idle_s: float) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+        connector = Connector(
             limit=self._rules.connections,
             keepalive_timeout=idle_s,
             resolver=self._resolver,

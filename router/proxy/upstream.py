@@ -1,9 +1,10 @@
-"""Asks a backend: aiohttp's client without its session.
+"""Asks a backend: aiohttp's connector without its session.
 
 `ClientSession.post` builds each request anew (headers, URL, cookies, a task that writes the body): 145 µs of CPU a
 request, measured, of which the exchange itself is 25. A proxy asks a few URLs with the same headers for ever. So the
-head is made once for each, and what is left of aiohttp is what matters: its connector (pool, TLS, names, timeouts) and
-its parser of answers. Redirects are not followed, cookies not kept, bodies not decompressed.
+head is made once for each, and what is left is what matters: the connector (pool, TLS, names, timeouts), and httptools,
+which reads the answer (`router.backends.connector`). Redirects are not followed, cookies not kept, bodies not
+decompressed.
 """
 
 from __future__ import annotations
@@ -14,49 +15,72 @@ from collections.abc import Mapping
 from time import monotonic
 
 import aiohttp
-from aiohttp.connector import Connection
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.streams import StreamReader
+from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
+
+from router.backends.connector import Connector, Headers, Pipe
 
 _SWEEP_S = 0.25
 _MOST_HEADS = 512  # far above the backends of one router; a restarted llama.cpp has a new port
+_HIGH_WATER = 128 << 10  # bytes that wait for a reader: no more is taken from the backend
 _MADE_HERE = frozenset(("content-length", "transfer-encoding"))
 
 
 class Upstream:
-    """An answer that has begun: its status and headers, and the body as it comes. It must be read to its end, or
-    closed.
-    """
+    """An answer: its status and headers, and the body as it comes. It must be read to its end, or closed."""
 
-    __slots__ = ("_connection", "_ends_at", "_payload", "_silence_s", "_since", "_watched", "raw_headers", "status")
+    __slots__ = (
+        "_connector",
+        "_done",
+        "_ends_at",
+        "_error",
+        "_key",
+        "_parts",
+        "_paused",
+        "_pipe",
+        "_silence_s",
+        "_since",
+        "_size",
+        "_waiter",
+        "_watched",
+        "headed",
+        "raw_headers",
+        "status",
+    )
 
-    def __init__(self, connection: Connection, watched: set[Upstream], timeout: aiohttp.ClientTimeout) -> None:
-        self._connection = connection
-        self._payload: StreamReader | None = None
+    def __init__(
+        self,
+        connector: Connector,
+        key: ConnectionKey,
+        pipe: Pipe,
+        watched: set[Upstream],
+        timeout: aiohttp.ClientTimeout,
+    ) -> None:
+        self._connector, self._key = connector, key
+        self._pipe: Pipe | None = pipe
         self._watched = watched
         self._since = now = monotonic()
         self._ends_at = now + (timeout.total or math.inf)
         self._silence_s = timeout.sock_read or math.inf
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._done = self._paused = self.headed = False
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
         watched.add(self)
 
     async def begin(self) -> None:
         """Waits for status and headers."""
-        protocol = self._connection.protocol
-        assert protocol is not None
-        message, payload = await protocol.read()
-        while 100 <= message.code < 200:
-            message, payload = await protocol.read()
+        while not self.headed:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
         self._since = math.inf
-        self.status: int = message.code
-        self.raw_headers: tuple[tuple[bytes, bytes], ...] = message.raw_headers
-        self._payload = payload
-        payload.on_eof(self._end)
 
     @property
     def broken(self) -> bool:
         """Whether the backend broke off its answer."""
-        return self._payload is None or self._payload.exception() is not None
+        return self._error is not None or not self.headed
 
     def find_header(self, name: bytes) -> str | None:
         """The value of a header of this name, in lower case."""
@@ -68,9 +92,8 @@ class Upstream:
         Raises:
             aiohttp.ClientError, OSError, TimeoutError: it broke off.
         """
-        assert self._payload is not None
         body = await self.read_some()
-        if self._payload.at_eof():
+        if self._done and not self._parts:
             return body
         parts = [body]
         while part := await self.read_some():
@@ -83,10 +106,23 @@ class Upstream:
         Raises:
             aiohttp.ClientError, OSError, TimeoutError: it broke off.
         """
-        assert self._payload is not None
-        self._since = monotonic()
-        chunk = await self._payload.readany()
-        self._since = math.inf  # a client that takes nothing is no silence of the backend
+        parts = self._parts
+        if not parts:
+            self._since = monotonic()
+            while not parts:
+                if self._error is not None:
+                    raise self._error
+                if self._done:
+                    return b""
+                await self._wait()
+            self._since = math.inf  # a client that takes nothing is no silence of the backend
+        chunk = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            if self._pipe is not None:
+                self._pipe.go_on()
         return chunk
 
     def wait_for_chunks(self, timeout_s: float) -> None:
@@ -95,23 +131,55 @@ class Upstream:
 
     def close(self) -> None:
         """Closes the connection, unless the answer came to its end: then it is in the pool again."""
-        self._connection.close()
-        self._watched.discard(self)
+        pipe, self._pipe = self._pipe, None
+        if pipe is not None:
+            pipe.answer = None
+            self._watched.discard(self)
+            self._connector.give(self._key, pipe)
 
     def look(self, now: float) -> None:
         """Ends what has been silent for too long, or takes too long as a whole; `now` is `time.monotonic`'s."""
-        if now < self._ends_at and now - self._since < self._silence_s:
-            return
-        error = aiohttp.SocketTimeoutError("the backend took too long")
-        if (protocol := self._connection.protocol) is not None:
-            protocol.set_exception(error)
-        if self._payload is not None:
-            self._payload.set_exception(error)
-        self._watched.discard(self)
+        if now >= self._ends_at or now - self._since >= self._silence_s:
+            self.fail(aiohttp.SocketTimeoutError("the backend took too long"))
 
-    def _end(self) -> None:
-        self._connection.release()
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # -- what the connection tells
+
+    def take_head(self, status: int, headers: Headers) -> None:
+        self.status, self.raw_headers, self.headed = status, headers, True
+        self._wake()
+
+    def take_body(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size > _HIGH_WATER and not self._paused and self._pipe is not None:
+            self._paused = True
+            self._pipe.hold()
+        self._wake()
+
+    def finish(self, reusable: bool) -> None:
+        self._done = True
+        self._wake()
+        if reusable and self._paused and self._pipe is not None:
+            self._paused = False
+            self._pipe.go_on()
+        self.close()
+
+    def fail(self, error: Exception) -> None:
+        if not self._done and self._error is None:
+            self._error = error
         self._watched.discard(self)
+        self._wake()
 
 
 class Client:
@@ -120,7 +188,9 @@ class Client:
     def __init__(self) -> None:
         self._running: set[Upstream] = set()
         self._sweep: asyncio.TimerHandle | None = None
-        self._heads: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[aiohttp.ClientRequest, bytes]] = {}
+        self._heads: dict[
+            tuple[str, tuple[tuple[str, str], ...]], tuple[aiohttp.ClientRequest, ConnectionKey, bytes]
+        ] = {}
 
     async def post(
         self,
@@ -133,7 +203,7 @@ class Client:
         """Posts JSON and waits until the answer begins.
 
         Args:
-            session: whose connections are used; nothing else of it is.
+            session: over a `Connector`, whose connections are used; nothing else of it is.
             url: of the path that is asked.
             body: JSON.
             headers: beside those that every request has.
@@ -142,24 +212,20 @@ class Client:
         Raises:
             aiohttp.ClientError, OSError, TimeoutError: there is no connection, or no answer.
         """
-        request, head = self._find_head(url, headers)
+        request, key, head = self._find_head(url, headers)
         connector = session.connector
         if connector is None:
             raise aiohttp.ClientConnectionError("the router is closing")
-        connection = await connector.connect(request, [], timeout)
-        protocol = connection.protocol
-        assert protocol is not None
-        upstream = Upstream(connection, self._running, timeout)
+        assert isinstance(connector, Connector)
+        pipe = connector.take(key)
+        if pipe is None:
+            pipe = await connector.dial(request, timeout)
+        upstream = Upstream(connector, key, pipe, self._running, timeout)
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._look)
         try:
-            protocol.set_response_params(read_until_eof=True, auto_decompress=False, read_bufsize=1 << 16)
-            assert protocol.transport is not None
-            protocol.transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+            pipe.ask(b"%b%d\r\n\r\n%b" % (head, len(body), body), upstream)
             await upstream.begin()
-        except HttpProcessingError as error:
-            upstream.close()
-            raise aiohttp.ClientPayloadError(f"no HTTP answer: {error.message}") from error
         except BaseException:
             upstream.close()
             raise
@@ -174,13 +240,16 @@ class Client:
         if self._running:
             self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._look)
 
-    def _find_head(self, url: str, headers: Mapping[str, str]) -> tuple[aiohttp.ClientRequest, bytes]:
+    def _find_head(
+        self, url: str, headers: Mapping[str, str]
+    ) -> tuple[aiohttp.ClientRequest, ConnectionKey, bytes]:
         key = (url, tuple(headers.items()))
         found = self._heads.get(key)
         if found is None:
             if len(self._heads) >= _MOST_HEADS:
                 self._heads.clear()
-            found = self._heads[key] = _make_head(url, headers)
+            request, head = _make_head(url, headers)
+            found = self._heads[key] = (request, request.connection_key, head)
         return found
 
 

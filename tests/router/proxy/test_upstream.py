@@ -9,6 +9,7 @@ from typing import TypeVar
 import aiohttp
 import pytest
 
+from router.backends.connector import Connector
 from router.proxy.upstream import Client
 
 Found = TypeVar("Found")
@@ -31,7 +32,7 @@ def run(serve: Serve, ask: Callable[[Client, aiohttp.ClientSession, str], Awaita
     async def main() -> tuple[Found, int]:
         server = await asyncio.start_server(count, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        async with server, aiohttp.ClientSession() as session:
+        async with server, aiohttp.ClientSession(connector=Connector()) as session:
             found = await asyncio.wait_for(ask(Client(), session, f"http://127.0.0.1:{port}/v1/x?a=b"), 30)
         return found, met
 
