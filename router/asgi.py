@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+CONNECTION = "flytewheel.connection"  # in the ASGI scope: a `Connection`
+FOLLOWS = "flytewheel.follows"  # in `http.response.start`: the first of the body is sent at once, in one piece with it
+
+
+class Connection(Protocol):
+    """A client's connection."""
+
+    gone: Callable[[], None] | None  # called when the client goes
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has gone."""
 
 
 async def read_body(receive: Receive) -> bytes | None:

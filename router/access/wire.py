@@ -1,9 +1,10 @@
 """What a connection may do before it is a request: how large a head, how slow, how many that only wait.
 
-uvicorn and httptools read the wire; this only counts and times what they tell. uvicorn itself has no limit on a head
-(one header that never ends is kept in memory for ever), none on a fresh connection that says nothing, a body that
-trickles or an answer that is not taken, and it adds the trailers of a chunked body to the headers, where a proxy before
-us has looked for none. Times are checked by one sweep a second over all connections, so that a request costs no timer.
+httptools reads the wire; this counts and times what it tells, and hands a request to uvicorn's cycle in few steps.
+uvicorn itself has no limit on a head (one header that never ends is kept in memory for ever), none on a fresh
+connection that says nothing, a body that trickles or an answer that is not taken, and it adds the trailers of a chunked
+body to the headers, where a proxy before us has looked for none. Times, that of an idle connection too, are checked by
+one sweep a second over all connections, so that a request costs no timer.
 
 Where more than `waiting` connections wait for a request, the one that has waited longest is closed for the newest: a
 flood of idle connections costs itself, and a client whose idle connection goes opens another.
@@ -14,13 +15,19 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from router.access.answering import QuickCycle
+from router.asgi import CONNECTION
 from router.refusals import error_body
 
 _SWEEP_S = 1.0
@@ -115,18 +122,34 @@ class Room:
         self._timer = loop.call_later(_SWEEP_S, self._sweep, loop) if self._all else None
 
 
+_NO_REQUEST = "Invalid HTTP request received."  # kept quiet by router.loglines
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_LONGEST_KEPT = 256  # bytes of a URL whose parts are remembered
 _OPENED, _HEAD, _BODY, _READ = range(4)  # what the parser waits for; _READ: the next request, or nothing
 
 
+def _split_url(url: bytes) -> tuple[str, bytes, bytes]:
+    """Path, the same as it was sent, and query."""
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+
+
+_recall_url = lru_cache(maxsize=256)(_split_url)
+
+
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One connection. `gone` is called when it is lost; who waits for that puts it in, and takes it out."""
 
     _room: Room
+    cycle: QuickCycle
+    lost = False
+    gone: Callable[[], None] | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._stage = _OPENED
-        self._since = time.monotonic()
+        self._since = self._answered = time.monotonic()
         self._stalled: float | None = None
         self._closing: float | None = None
         self._fields = self._head = self._more = self._body = 0
@@ -140,7 +163,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._room.leave(self)
+        self.lost = True
         super().connection_lost(exc)
+        gone, self.gone = self.gone, None
+        if gone is not None:
+            gone()
 
     def data_received(self, data: bytes) -> None:
         """Feeds the parser, unless the connection is on its way out."""
@@ -149,7 +176,13 @@ class GuardedProtocol(HttpToolsProtocol):
         begun = self._stage
         if begun == _HEAD:
             self._more += len(data)  # of a head that is not finished: a field that never ends is not told
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.logger.warning(_NO_REQUEST)
+            self.send_400_response(_NO_REQUEST)
+        except httptools.HttpParserUpgrade:
+            self._unsupported_upgrade_warning()
         if self._stage == _HEAD and self._more > self._room.limits.head_bytes:
             self._end(431)
         elif self._stage == begun == _READ and self._is_idle():  # empty lines
@@ -166,7 +199,9 @@ class GuardedProtocol(HttpToolsProtocol):
     # -- what the parser tells
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._stage, self._since = _HEAD, time.monotonic()
         self._fields = self._head = self._more = self._body = 0
 
@@ -174,42 +209,85 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head += len(url)
         if self._head > self._room.limits.head_bytes:
             self._refuse_head()
-        super().on_url(url)
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        limits = self._room.limits
         self._fields += 1
         self._head += len(name) + len(value) + 4
-        if self._head > self._room.limits.head_bytes or self._fields > self._room.limits.fields:
+        if self._head > limits.head_bytes or self._fields > limits.fields:
             self._refuse_head()
         if self._stage != _HEAD:  # a trailer, which nobody here asked for
             return
         name = name.lower()
-        if name == b"expect":
-            super().on_header(name, value)
-        else:
-            self.headers.append((name, value))
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        if self.cycle is not None:
-            self.cycle.__class__ = QuickCycle  # its task has not begun: uvicorn only schedules it
+        parser = self.parser
+        version = parser.get_http_version()
+        path, raw_path, query = (_recall_url if len(self.url) < _LONGEST_KEPT else _split_url)(self.url)
+        scope: Any = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "headers": self.headers,
+            "state": {},
+            "method": parser.get_method().decode("ascii"),
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            CONNECTION: self,
+        }
+        before = self.cycle
+        upgrade = parser.should_upgrade()  # what follows is in another protocol, and no request
+        keep_alive = version != "1.0" and not upgrade and parser.should_keep_alive()
+        self.cycle = cycle = QuickCycle(self, scope, keep_alive=keep_alive, expects=self.expect_100_continue)
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
         self._stage, self._since = _BODY, time.monotonic()
         self._room.serve(self)
-        if self.cycle is not None and self.parser.should_upgrade():
-            self.cycle.keep_alive = False  # what follows is in another protocol, and no request
 
     def on_body(self, body: bytes) -> None:
         self._body += len(body)
-        super().on_body(body)
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.parts.append(body)
+        if self._body > HIGH_WATER_LIMIT and sum(map(len, cycle.parts)) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.set()
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.set()
         self._stage = _READ
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if not self.pipeline and not self.transport.is_closing():
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._answered = time.monotonic()
             self._room.wait(self)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     # -- limits
 
@@ -232,6 +310,8 @@ class GuardedProtocol(HttpToolsProtocol):
             slow = waited > limits.body_s + self._body / limits.body_rate
             if slow or (self._body > limits.discarded and self.cycle.response_complete):
                 self._end(408)
+        elif self._stage == _READ and self._is_idle() and now - self._answered > self.timeout_keep_alive:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """Ends the connection of what the parser, or a limit, refused."""

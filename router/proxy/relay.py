@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import aiohttp
 
-from router.asgi import Send
+from router.asgi import FOLLOWS, Send
 from router.proxy.call import Call
 from router.proxy.opening import Reply
 from router.proxy.translated import relay_translated
@@ -27,7 +27,7 @@ async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str
     streamed = call.streamed and call.begun
     if not streamed:
         headers.append((b"content-length", b"%d" % len(reply.first)))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers, FOLLOWS: True})
     await send({"type": "http.response.body", "body": reply.first, "more_body": streamed})
     if not streamed:
         return None

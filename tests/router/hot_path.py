@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import psycopg
-import uvicorn
 import uvloop
 from aiohttp import web
 
@@ -31,6 +30,7 @@ from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.receipts import ReceiptBook
 from router.refusals import RefusedError, send_error
+from router.server import Server, bind, make_config
 from router.state import Route, RouterState, close_state
 from tests.router.live import ADMIN_KEY, ASSIGNMENT_KEY, free_port, wait_until
 
@@ -134,12 +134,8 @@ class HotPath:
         front = Front(_refuse, door=self.keys, meter=rates)
         for path in PROTOCOLS:
             front.add(path, ("POST",), SERVE, ChatProxy(state, rates))
-        config = uvicorn.Config(
-            front, port=self._ports[0], http="httptools", lifespan="off", log_level="error", access_log=False
-        )
-        server = uvicorn.Server(config)
-        server.capture_signals = _no_signals  # type: ignore[method-assign]
-        serving = asyncio.create_task(server.serve())
+        server = Server(make_config(front))
+        serving = asyncio.create_task(server.serve_on(bind("127.0.0.1", self._ports[0])))
         await self._stop.wait()
         server.should_exit = True
         await serving
@@ -166,10 +162,3 @@ def open_hot_state(database_url: str, folder: Path, pool: BackendView | BackendP
 async def _refuse(scope: Any, receive: Any, send: Any) -> None:
     await send_error(send, RefusedError(404, "invalid_request_error", "nothing else is here"))
 
-
-class _no_signals:  # noqa: N801 - stands for a method
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
