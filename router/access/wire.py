@@ -152,7 +152,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._since = self._answered = time.monotonic()
         self._stalled: float | None = None
         self._closing: float | None = None
-        self._fields = self._head = self._more = self._body = 0
+        self._part = self._begun = self._trailers = self._trailer_fields = self._more = self._body = 0
         self._status = 400
 
     # -- what the transport tells
@@ -174,8 +174,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         begun = self._stage
+        self._part = len(data)
         if begun == _HEAD:
-            self._more += len(data)  # of a head that is not finished: a field that never ends is not told
+            self._more += self._part  # of a head that is not finished: a field that never ends is not told
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -203,29 +204,38 @@ class GuardedProtocol(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._stage, self._since = _HEAD, time.monotonic()
-        self._fields = self._head = self._more = self._body = 0
+        self._begun = self._part
+        self._trailers = self._trailer_fields = self._more = self._body = 0
 
     def on_url(self, url: bytes) -> None:
-        self._head += len(url)
-        if self._head > self._room.limits.head_bytes:
-            self._refuse_head()
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        limits = self._room.limits
-        self._fields += 1
-        self._head += len(name) + len(value) + 4
-        if self._head > limits.head_bytes or self._fields > limits.fields:
-            self._refuse_head()
-        if self._stage != _HEAD:  # a trailer, which nobody here asked for
+        headers = self.headers
+        if self._stage != _HEAD:
+            self._drop_trailer(name, value)
             return
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
-        self.headers.append((name, value))
+        headers.append((name, value))
+        if len(headers) > self._room.limits.fields:
+            self._refuse_head()
+
+    def _drop_trailer(self, name: bytes, value: bytes) -> None:
+        """Nobody here asked for it; it counts all the same."""
+        self._trailers += len(name) + len(value) + 4
+        self._trailer_fields += 1
+        limits = self._room.limits
+        if self._trailers > limits.head_bytes or self._trailer_fields > limits.fields:
+            self._refuse_head()
 
     def on_headers_complete(self) -> None:
-        parser = self.parser
+        parser, most = self.parser, self._room.limits.head_bytes
+        if self._begun + self._more > most:  # maybe of the body behind it, or of the request before
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > most:
+                self._refuse_head()
         version = parser.get_http_version()
         path, raw_path, query = (_recall_url if len(self.url) < _LONGEST_KEPT else _split_url)(self.url)
         scope: Any = {

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from flytewheel.errors import FeedbackError
 from flytewheel.records import Interaction, Message
 from flytewheel.spool import join_row, split_columns
-from router.log.bodies import dump, encode_slowly, is_name, is_plain, is_plain_float, is_time, spell_time
+from router.log.bodies import dump, encode_slowly, is_plain, is_plain_float, is_time, spell_time
 
 COLUMNS = 'interaction_id, source, user_id, "timestamp", body, digest'
-_TEXTS = ("session_id", "context", "topic", "model_version", "experiment_id", "arm", "model_digest")
 _FLOATS = ("latency_ms", "propensity")
-_FIELDS = frozenset(Interaction.model_fields)
+_KINDS: dict[str, type] = {  # of a plain field's value
+    **dict.fromkeys(("interaction_id", "session_id", "user_id", "query", "response", "context", "topic"), str),
+    **dict.fromkeys(("model_version", "experiment_id", "arm", "model_digest"), str),
+    **dict.fromkeys(_FLOATS, float),
+    "timestamp": datetime,
+    "completed": bool,
+    "metadata": dict,
+}
 
 
 def encode_interaction(fields: Mapping[str, Any], source: str) -> bytes:
@@ -47,32 +54,31 @@ def name_of(line: bytes) -> str:
 
 def _plain_fields(fields: Mapping[str, Any]) -> dict[str, Any] | None:
     """The fields as they are dumped; None where one of them is anything but plain."""
-    data = {key: value for key, value in fields.items() if value is not None}
-    if not data.keys() <= _FIELDS:
-        data = {key: value for key, value in data.items() if key in _FIELDS}
-    if not (is_name(data.get("interaction_id")) and is_name(data.get("user_id")) and is_time(data.get("timestamp"))):
-        return None
-    query = data.get("query")
-    if type(query) is not str or not query or type(data.get("response")) is not str:
-        return None
-    for key in _TEXTS:
-        if key in data and type(data[key]) is not str:
-            return None
-    for key in _FLOATS:
-        if key in data:
-            value = data[key]
-            if type(value) is not float or not value > 0 or not is_plain_float(value):
+    data: dict[str, Any] = {}
+    for key, value in fields.items():
+        if value is not None and (kind := _KINDS.get(key)) is not None:
+            if type(value) is not kind:
                 return None
-    if data.get("propensity", 1.0) > 1:
+            data[key] = value
+    given = fields.get("history", ())
+    if type(given) is not tuple and type(given) is not list:
         return None
-    if data.setdefault("completed", True) not in (True, False) or type(data["completed"]) is not bool:
-        return None
-    history = [_turn(turn) for turn in data.get("history", ())]
+    data["history"] = history = [_turn(turn) for turn in given]
     if None in history:
         return None
-    data["history"] = history
-    metadata = data.setdefault("metadata", {})
-    return data if type(metadata) is dict and is_plain(metadata) else None
+    name, user, query = data.get("interaction_id", ""), data.get("user_id", ""), data.get("query")
+    if not (0 < len(name) <= 200 and 0 < len(user) <= 200 and query and "response" in data):
+        return None
+    if not is_time(data.get("timestamp")):
+        return None
+    for key in _FLOATS:
+        value = data.get(key, 1.0)
+        if not value > 0 or not is_plain_float(value):
+            return None
+    if data.get("propensity", 1.0) > 1:
+        return None
+    data.setdefault("completed", True)
+    return data if is_plain(data.setdefault("metadata", {})) else None
 
 
 def _turn(turn: Any) -> dict[str, str] | None:

@@ -13,6 +13,7 @@ import orjson
 from msgspec import Struct
 
 NO_TOKENS: Mapping[str, int] = MappingProxyType({})
+_MOST = 1 << 53  # tokens: where JSON's numbers stop being whole everywhere
 OLLAMA = "/api/"  # opens the paths on which a backend speaks Ollama's protocol
 _OLLAMA_COUNTS = {"prompt_eval_count": "prompt_tokens", "eval_count": "completion_tokens"}
 
@@ -143,8 +144,8 @@ def read_ollama(body: bytes) -> Answer:
 
 
 def is_count(value: Any) -> TypeGuard[int]:
-    """Whether a server's number can be one of tokens: 2^53 is where JSON's numbers stop being whole everywhere."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
+    """Whether a server's number can be one of tokens."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
 
 
 def count_prompt(timings: Mapping[str, Any]) -> int | None:
@@ -221,17 +222,19 @@ def _first_choice(told: _Event) -> _Choice:
 
 def _count(told: _Event) -> dict[str, int]:
     """Token counts: OpenAI's `usage` outweighs the `timings` of llama.cpp."""
+    usage, timings = told.usage, told.timings
+    prompt = completion = None
+    if usage is not None:
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
     counts: dict[str, int] = {}
-    if (timings := told.timings) is not None:
-        if is_count(timings.prompt_n):  # without those that it had in its cache
-            counts["prompt_tokens"] = timings.prompt_n + (timings.cache_n if is_count(timings.cache_n) else 0)
-        if is_count(timings.predicted_n):
-            counts["completion_tokens"] = timings.predicted_n
-    if (usage := told.usage) is not None:
-        if is_count(usage.prompt_tokens):
-            counts["prompt_tokens"] = usage.prompt_tokens
-        if is_count(usage.completion_tokens):
-            counts["completion_tokens"] = usage.completion_tokens
+    if prompt is not None and 0 <= prompt < _MOST:
+        counts["prompt_tokens"] = prompt
+    elif timings is not None and is_count(timings.prompt_n):  # without those that it had in its cache
+        counts["prompt_tokens"] = timings.prompt_n + (timings.cache_n if is_count(timings.cache_n) else 0)
+    if completion is not None and 0 <= completion < _MOST:
+        counts["completion_tokens"] = completion
+    elif timings is not None and is_count(timings.predicted_n):
+        counts["completion_tokens"] = timings.predicted_n
     return counts
 
 

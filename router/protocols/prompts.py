@@ -12,6 +12,7 @@ from router.protocols.answers import clean
 Turn = dict[str, str]  # role and content, as in flytewheel.records.Message
 
 _CONTEXT = "Context:\n"  # as flytewheel.records.build_prompt writes it
+_NO_MESSAGES = "messages must be a list of objects with role and content"
 _ROLES = {
     "system": "system",
     "developer": "system",
@@ -35,8 +36,8 @@ def split_prompt(messages: Any) -> tuple[str, str | None, tuple[Turn, ...]]:
     Raises:
         PromptError: not a list of messages.
     """
-    if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
-        raise PromptError("messages must be a list of objects with role and content")
+    if not isinstance(messages, list) or not messages:
+        raise PromptError(_NO_MESSAGES)
     history = [_read_turn(message) for message in messages]
     asked = len(history) - 1
     while asked >= 0 and not (history[asked]["role"] == "user" and history[asked]["content"]):
@@ -57,7 +58,9 @@ def split_prompt(messages: Any) -> tuple[str, str | None, tuple[Turn, ...]]:
     return query, context, tuple(history)
 
 
-def _read_turn(message: dict[str, Any]) -> Turn:
+def _read_turn(message: Any) -> Turn:
+    if type(message) is not dict:
+        raise PromptError(_NO_MESSAGES)
     told, content = message.get("role"), message.get("content")
     role = _ROLES.get(told) if isinstance(told, str) else None
     if role is None:

@@ -68,15 +68,7 @@ def _describe(version: str, arm: str, kind: str, experiment_id: str | None) -> t
 
 
 def _sign(state: RouterState, call: Call) -> str:
-    return state.receipts.sign(
-        Receipt(
-            interaction_id=call.interaction_id,
-            user=call.unit.user,
-            source=call.route.name,
-            version=call.version,
-            arm=call.arm,
-            propensity=call.propensity,
-            experiment_id=call.experiment_id,
-            given_ms=int(call.arrived.timestamp() * 1000),
-        )
-    )
+    given_ms = int(call.arrived.timestamp() * 1000)
+    user, source = call.unit.user, call.route.name
+    told = (call.interaction_id, user, source, call.version, call.arm, call.propensity, call.experiment_id, given_ms)
+    return state.receipts.sign(Receipt(*told))

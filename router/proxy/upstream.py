@@ -240,9 +240,7 @@ class Client:
         if self._running:
             self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._look)
 
-    def _find_head(
-        self, url: str, headers: Mapping[str, str]
-    ) -> tuple[aiohttp.ClientRequest, ConnectionKey, bytes]:
+    def _find_head(self, url: str, headers: Mapping[str, str]) -> tuple[aiohttp.ClientRequest, ConnectionKey, bytes]:
         key = (url, tuple(headers.items()))
         found = self._heads.get(key)
         if found is None:

@@ -161,4 +161,3 @@ def open_hot_state(database_url: str, folder: Path, pool: BackendView | BackendP
 
 async def _refuse(scope: Any, receive: Any, send: Any) -> None:
     await send_error(send, RefusedError(404, "invalid_request_error", "nothing else is here"))
-
