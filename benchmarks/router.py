@@ -1,20 +1,18 @@
-"""What the router costs: CPU time a request and a streamed chunk, beside other proxies, in one run.
+"""What the router costs: CPU time a request and a streamed chunk, beside other proxies, in one run, at one load.
 
-A load generator in C (`benchmarks/load.c`) asks over 32 connections; behind every contestant stands the same upstream
-(`benchmarks/upstream.c`; both compiled here), which answers with bytes recorded from llama.cpp: at once, or one event
-each 4 ms. What is measured is the CPU time of the contestant's processes and all their threads, its writer to
-PostgreSQL included. The rounds alternate, the figures are medians.
-
-A request is priced in two ways: at 200 a second, the load of the soak (LiteLLM: 20, it takes no more), and at full
-load, each connection asking again at once. Proxies written with httpx are compared under full load, since it is
-concurrency that httpx pays for. nginx answers 40,000 a second there, twenty for each look at its sockets, which is no
-load that a router of ours meets: it is compared at the common one. Both figures of all are printed. The price of a
+A load generator in C (`benchmarks/load.c`) asks over 32 connections, each again as soon as it is answered: every
+contestant is judged at this load, with the same body, before the same upstream (`benchmarks/upstream.c`; both compiled
+here), which answers with bytes recorded from llama.cpp: at once, or one event each 4 ms. It is the one load that says
+what a request costs and nothing else: a proxy that is always busy pays for no wake-ups and no idle moments, and what
+holds at full load says how many machines a team needs. A price at 200 requests a second (LiteLLM: 20, it takes no more)
+is printed beside; there most of the time of all goes into waking up, and the ratios are nearer to 1. The price of a
 chunk is the slope between long and short streams.
 
-Ours is a worker's hot path with keys, routing by an experiment, logging to a real PostgreSQL and metrics on
-(`benchmarks.router_child`); its requests bring no passage, whose support a process beside it would check
-(`benchmarks.groundedness` says what that costs). LiteLLM is measured where `$FLYTEWHEEL_LITELLM` names its command
-(`make .venv-litellm`).
+What is measured is the CPU time of the contestant's processes and all their threads: of ours (`benchmarks.
+router_shipped`) keeper, worker and the writer to PostgreSQL, with keys, routing by an experiment, logging and metrics
+on. Its requests bring no passage, whose support a process beside it would check (`benchmarks.groundedness` says what
+that costs). The rounds alternate, the figures are medians. An idle router's price is measured first. LiteLLM is
+measured where `$FLYTEWHEEL_LITELLM` names its command (`make .venv-litellm`).
 """
 
 from __future__ import annotations
@@ -35,7 +33,8 @@ from typing import Any
 import psycopg
 
 from benchmarks import Goal, report
-from benchmarks.router_contestants import Contestant, start_contestants
+from benchmarks.router_contestants import Contestant, start_others
+from benchmarks.router_shipped import run_router
 from flytewheel.api_keys import create_key
 from flytewheel.database import migrate
 from flytewheel.local import places, postgres
@@ -44,24 +43,25 @@ CONNECTIONS = 32
 INTERVAL_US = 4000
 SHORT, LONG = 10, 110  # events of a stream
 FASTER, FASTER_CHUNK, THAN_LITELLM, OF_NGINX = 8.0, 3.0, 40.0, 15.0
+MOST_IDLE = 1.0  # % of a core
 RATE, RATE_LITELLM = 200.0, 20.0  # requests a second
-SHARES = {"direct": 4.0, "nginx": 4.0, "ours": 1.0, "starlette": 0.15, "litellm": 0.02}  # of the requests of a round
+SHARES = {"direct": 4.0, "nginx": 4.0, "ours": 1.0, "starlette": 0.2, "litellm": 0.02}  # of the requests of a round
 HERE = Path(__file__).parent
 
 
 @dataclass
 class Spent:
-    """CPU µs of each round: a request at the common load, one at full load, a chunk; and median latencies in ms."""
+    """CPU µs of each round: a request, one at a slow pace, a chunk; and the median latency at that pace in ms."""
 
     request: list[float] = field(default_factory=list)
-    full: list[float] = field(default_factory=list)
+    paced: list[float] = field(default_factory=list)
     chunk: list[float] = field(default_factory=list)
     latency_ms: list[float] = field(default_factory=list)
 
 
 def measure(quick: bool) -> list[Goal]:
     """Every contestant that there is, in alternating rounds."""
-    rounds, sizes = (3, (400, 1500, 64)) if quick else (7, (2000, 10_000, 320))
+    rounds, sizes, idle_s = (3, (3000, 200, 64), 10.0) if quick else (7, (10_000, 1000, 320), 20.0)
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="flytewheel-router-")))
         folder.chmod(0o711)
@@ -70,7 +70,8 @@ def measure(quick: bool) -> list[Goal]:
         load, upstream = _compile(folder, "load"), _compile(folder, "upstream")
         asked = write_requests(folder, secret)
         port = cleanup.enter_context(_run_upstream(upstream))
-        contestants = cleanup.enter_context(start_contestants(folder, port, database_url))
+        contestants = cleanup.enter_context(start_others(folder, port))
+        contestants.append(cleanup.enter_context(run_router(folder / "ours", port, database_url)))
 
         def drive(one: Contestant, name: str, count: int, rate: float = 0.0) -> dict[str, Any]:
             arguments = [load, str(one.port), str(CONNECTIONS), str(count), asked[name], str(rate)]
@@ -80,26 +81,35 @@ def measure(quick: bool) -> list[Goal]:
 
         expected = {name: drive(contestants[0], name, 64)["digest"] for name in asked}
         spent = {one.name: Spent() for one in contestants}
+        idle = measure_idle(contestants[-1], idle_s)
         for number in range(-1, rounds):  # the first warms up
             for one in contestants:
-                found = run_round(one, drive, expected, sizes if number >= 0 else (50, 500, 32))
+                found = run_round(one, drive, expected, sizes if number >= 0 else (1000, 50, 32))
                 if number >= 0:
                     for name, figure in found.items():
                         getattr(spent[one.name], name).append(figure)
         _check_rows(database_url)
-    return judge(spent)
+    return [*judge(spent), Goal("ours idle, % of a core", idle, MOST_IDLE)]
+
+
+def measure_idle(one: Contestant, seconds: float) -> float:
+    """The CPU time of a contestant that nobody asks anything, in % of a core; it has a moment to come to rest first."""
+    time.sleep(2.0)
+    before, began = one.cpu_s(), time.monotonic()
+    time.sleep(seconds)
+    return 100 * (one.cpu_s() - before) / (time.monotonic() - began)
 
 
 def run_round(
     one: Contestant, drive: Callable[..., dict[str, Any]], expected: dict[str, str], sizes: tuple[int, int, int]
 ) -> dict[str, float]:
-    """The figures of `Spent` of one contestant. `sizes`: requests at the common load, at full load, streams."""
+    """The figures of `Spent` of one contestant. `sizes`: requests, paced requests, streams."""
     share, rate = SHARES[one.name], RATE_LITELLM if one.name == "litellm" else RATE
     costs: dict[str, float] = {}
     waited: dict[str, float] = {}
     for name, request, count, pace in (
-        ("paced", "plain", int(sizes[0] * rate / RATE), rate),
-        ("full", "plain", int(sizes[1] * share), 0.0),
+        ("request", "plain", int(sizes[0] * share), 0.0),
+        ("paced", "plain", int(sizes[1] * rate / RATE), rate),
         ("short", "short", int(sizes[2] * min(1.0, share * 4)), 0.0),
         ("long", "long", int(sizes[2] * min(1.0, share * 4)), 0.0),
     ):
@@ -112,26 +122,26 @@ def run_round(
         if found["ok"] != count or (one.exact and (found["differing"] or found["digest"] != expected[request])):
             raise SystemExit(f"{one.name}: {name} answers are not those of the upstream: {found}")
     chunk = (costs["long"] - costs["short"]) / (LONG - SHORT)
-    return {"request": costs["paced"], "full": costs["full"], "chunk": chunk, "latency_ms": waited["paced"]}
+    return {"request": costs["request"], "paced": costs["paced"], "chunk": chunk, "latency_ms": waited["paced"]}
 
 
 def judge(spent: dict[str, Spent]) -> list[Goal]:
     """The goals, from the medians."""
-    request, full, chunk, waited = (
+    request, paced, chunk, waited = (
         {name: statistics.median(getattr(one, figure)) for name, one in spent.items()}
-        for figure in ("request", "full", "chunk", "latency_ms")
+        for figure in ("request", "paced", "chunk", "latency_ms")
     )
     for name, one in spent.items():
         print(
             f"{name:<10} {request[name]:8.1f} µs a request [{min(one.request):.1f}, {max(one.request):.1f}],"
-            f" {full[name]:8.1f} at full load [{min(one.full):.1f}, {max(one.full):.1f}], {chunk[name]:6.1f} a chunk,"
-            f" median latency {waited[name]:.2f} ms"
+            f" {chunk[name]:6.1f} a chunk; at a slow pace {paced[name]:8.1f} [{min(one.paced):.1f},"
+            f" {max(one.paced):.1f}], median latency {waited[name]:.2f} ms"
         )
     for name in request.keys() - {"direct", "ours"}:
-        parts = request[name] / request["ours"], full[name] / full["ours"], chunk[name] / chunk["ours"]
-        print(f"{name} over ours: {parts[0]:.4g} a request, {parts[1]:.4g} at full load, {parts[2]:.4g} a chunk")
+        parts = request[name] / request["ours"], chunk[name] / chunk["ours"], paced[name] / paced["ours"]
+        print(f"{name} over ours: {parts[0]:.4g} a request, {parts[1]:.4g} a chunk, {parts[2]:.4g} at a slow pace")
     goals = [
-        Goal("Starlette + httpx over ours, a request", full["starlette"] / full["ours"], FASTER, at_most=False),
+        Goal("Starlette + httpx over ours, a request", request["starlette"] / request["ours"], FASTER, at_most=False),
         Goal("Starlette + httpx over ours, a chunk", chunk["starlette"] / chunk["ours"], FASTER_CHUNK, at_most=False),
     ]
     if "nginx" in request:
@@ -139,7 +149,7 @@ def judge(spent: dict[str, Spent]) -> list[Goal]:
     else:
         print("nginx is not installed (apt-get install nginx-light): not measured")
     if "litellm" in request:
-        ratio = full["litellm"] / full["ours"]
+        ratio = request["litellm"] / request["ours"]
         goals.append(Goal("LiteLLM's proxy over ours, a request", ratio, THAN_LITELLM, at_most=False))
     else:
         print("LiteLLM is not at hand ($FLYTEWHEEL_LITELLM, `make .venv-litellm`): not measured")

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,31 +46,34 @@ class Contestant:
 
 
 @contextmanager
-def start_contestants(folder: Path, upstream: int, database_url: str) -> Iterator[list[Contestant]]:
-    """All that can be started here, ours among them; the first is the upstream itself."""
+def start_others(folder: Path, upstream: int) -> Iterator[list[Contestant]]:
+    """All but ours that can be started here; the first is the upstream itself."""
     with ExitStack() as cleanup:
         found = [Contestant("direct", upstream, None)]
         if (nginx := shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")) is not None:
-            found.append(cleanup.enter_context(_start(folder, "nginx", write_nginx(folder, nginx, upstream))))
-        (folder / "ours").mkdir()
-        ours = ["--database-url", database_url, "--folder", str(folder / "ours")]
-        found.append(cleanup.enter_context(_start(folder, "ours", _child("ours", upstream, *ours), settle_s=0.6)))
-        found.append(cleanup.enter_context(_start(folder, "starlette", _child("starlette", upstream))))
+            found.append(cleanup.enter_context(run_contestant(folder, "nginx", write_nginx(folder, nginx, upstream))))
+        found.append(cleanup.enter_context(run_contestant(folder, "starlette", _child("starlette", upstream))))
         if command := os.environ.get(LITELLM):
             arguments = write_litellm(folder, command, upstream)
-            found.append(cleanup.enter_context(_start(folder, "litellm", arguments, exact=False, settle_s=0.6)))
+            found.append(
+                cleanup.enter_context(
+                    run_contestant(
+                        folder, "litellm", arguments, environ={**os.environ, **_OPEN_LITELLM}, exact=False, settle_s=0.6
+                    )
+                )
+            )
         yield found
 
 
 def _child(kind: str, upstream: int, *more: str) -> tuple[int, list[str]]:
-    port = _free_port()
+    port = find_port()
     url = f"http://127.0.0.1:{upstream}"
     return port, [sys.executable, "-m", "benchmarks.router_child", kind, str(port), url, *more]
 
 
 def write_nginx(folder: Path, nginx: str, upstream: int) -> tuple[int, list[str]]:
     """One worker, connections kept on both sides, nothing buffered, nothing logged."""
-    port = _free_port()
+    port = find_port()
     places = " ".join(
         f"{name}_temp_path {folder}/nginx-{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -88,7 +91,7 @@ def write_nginx(folder: Path, nginx: str, upstream: int) -> tuple[int, list[str]
 
 def write_litellm(folder: Path, command: str, upstream: int) -> tuple[int, list[str]]:
     """One worker that passes one model on to an OpenAI-compatible server; no database, no key of its own."""
-    port = _free_port()
+    port = find_port()
     config = folder / "litellm.yaml"
     config.write_text(
         "model_list:\n"
@@ -100,11 +103,18 @@ def write_litellm(folder: Path, command: str, upstream: int) -> tuple[int, list[
 
 
 @contextmanager
-def _start(
-    folder: Path, name: str, what: tuple[int, list[str]], *, exact: bool = True, settle_s: float = 0.0
+def run_contestant(
+    folder: Path,
+    name: str,
+    what: tuple[int, list[str]],
+    *,
+    environ: Mapping[str, str] | None = None,
+    exact: bool = True,
+    settle_s: float = 0.0,
 ) -> Iterator[Contestant]:
+    """A contestant that listens, on a port, by a command line (`what`); it is told to end when the context does."""
     port, arguments = what
-    environ = {**os.environ, **_OPEN_LITELLM, "NO_PROXY": "127.0.0.1"}
+    environ = {**(environ or os.environ), "NO_PROXY": "127.0.0.1"}
     log = folder / f"{name}.log"
     with log.open("wb") as said, subprocess.Popen(arguments, env=environ, stdout=said, stderr=said) as process:
         try:
@@ -113,7 +123,7 @@ def _start(
         finally:
             process.terminate()
             try:
-                process.wait(15)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
 
@@ -129,7 +139,8 @@ def _wait(name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> 
         time.sleep(0.05)
 
 
-def _free_port() -> int:
+def find_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
