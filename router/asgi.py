@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from typing import Any, Protocol
 
 Scope = MutableMapping[str, Any]
@@ -21,6 +21,23 @@ class Connection(Protocol):
     @property
     def lost(self) -> bool:
         """Whether it has gone."""
+
+
+class _Done:
+    """An awaitable that is done."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return _ENDED
+
+
+def _end() -> Generator[None, None, None]:
+    return
+    yield
+
+
+_ENDED = _end()
+next(_ENDED, None)  # what has ended once ends at once whenever it is asked
+DONE = _Done()  # what a `send` may return that has nothing left to wait for
 
 
 async def read_body(receive: Receive) -> bytes | None:

@@ -10,12 +10,12 @@ breaks as lines. Where the body follows at once (`FOLLOWS`), both go to the kern
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator, MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from router.asgi import FOLLOWS
+from router.asgi import DONE, FOLLOWS
 
 _OWN_WAY = frozenset((b"connection", b"transfer-encoding"))
 _MOST_NAMES = 4096
@@ -27,25 +27,6 @@ def _open_line(name: bytes) -> bytes | None:
         _lines.clear()
     line = _lines[name] = None if name in _OWN_WAY or not name.islower() else name + b": "
     return line
-
-
-class _Done:
-    """An awaitable that is done."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        return _ENDED
-
-
-def _end() -> Generator[None, None, None]:
-    return
-    yield
-
-
-_ENDED = _end()
-next(_ENDED, None)  # what has ended once ends at once whenever it is asked
-
-
-_DONE = _Done()
 
 
 class QuickCycle(RequestResponseCycle):
@@ -106,7 +87,7 @@ class QuickCycle(RequestResponseCycle):
         if self.flow.write_paused or self.disconnected or self.response_complete or self.scope["method"] == "HEAD":
             return self._send_slowly(message)
         if not self.response_started:
-            return _DONE if self._begin(message) else self._send_slowly(message)
+            return DONE if self._begin(message) else self._send_slowly(message)
         body: bytes = message.get("body", b"")
         if not body or message["type"] != "http.response.body":
             return self._send_slowly(message)
@@ -117,7 +98,7 @@ class QuickCycle(RequestResponseCycle):
                 return self._send_slowly(message)
             data = b"%x\r\n%b\r\n" % (len(body), body)
             self.transport.write(data if head is None else head + data)
-            return _DONE
+            return DONE
         if message.get("more_body") or len(body) != self.expected_content_length:
             self._head = head
             return self._send_slowly(message)
@@ -128,7 +109,7 @@ class QuickCycle(RequestResponseCycle):
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
-        return _DONE
+        return DONE
 
     def _send_slowly(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
         head, self._head = self._head, None

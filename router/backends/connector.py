@@ -35,6 +35,9 @@ class Answering(Protocol):
     def take_body(self, part: bytes) -> None:
         """A part of the body is here."""
 
+    def flush(self) -> None:
+        """All that came at one time was told."""
+
     def finish(self, reusable: bool) -> None:
         """The answer is complete; `reusable`: the connection may be given back."""
 
@@ -88,6 +91,7 @@ class Pipe(ResponseHandler):
             self._reader.feed_data(data)
             if not answer.headed and self._head_bytes > MOST_HEAD_BYTES:
                 raise httptools.HttpParserError("the head is too large")
+            answer.flush()
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.answer = None
             self._should_close = True

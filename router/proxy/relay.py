@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from functools import lru_cache
 
 import aiohttp
@@ -31,10 +32,13 @@ async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str
     await send({"type": "http.response.body", "body": reply.first, "more_body": streamed})
     if not streamed:
         return None
+
+    def pass_on(chunk: bytes) -> Awaitable[None]:
+        call.keep(chunk)
+        return send({"type": "http.response.body", "body": chunk, "more_body": True})
+
     try:
-        while chunk := await reply.upstream.read_some():
-            call.keep(chunk)
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await reply.upstream.pass_on(pass_on)
     except (aiohttp.ClientError, OSError) as error:
         # The status is sent: the one way left to say it is an event in the stream, then its end without [DONE].
         said = call.protocol.write_break(BROKE_OFF)

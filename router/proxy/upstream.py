@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 
 import aiohttp
 from aiohttp.client_reqrep import ConnectionKey
 from yarl import URL
 
+from router.asgi import DONE
 from router.backends.connector import Connector, Headers, Pipe
+
+Pass = Callable[[bytes], Awaitable[None]]
 
 _SWEEP_S = 0.25
 _MOST_HEADS = 512  # far above the backends of one router; a restarted llama.cpp has a new port
@@ -32,6 +35,8 @@ class Upstream:
     __slots__ = (
         "_connector",
         "_done",
+        "_held",
+        "_pass",
         "_ends_at",
         "_error",
         "_key",
@@ -67,6 +72,8 @@ class Upstream:
         self._done = self._paused = self.headed = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._pass: Pass | None = None  # takes what comes, while nobody else does anything
+        self._held: Awaitable[None] | None = None
         watched.add(self)
 
     async def begin(self) -> None:
@@ -116,6 +123,34 @@ class Upstream:
                     return b""
                 await self._wait()
             self._since = math.inf  # a client that takes nothing is no silence of the backend
+        return self._take()
+
+    async def pass_on(self, take: Pass) -> None:
+        """Gives `take` what is left of the body, as it comes; what it returns is awaited before it gets more.
+
+        It is called where the bytes arrive, without waking the task that waits here: a third of a chunk's price.
+
+        Raises:
+            aiohttp.ClientError, OSError, TimeoutError: it broke off.
+        """
+        while True:
+            while self._parts:
+                await take(self._take())
+            if self._error is not None:
+                raise self._error
+            if self._done:
+                return
+            self._since, self._pass = monotonic(), take
+            try:
+                await self._wait()
+            finally:
+                self._since, self._pass = math.inf, None
+            held, self._held = self._held, None
+            if held is not None:
+                await held
+
+    def _take(self) -> bytes:
+        parts = self._parts
         chunk = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._size = 0
@@ -153,7 +188,7 @@ class Upstream:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # -- what the connection tells
+    # -- what the connection tells (`router.backends.connector.Answering`)
 
     def take_head(self, status: int, headers: Headers) -> None:
         self.status, self.raw_headers, self.headed = status, headers, True
@@ -165,7 +200,16 @@ class Upstream:
         if self._size > _HIGH_WATER and not self._paused and self._pipe is not None:
             self._paused = True
             self._pipe.hold()
-        self._wake()
+        if self._pass is None:
+            self._wake()
+
+    def flush(self) -> None:
+        if self._pass is not None and self._parts:
+            self._since = monotonic()
+            held = self._pass(self._take())
+            if held is not DONE:
+                self._pass, self._held = None, held
+                self._wake()
 
     def finish(self, reusable: bool) -> None:
         self._done = True
