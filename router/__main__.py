@@ -15,6 +15,7 @@ from flytewheel.settings import Settings, read_settings
 from router.access.opening import LOOPBACK, check_openness
 from router.access.wire import lift_file_limit
 from router.loglines import set_up_logging
+from router.memory import share_arenas
 from router.server import Certificate, bind
 from router.state import check_settings
 
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = read_settings()
         check_settings(settings)
         set_up_logging(settings)
+        share_arenas()
         check_openness(settings, options.host)
         workers = options.workers if options.workers is not None else settings.workers or 1
         if not 1 <= workers <= 64:

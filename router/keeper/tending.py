@@ -17,6 +17,7 @@ from router.keeper.listening import listen
 from router.keeper.state import KeeperState, open_keeper
 from router.keeper.workers import Workers
 from router.log.retention import keep_retention
+from router.memory import keep_trimmed
 from router.metrics import name_metrics
 from router.passing import PassedOn
 
@@ -46,6 +47,7 @@ class Tending:
         workers.open(state.pool, state.get_table)
         one.do(state.keep_fresh())
         one.do(state.keep_watch())
+        one.do(keep_trimmed())
         one.do(listen(state.database_url, one._hear))
         one.do(watch_keys(settings, access[0], state.publish))
         state.metrics.watch(lambda: state.metrics.spool_bytes.set(state.log.state.spool_bytes))

@@ -30,6 +30,7 @@ from router.backends.rules import Rules
 from router.backends.view import BackendView
 from router.channel import Channel
 from router.loglines import set_up_logging
+from router.memory import share_arenas
 from router.metrics import name_metrics
 from router.passing import PassingOn
 from router.server import Certificate, Server, make_config
@@ -144,6 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     settings = read_settings()
     set_up_logging(settings)
+    share_arenas()
     listener, end = (socket.socket(fileno=number) for number in (options.listener, options.channel))
     certificate = Certificate(*options.tls) if options.tls else None
     lift_file_limit()
