@@ -32,6 +32,7 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_RETENTION_DAYS` | older interactions and their feedback are deleted once a day | kept |
 | `FLYTEWHEEL_WORKERS` | processes that answer, beside the router's keeper (`flytewheel up --workers`) | 1 |
 | `FLYTEWHEEL_DRAIN_S` | seconds that running answers have when the router is told to end | 30 |
+| `FLYTEWHEEL_DRAIN_NOTICE_S` | seconds before, in which `/readyz` says 503 already | 0.1 |
 | `FLYTEWHEEL_CONTROL_ONLY_AFTER_S` | seconds without the database after which nobody meets a treatment | 600 |
 | `FLYTEWHEEL_TLS_CERTIFICATE`, `FLYTEWHEEL_TLS_KEY` | PEM files for `python -m router` to serve HTTPS by | – |
 | `FLYTEWHEEL_BACKEND_MODE` | `merged`: a llama.cpp process for each version; `adapters`: one for each base | `merged` |
@@ -101,6 +102,7 @@ class Settings(BaseModel):
     retention_days: float | None = None
     workers: int | None = Field(default=None, ge=1, le=64)
     drain_s: float = Field(default=30.0, ge=0, le=3600)
+    drain_notice_s: float = Field(default=0.1, ge=0, le=600)
     control_only_after_s: float = Field(default=600.0, ge=1, le=86400)
     tls_certificate: Path | None = None
     tls_key: Path | None = None

@@ -44,6 +44,7 @@ class WireLimits:
         stall_s: that a client may take nothing of an answer that waits for it.
         discarded: bytes of a body that is read only to be thrown away, its request being refused.
         waiting: connections without a request.
+        last_s: that a request may still be on its way when the server ends.
     """
 
     fields: int = 100
@@ -54,6 +55,7 @@ class WireLimits:
     stall_s: float = 60.0
     discarded: int = 64 << 20
     waiting: int = 4096
+    last_s: float = 0.2
 
 
 def make_protocol(limits: WireLimits | None = None) -> type[HttpToolsProtocol]:
@@ -131,6 +133,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._closing: float | None = None
         self._fields = self._head = self._more = self._body = 0
         self._status = 400
+        self._ending = False
 
     # -- what the transport tells
 
@@ -197,6 +200,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._room.serve(self)
         if self.cycle is not None and self.parser.should_upgrade():
             self.cycle.keep_alive = False  # what follows is in another protocol, and no request
+        if self.cycle is not None and self._ending:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._body += len(body)
@@ -210,6 +215,22 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not self.pipeline and not self.transport.is_closing():
             self._room.wait(self)
+
+    # -- the end
+
+    def shutdown(self) -> None:
+        """The server ends. A connection without a request is kept for a moment: one may be on its way, which would be
+        lost; its answer says that no other is taken here.
+        """
+        self._ending = True
+        if self._is_idle():
+            self.loop.call_later(self._room.limits.last_s, self._close_idle)
+        else:
+            super().shutdown()
+
+    def _close_idle(self) -> None:
+        if self._stage in (_OPENED, _READ) and self._is_idle():
+            self.transport.close()
 
     # -- limits
 

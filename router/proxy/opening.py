@@ -62,14 +62,19 @@ class Reply:
     backend: Backend
     ticket: int
 
+    broken: bool = False
+
     def close(self) -> None:
-        """Gives up the connection (one that was read to its end goes back to the pool) and the backend's lease, and
-        says how it went: a stream that the backend broke off is a failure of it, one that the client left is not.
-        """
-        broken = self.upstream.broken
+        """Gives up the connection (one that was read to its end goes back to the pool) and the backend's lease."""
+        self.broken = self.upstream.broken
         self.upstream.close()
         self.backend.release()
-        (self.backend.breaker.fail if broken else self.backend.breaker.succeed)(self.ticket)
+
+    def judge(self, fault: str | None) -> None:
+        """Says how it went, after `close`: a stream that the backend broke off is a failure of it, and so is an answer
+        that is none (`fault`); a stream that the client left is not.
+        """
+        (self.backend.breaker.fail if self.broken or fault else self.backend.breaker.succeed)(self.ticket)
 
 
 class Opener:
@@ -199,8 +204,8 @@ class Opener:
         except BaseException:
             upstream.close()
             raise
-        if backend.breaker.state != CLOSED:
-            backend.breaker.succeed(ticket)  # a trial is over when its answer begins
+        if call.streamed and backend.breaker.state != CLOSED:
+            backend.breaker.succeed(ticket)  # a trial is over when its stream begins
         headers = [(passed, value) for name, value in upstream.raw_headers if (passed := _pass(name)) is not None]
         return Reply(upstream, upstream.status, headers, first, backend, ticket)
 
