@@ -18,6 +18,7 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_BODY_LIMIT` | bytes of a request's body; chats may be five times as large, for images | `4194304` |
 | `FLYTEWHEEL_INSECURE_LOOPBACK` | `1`: a router on loopback lets callers without a key chat, react and read | – |
 | `FLYTEWHEEL_LOG_FORMAT` | lines of the router's log: `text` or `json` | `text` |
+| `FLYTEWHEEL_ACCESS_LOG` | 1: the router's log has a line of JSON for each request, without queries or bodies | 0 |
 | `FLYTEWHEEL_ASSIGNMENT_KEY` | secret of the sticky assignment and of receipts | made at the first start |
 | `FLYTEWHEEL_SIGNING_KEY` | private P-256 key that signs versions: a path, or the PEM itself | made at first start |
 | `FLYTEWHEEL_SIGNING_KEY_PASSWORD` | of an encrypted one | – |
@@ -89,6 +90,7 @@ class Settings(BaseModel):
     body_limit: int = Field(default=4 << 20, ge=1 << 10, le=1 << 30)
     insecure_loopback: bool = False
     log_format: Literal["text", "json"] = "text"
+    access_log: bool = False
     signing_key: SecretStr | None = None
     signing_key_password: SecretStr | None = None
     trusted_keys: str | None = None
@@ -169,7 +171,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     for key in ("backend_connect_s", "backend_first_token_s", "backend_chunk_s", "backend_answer_s", "backend_queue_s"):
         _check_number(given, key, r"\d{1,6}(\.\d{1,6})?", "a number of seconds above 0", above=0.0)
     _check_number(given, "backend_spares", r"\d{1,4}", "a whole number")
-    for key in ("debug", "fresh", "insecure_loopback"):
+    for key in ("access_log", "debug", "fresh", "insecure_loopback"):
         if key in given:
             given[key] = "1" if given[key].lower() in {"1", "true", "yes"} else "0"
     given.setdefault("home", ".flytewheel")

@@ -30,10 +30,12 @@ from router.backends.backend import Status
 from router.backends.rules import Rules
 from router.backends.view import BackendView
 from router.channel import Channel
+from router.front import Endpoint
 from router.loglines import set_up_logging
 from router.memory import share_arenas
 from router.passing import PassingOn
 from router.paths import name_metrics
+from router.request_lines import RequestLines
 from router.server import Certificate, Server, make_config
 from router.state import RouterState, close_state, open_state
 from router.table import Table
@@ -93,7 +95,9 @@ class Worker:
         await close_state(state)
 
     async def _serve(self, state: RouterState) -> None:
-        app = make_app(self._settings, state, self._access, PassingOn(self._keeper))
+        app: Endpoint = make_app(self._settings, state, self._access, PassingOn(self._keeper))
+        if self._settings.access_log:
+            app = RequestLines(app)
         server = Server(make_config(app, context=self._context, drain_s=self._drain_s))
         serving = asyncio.create_task(server.serve_on(self._listener))
         await server.wait_started()
