@@ -444,3 +444,8 @@ CREATE TABLE IF NOT EXISTS trigger_looks (
 );
 CREATE INDEX IF NOT EXISTS trigger_looks_name ON trigger_looks (name, entry DESC);
 
+-- The routers' machines, as they say themselves every few seconds: so many divide what an API key is allowed a minute.
+CREATE TABLE IF NOT EXISTS router_replicas (
+    replica_id text PRIMARY KEY,                  -- of a machine's table of allowances
+    seen_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+);

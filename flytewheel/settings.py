@@ -18,6 +18,7 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_BODY_LIMIT` | bytes of a request's body; chats may be five times as large, for images | `4194304` |
 | `FLYTEWHEEL_INSECURE_LOOPBACK` | `1`: a router on loopback lets callers without a key chat, react and read | – |
 | `FLYTEWHEEL_LOG_FORMAT` | lines of the router's log: `text` or `json` | `text` |
+| `FLYTEWHEEL_ACCESS_LOG` | 1: the router's log has a line of JSON for each request, without queries or bodies | 0 |
 | `FLYTEWHEEL_ASSIGNMENT_KEY` | secret of the sticky assignment and of receipts | made at the first start |
 | `FLYTEWHEEL_SIGNING_KEY` | private P-256 key that signs versions: a path, or the PEM itself | made at first start |
 | `FLYTEWHEEL_SIGNING_KEY_PASSWORD` | of an encrypted one | – |
@@ -32,6 +33,7 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_RETENTION_DAYS` | older interactions and their feedback are deleted once a day | kept |
 | `FLYTEWHEEL_WORKERS` | processes that answer, beside the router's keeper (`flytewheel up --workers`) | 1 |
 | `FLYTEWHEEL_DRAIN_S` | seconds that running answers have when the router is told to end | 30 |
+| `FLYTEWHEEL_DRAIN_NOTICE_S` | seconds before, in which `/readyz` says 503 already | 0.1 |
 | `FLYTEWHEEL_CONTROL_ONLY_AFTER_S` | seconds without the database after which nobody meets a treatment | 600 |
 | `FLYTEWHEEL_TLS_CERTIFICATE`, `FLYTEWHEEL_TLS_KEY` | PEM files for `python -m router` to serve HTTPS by | – |
 | `FLYTEWHEEL_BACKEND_MODE` | `merged`: a llama.cpp process for each version; `adapters`: one for each base | `merged` |
@@ -88,6 +90,7 @@ class Settings(BaseModel):
     body_limit: int = Field(default=4 << 20, ge=1 << 10, le=1 << 30)
     insecure_loopback: bool = False
     log_format: Literal["text", "json"] = "text"
+    access_log: bool = False
     signing_key: SecretStr | None = None
     signing_key_password: SecretStr | None = None
     trusted_keys: str | None = None
@@ -101,6 +104,7 @@ class Settings(BaseModel):
     retention_days: float | None = None
     workers: int | None = Field(default=None, ge=1, le=64)
     drain_s: float = Field(default=30.0, ge=0, le=3600)
+    drain_notice_s: float = Field(default=0.1, ge=0, le=600)
     control_only_after_s: float = Field(default=600.0, ge=1, le=86400)
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -167,7 +171,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     for key in ("backend_connect_s", "backend_first_token_s", "backend_chunk_s", "backend_answer_s", "backend_queue_s"):
         _check_number(given, key, r"\d{1,6}(\.\d{1,6})?", "a number of seconds above 0", above=0.0)
     _check_number(given, "backend_spares", r"\d{1,4}", "a whole number")
-    for key in ("debug", "fresh", "insecure_loopback"):
+    for key in ("access_log", "debug", "fresh", "insecure_loopback"):
         if key in given:
             given[key] = "1" if given[key].lower() in {"1", "true", "yes"} else "0"
     given.setdefault("home", ".flytewheel")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from flytewheel.errors import FlytewheelError, SettingsError
 from flytewheel.settings import Settings, read_settings
 from router.access.opening import LOOPBACK, check_openness
 from router.access.wire import lift_file_limit
+from router.keeper.guard import Guard, Link
+from router.keeper.place import Options, choose_place
 from router.loglines import set_up_logging
+from router.memory import share_arenas
 from router.server import Certificate, bind
 from router.state import check_settings
 
@@ -39,17 +43,28 @@ def main(arguments: list[str] | None = None) -> int:
         settings = read_settings()
         check_settings(settings)
         set_up_logging(settings)
+        share_arenas()
         check_openness(settings, options.host)
         workers = options.workers if options.workers is not None else settings.workers or 1
         if not 1 <= workers <= 64:
             raise SettingsError(f"--workers {workers}: expected 1 to 64")
         certificate = _choose_certificate(settings, options)
         listener = bind(options.host, options.port)
-        from router.keeper.run import Options, keep  # what takes longest to import comes after what may be refused
-
         lift_file_limit()
+        path = choose_place(settings.home)
+        return Guard(listener, workers, lambda link: _keep(settings, listener, link, Options(path, certificate))).run()
+    except FlytewheelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _keep(settings: Settings, listener: socket.socket, link: Link, options: Options) -> int:
+    """The second process: what is big is imported here."""
+    try:
+        from router.keeper.run import keep
+
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(keep(settings, listener, Options(workers, certificate)))
+            runner.run(keep(settings, listener, options, link))
     except FlytewheelError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

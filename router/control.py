@@ -41,6 +41,12 @@ class LaunchBody(Strict):
     body: dict[str, Any] = Field(default_factory=dict)
 
 
+class WorkersBody(Strict):
+    """How many processes answer."""
+
+    count: int = Field(ge=1, le=64)
+
+
 class StopBody(Strict):
     """Why an experiment is stopped."""
 
@@ -108,6 +114,13 @@ async def put_champion(name: str, body: ChampionBody, state: State) -> dict[str,
     """Makes a version the champion, once it is loaded; an experiment whose control it was not is stopped."""
     before = await state.set_champion(name, body.version, body.expect)
     return {"name": name, "champion": body.version, "before": before}
+
+
+@control.put("/workers", dependencies=_CHANGES)
+async def put_workers(body: WorkersBody, state: State) -> dict[str, Any]:
+    """Has so many processes answer, until the router is started anew; running answers come to their end."""
+    await state.resize(body.count)
+    return {"workers": body.count}
 
 
 @control.post("/experiments", dependencies=_CHANGES, status_code=201)

@@ -16,7 +16,7 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
@@ -28,6 +28,7 @@ from flytewheel.settings import Settings
 from router.access.callers import PLACE, Caller
 
 REQUEST: ContextVar[MutableMapping[str, Any] | None] = ContextVar("request", default=None)  # its ASGI scope
+FACTS = "facts"  # of a record that is more than a message: what it says, by name; its line is JSON in either form
 INTERACTION = "flytewheel.interaction"  # in the ASGI scope: the id, once there is one
 
 BLANK = "[secret]"
@@ -91,17 +92,20 @@ class Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line; in text a traceback follows it."""
         facts = _describe(record)
+        if (more_facts := record.__dict__.get(FACTS)) is not None:
+            return self._write({**facts, **more_facts})
         trace = self.formatException(record.exc_info) if record.exc_info else record.exc_text or ""
         if record.stack_info:
             trace = "\n".join(filter(None, (trace, self.formatStack(record.stack_info))))
         if self._json:
-            told = {**facts, **({"exception": trace} if trace else {})}
-            line = {key: self._blanks.blank(value) for key, value in told.items()}
-            return json.dumps(line, ensure_ascii=False)
+            return self._write({**facts, **({"exception": trace} if trace else {})})
         time, level, name, message = (facts[key] for key in ("time", "level", "logger", "message"))
         more = " ".join(f"{key}={facts[key]}" for key in ("interaction", "key") if key in facts)
         text = f"{time} {level} {name} {message.translate(_CONTROLS)}{f' ({more})' if more else ''}"
         return self._blanks.blank("\n".join(filter(None, (text, trace))))
+
+    def _write(self, told: Mapping[str, Any]) -> str:
+        return json.dumps(self._blanks.blank_all(dict(told)), ensure_ascii=False)
 
 
 def set_up_logging(settings: Settings, *, stream: IO[str] | None = None) -> None:

@@ -24,11 +24,6 @@ ARM = ("name", "version", "arm")
 NO_TIER, OTHER_TIER = "none", "other"
 
 
-def name_metrics(keeper: Path) -> Path:
-    """The folder that the processes of one router count in, beside the socket of their keeper."""
-    return keeper.with_suffix(".metrics")
-
-
 @dataclass(frozen=True, slots=True)
 class ArmCounts:
     """The children of one model's arm at one version: look them up once for a route."""

@@ -43,6 +43,7 @@ class Table:
     withheld: dict[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
     keys: tuple[ApiKey, ...] | None = None  # None: not read yet
     loaded: bool = False
+    replicas: int = 1  # machines that divide what a key is allowed
 
     def to_wire(self) -> bytes:
         """The table as a worker reads it."""

@@ -2,9 +2,9 @@
 answered, memory stays flat.
 
 `python -m benchmarks.soak [--minutes 10 | --quick] [--seed 7] [--json FILE]`. A router with its workers, PostgreSQL and
-object store of its own, and an upstream that says recorded answers of llama.cpp again; 200 requests a second, half of
-them streams, feedback on a third. Killed (−9) by a schedule made from the seed: PostgreSQL, upstream, object store,
-workers. Everything is on loopback, bounded in time, and ends with this process, however that ends.
+object store of its own, and an upstream for each arm that says recorded answers of llama.cpp again; 200 requests a
+second, half of them streams, feedback on a third. Killed (−9) by a schedule made from the seed: PostgreSQL, each arm's
+upstream, object store, workers, keepers. Everything is on loopback, bounded in time, and ends with this process.
 
 *Answered by a healthy path* counts every request, without an excuse: those that were in flight on a process that was
 killed, and streams that broke there, count as not answered. A client tries again where no answer began, as the
@@ -28,7 +28,7 @@ import httpx
 
 from benchmarks import Goal, report
 from benchmarks.soak.checks import Stored, Watch, check_stored, percentile, wait_replayed
-from benchmarks.soak.faults import break_things, plan_faults
+from benchmarks.soak.faults import Recovery, break_things, plan_faults
 from benchmarks.soak.place import MODEL, Place, wait_until
 from benchmarks.soak.reaper import Reaper
 from benchmarks.soak.record import record
@@ -38,6 +38,7 @@ from router.access.wire import lift_file_limit
 RATE = 200.0
 ANSWERED = 0.999
 GROWN_MIB = 16.0
+RECOVERED_S = 20.0
 REPLAY_S = 180.0
 READY_S = 60.0
 
@@ -69,10 +70,12 @@ async def _run(place: Place, seconds: float, rate: float, seed: int) -> list[Goa
     watch = Watch()
     watching = asyncio.create_task(watch.run(place))
     faults = plan_faults(seconds, seed, workers=place.workers)
-    breaking = asyncio.create_task(break_things(place, faults, lambda line: print(line, flush=True)))
+    breaking = asyncio.create_task(
+        break_things(place, faults, lambda: _is_ready(place), lambda line: print(line, flush=True))
+    )
     try:
         await traffic.run(seconds)
-        missed = await breaking
+        recoveries, missed = await breaking
         replay_s = await asyncio.to_thread(wait_replayed, place, traffic.tally, REPLAY_S)
         await asyncio.to_thread(wait_until, lambda: _status(place) == "ready", "the router is ready again", READY_S)
     finally:
@@ -82,10 +85,13 @@ async def _run(place: Place, seconds: float, rate: float, seed: int) -> list[Goa
                 await task
     stored = await asyncio.to_thread(check_stored, place, traffic.tally)
     _print(traffic.tally, stored, replay_s, missed)
-    return _judge(traffic.tally, stored, watch, seconds, seed)
+    print(f"scrapes without a keeper: {watch.without_keeper}")
+    slowest = _tell_recoveries(recoveries)
+    goals = _judge(traffic.tally, stored, watch, seconds)
+    return [*goals, Goal("seconds until the router was ready again after a kill, at most", slowest, RECOVERED_S)]
 
 
-def _judge(tally: Tally, stored: Stored, watch: Watch, seconds: float, seed: int) -> list[Goal]:
+def _judge(tally: Tally, stored: Stored, watch: Watch, seconds: float) -> list[Goal]:
     answered = tally.outcomes["answered"] + tally.outcomes["answered, second try"]
     warm_s = 0.2 * seconds
     grown: dict[str, float] = {}
@@ -93,7 +99,8 @@ def _judge(tally: Tally, stored: Stored, watch: Watch, seconds: float, seed: int
         if (mib := memory.grown(warm_s, seconds)) is not None:
             role = memory.role.split()[0]
             grown[role] = max(mib, grown.get(role, -1e9))
-            print(f"memory of {memory.role}: {memory.mib[-1]:.0f} MiB, {memory.slope(warm_s):+.2f} MiB a minute")
+            slope = 60 * memory.slope(warm_s, seconds)
+            print(f"memory of {memory.role}: {memory.mib[-1]:.0f} MiB, {mib:+.1f}; slope {slope:+.1f} MiB an hour")
     goals = [
         Goal(
             "share of the planned requests that this machine could send",
@@ -133,6 +140,21 @@ def _print(tally: Tally, stored: Stored, replay_s: float, missed: list[str]) -> 
     )
     for line in missed:
         print(f"not broken: {line}")
+
+
+def _tell_recoveries(recoveries: list[Recovery]) -> float:
+    """Prints how long each kind took, and returns the longest; of one that was cut short the next one tells."""
+    print("ready again after a kill, in seconds (median, longest):")
+    for kind in sorted({one.kind for one in recoveries}):
+        took = [one.seconds for one in recoveries if one.kind == kind]
+        known = [seconds for seconds in took if seconds is not None]
+        cut = f", {len(took) - len(known)} not before the next kill" if len(known) < len(took) else ""
+        print(f"  {kind:<10} {len(took)} times: {percentile(known, 0.5):.1f}, {max(known, default=0.0):.1f}{cut}")
+    return max((one.seconds for one in recoveries if one.seconds is not None), default=0.0)
+
+
+def _is_ready(place: Place) -> bool:
+    return _status(place) == "ready"
 
 
 def _status(place: Place) -> str:

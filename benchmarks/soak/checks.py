@@ -31,20 +31,23 @@ class Memory:
 
     def grown(self, warm_s: float, seconds: float) -> float | None:
         """MiB between the first and the last quarter of what came after the warm-up; None for too short a life."""
-        kept = [(at, mib) for at, mib in zip(self.at_s, self.mib, strict=True) if warm_s <= at <= seconds]
+        kept = [(at, mib) for at, mib in self._keep(warm_s, seconds) if at <= seconds]
         if len(kept) < 8 or kept[-1][0] - kept[0][0] < 0.4 * (seconds - warm_s):
             return None
         quarter = max(2, len(kept) // 4)
         first, last = kept[:quarter], kept[-quarter:]
         return statistics.median(mib for _, mib in last) - statistics.median(mib for _, mib in first)
 
-    def slope(self, warm_s: float) -> float:
+    def slope(self, warm_s: float, seconds: float) -> float:
         """Theil and Sen's, in MiB a minute."""
-        kept = [(at, mib) for at, mib in zip(self.at_s, self.mib, strict=True) if at >= warm_s][
-            :: 1 + len(self.at_s) // 300
-        ]
+        kept = self._keep(warm_s, seconds)[:: 1 + len(self.at_s) // 300]
         slopes = [(b[1] - a[1]) / (b[0] - a[0]) for n, a in enumerate(kept) for b in kept[n + 1 :] if b[0] > a[0]]
         return 60 * statistics.median(slopes) if slopes else 0.0
+
+    def _keep(self, warm_s: float, seconds: float) -> list[tuple[float, float]]:
+        """Samples after the warm-up of the run, and of this process where it began later."""
+        begin = max(warm_s, self.at_s[0] + 0.1 * seconds)
+        return [(at, mib) for at, mib in zip(self.at_s, self.mib, strict=True) if at >= begin]
 
 
 @dataclass(slots=True)
@@ -55,6 +58,7 @@ class Watch:
     fallen: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     scrapes: int = 0
+    without_keeper: int = 0
     counted: float = 0.0
 
     async def run(self, place: Place) -> None:
@@ -70,8 +74,8 @@ class Watch:
                 await asyncio.sleep(EVERY_S)
 
     def _sample(self, place: Place, at_s: float) -> None:
-        assert place.router is not None
-        found = [("keeper", psutil.Process(place.router.pid))]
+        keeper = place.find_keeper()
+        found = [("keeper", keeper)] if keeper is not None else []
         found += [(f"worker {slot}", worker) for slot, worker in enumerate(place.find_workers())]
         for role, process in found:
             try:
@@ -88,6 +92,9 @@ class Watch:
             answer = await client.get("/metrics")
         except httpx.TransportError:
             return  # its connection was a killed worker's; the next one counts
+        if answer.status_code == 503 and "the keeper does not answer" in answer.text:
+            self.without_keeper += 1  # it was killed
+            return
         if answer.status_code != 200:
             self.refused.append(f"{answer.status_code}: {answer.text[:200]}")
             return

@@ -1,5 +1,6 @@
-"""The processes of a soak: PostgreSQL and object store of their own, upstreams, the router; each can be killed and
-comes back on its own port.
+"""The processes of a soak: PostgreSQL and object store of their own, an upstream for each arm, the router; each can be
+killed and comes back on its own port. The control is an adapter that the router loads into a vLLM, the treatment a
+version that is served elsewhere.
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ from flytewheel.local import objects, places, postgres
 from flytewheel.local.processes import ProcessId
 from flytewheel.signed_registry import seal_registry
 from flytewheel.signing_keys import KeyRing, ensure_home_key
+from flytewheel.upstreams import UPSTREAM
 from registry.store import ObjectStore
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "soak-secret"  # of services on loopback that live for minutes
 MODEL = "soak"
+ELSEWHERE = "soak-elsewhere"  # what the treatment's server calls its model
+ARMS = ("control", "treatment")
 SHARE = 0.5
 START_S = 90.0
 
@@ -49,7 +53,7 @@ class Place:
     recordings: list[Recording]
     database: tuple[ProcessId, int] | None = None
     store: tuple[ProcessId, int] | None = None
-    upstream: subprocess.Popen[bytes] | None = None
+    upstreams: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     router: subprocess.Popen[bytes] | None = None
     ports: dict[str, int] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -80,7 +84,8 @@ class Place:
         migrate(self.database_url)
         _, self.key = create_key(self.database_url, scopes=("serve", "read"), name="soak")
         self.start_store()
-        _on_free_port(self.ports, "upstream", self.start_upstream)
+        for arm in ARMS:
+            _on_free_port(self.ports, arm, lambda arm=arm: self.start_upstream(arm))  # type: ignore[misc]
         _on_free_port(self.ports, "router", self.start_router)
         self._serve_two_arms()
 
@@ -104,16 +109,17 @@ class Place:
         )
         self.reaper.watch(self.store[0].pid)
 
-    def start_upstream(self) -> None:
-        """The model server."""
-        self.upstream = self._spawn(
-            "upstream",
+    def start_upstream(self, arm: str) -> None:
+        """The model server of one arm."""
+        self.upstreams[arm] = self._spawn(
+            arm,
             [
-                *("-m", "benchmarks.soak.upstream", "--port", str(self.ports["upstream"])),
+                *("-m", "benchmarks.soak.upstream", "--port", str(self.ports[arm])),
                 *("--answers", str(self.folder / "answers.json")),
+                *(("--model", ELSEWHERE) if arm == "treatment" else ()),
             ],
         )
-        self._wait(self.upstream, f"http://127.0.0.1:{self.ports['upstream']}/health", "the upstream")
+        self._wait(self.upstreams[arm], f"http://127.0.0.1:{self.ports[arm]}/health", f"the {arm}'s upstream")
 
     def start_router(self) -> None:
         """The router with its workers."""
@@ -127,7 +133,7 @@ class Place:
             "FLYTEWHEEL_ADMIN_KEY": SECRET,
             "FLYTEWHEEL_ASSIGNMENT_KEY": SECRET,
             "FLYTEWHEEL_BACKEND": "vllm",
-            "FLYTEWHEEL_BACKEND_URL": f"http://127.0.0.1:{self.ports['upstream']}",
+            "FLYTEWHEEL_BACKEND_URL": f"http://127.0.0.1:{self.ports['control']}",
         }
         workers = ["--workers", str(self.workers)] if self.workers else []
         self.router = self._spawn("router", ["-m", "router", "--port", str(self.ports["router"]), *workers], environ)
@@ -139,17 +145,28 @@ class Place:
         assert self.store is not None
         store = ObjectStore(objects.server_url(self.store[1]), "soak", SECRET, "flytewheel")
         registry = seal_registry(store, ring)
-        for arm in ("control", "treatment"):
-            adapter = self.folder / arm
-            adapter.mkdir()
-            (adapter / "adapter_config.json").write_text(json.dumps({"r": 8, "peft_type": "LORA", "arm": arm}))
-            weights = np.frombuffer(arm.encode(), dtype=np.uint8).astype(np.float32)
-            save_file({"base_model.model.q_proj.lora_A.weight": weights}, adapter / "adapter_model.safetensors")
-            files = {f"adapter/{path.name}": path for path in adapter.iterdir()}
-            self.versions[arm] = registry.register(MODEL, files, facts={}, key=arm, now=datetime.now(UTC)).version
+        for arm, files, facts in (
+            ("control", self._write_adapter(), {}),
+            ("treatment", self._write_form(), {"kind": "upstream"}),
+        ):
+            self.versions[arm] = registry.register(MODEL, files, facts=facts, key=arm, now=datetime.now(UTC)).version
         self.ask("PUT", f"/models/{MODEL}/champion", {"version": self.versions["control"]})
         launch = {"name": MODEL, **self.versions, "share": SHARE, "launch_key": "soak"}
         self.ask("POST", "/experiments", launch)
+
+    def _write_adapter(self) -> dict[str, Path]:
+        adapter = self.folder / "adapter"
+        adapter.mkdir()
+        (adapter / "adapter_config.json").write_text(json.dumps({"r": 8, "peft_type": "LORA"}))
+        weights = np.arange(7, dtype=np.float32)
+        save_file({"base_model.model.q_proj.lora_A.weight": weights}, adapter / "adapter_model.safetensors")
+        return {f"adapter/{path.name}": path for path in adapter.iterdir()}
+
+    def _write_form(self) -> dict[str, Path]:
+        form = self.folder / UPSTREAM
+        url = f"http://127.0.0.1:{self.ports['treatment']}/v1"
+        form.write_text(json.dumps({"url": url, "model": ELSEWHERE, "allow": ["127.0.0.1"]}))
+        return {UPSTREAM: form}
 
     # -- breaking
 
@@ -163,11 +180,17 @@ class Place:
         assert self.store is not None
         _kill_tree(self.store[0].pid)
 
-    def kill_upstream(self) -> None:
-        """kill −9 of the model server."""
-        assert self.upstream is not None
-        self.upstream.kill()
-        self.upstream.wait()
+    def kill_upstream(self, arm: str) -> None:
+        """kill −9 of an arm's model server."""
+        self.upstreams[arm].kill()
+        self.upstreams[arm].wait()
+
+    def kill_keeper(self) -> bool:
+        """kill −9 of the router's keeper; false where there is none at the moment."""
+        keeper = self.find_keeper()
+        if keeper is not None:
+            keeper.kill()
+        return keeper is not None
 
     def kill_worker(self, place: int) -> bool:
         """kill −9 of the worker at this place; false where there is none at the moment."""
@@ -178,16 +201,26 @@ class Place:
         self.kills += 1
         return True
 
+    def find_keeper(self) -> psutil.Process | None:
+        """The router's keeper; None while it is away."""
+        return next((child for child, command in self._list_processes() if "router" in command), None)
+
     def find_workers(self) -> list[psutil.Process]:
         """The router's worker processes, by their place."""
+        found = [
+            (int(command[command.index("--slot") + 1]), child)
+            for child, command in self._list_processes()
+            if "router.worker" in command
+        ]
+        return [child for _, child in sorted(found, key=lambda pair: (pair[0], pair[1].pid))]
+
+    def _list_processes(self) -> list[tuple[psutil.Process, list[str]]]:
         assert self.router is not None
         found = []
-        for child in psutil.Process(self.router.pid).children():
+        for child in psutil.Process(self.router.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):  # one that ended as it was looked at
-                command = child.cmdline()
-                if "router.worker" in command:
-                    found.append((int(command[command.index("--slot") + 1]), child))
-        return [child for _, child in sorted(found, key=lambda pair: (pair[0], pair[1].pid))]
+                found.append((child, child.cmdline()))
+        return found
 
     # -- asking
 

@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 import orjson
 
+from benchmarks.soak.place import ELSEWHERE
 from benchmarks.soak.record import MODEL, Recording
 
 # answered: whole and right, at the first try or after another; wrong: whole, but not what was recorded; broken: it
@@ -153,6 +154,7 @@ class Traffic:
     def _judge(self, number: int, text: bytes, streamed: bool, headers: Any) -> tuple[str, tuple[str, str] | None]:
         tally, version = self.tally, headers["x-flytewheel-version"]
         alias = f"flytewheel/{self._model}@{version}".encode()
+        text = text.replace(ELSEWHERE.encode(), alias)
         wanted = self._wanted[number % len(self._wanted)][not streamed]
         if text.replace(alias, MODEL.encode()) != wanted:
             if streamed and not text.rstrip().endswith(b"data: [DONE]"):

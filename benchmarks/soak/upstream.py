@@ -1,4 +1,5 @@
-"""A stand-in for a vLLM: loads adapters by name, and says recorded answers of llama.cpp again, event by event.
+"""A stand-in for a vLLM, or for somebody's OpenAI-compatible server: says recorded answers of llama.cpp again, event by
+event, for the models that it was started with and for adapters that are loaded by name.
 
 Which answer a prompt gets is decided by the number in it, so that whoever asked knows what must come back, byte for
 byte. It keeps nothing: killed and started again, it knows no adapter until it is told of it.
@@ -27,11 +28,12 @@ _STREAM = {"content-type": "text/event-stream", "cache-control": "no-cache"}
 class Upstream:
     """One server; `pause_s` lies between two events."""
 
-    def __init__(self, answers: list[dict[str, Any]], pause_s: float) -> None:
+    def __init__(self, answers: list[dict[str, Any]], pause_s: float, models: tuple[str, ...] = (BASE,)) -> None:
         self._answers = [
             ([event.encode() for event in answer["events"]], answer["whole"].encode()) for answer in answers
         ]
         self._pause_s = pause_s
+        self._models = models
         self._adapters: dict[str, str] = {}
 
     def build(self) -> web.Application:
@@ -50,7 +52,9 @@ class Upstream:
 
     async def list_models(self, request: web.Request) -> web.Response:
         """Base and adapters."""
-        cards: list[dict[str, Any]] = [{"id": BASE, "object": "model", "root": "/base", "parent": None}]
+        cards: list[dict[str, Any]] = [
+            {"id": name, "object": "model", "root": f"/{name}", "parent": None} for name in self._models
+        ]
         cards += [
             {"id": name, "object": "model", "root": root, "parent": BASE} for name, root in self._adapters.items()
         ]
@@ -72,7 +76,7 @@ class Upstream:
         raw = await request.read()
         body = orjson.loads(raw)
         name = body["model"]
-        if name != BASE and name not in self._adapters:
+        if name not in self._models and name not in self._adapters:
             said = {"message": f"The model `{name}` does not exist.", "type": "NotFoundError", "code": 404}
             return web.json_response({"error": said}, status=404)
         found = _NUMBER.search(raw)
@@ -104,10 +108,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--answers", type=Path, required=True)
     parser.add_argument("--pause-ms", type=float, default=2.0)
+    parser.add_argument("--model", default=BASE, help="that it has from the start")
     options = parser.parse_args(arguments)
     answers = json.loads(options.answers.read_text(encoding="utf-8"))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(options.port, Upstream(answers, options.pause_ms / 1000)))
+        runner.run(serve(options.port, Upstream(answers, options.pause_ms / 1000, (options.model,))))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,29 @@ def router_answers(url: str) -> bool:
         return False
 
 
+def set_workers(url: str, admin_key: str, count: int) -> None:
+    """Has a running router answer with so many processes; it goes on answering meanwhile.
+
+    Raises:
+        RouterError: it does not.
+    """
+    import httpx
+
+    try:
+        answer = httpx.put(
+            f"{url}/workers",
+            json={"count": count},
+            headers={"authorization": f"Bearer {admin_key}"},
+            timeout=60,
+            trust_env=False,
+        )
+        said = answer.text if answer.status_code != 200 else None
+    except httpx.HTTPError as error:
+        said = str(error)
+    if said is not None:
+        raise RouterError(f"the router at {url} does not take {count} workers: {said}")
+
+
 def check_configured(settings: Settings) -> None:
     """Asks the services that the settings name.
 

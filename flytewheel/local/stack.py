@@ -23,7 +23,7 @@ import flytewheel
 from flytewheel.api_keys import create_key, find_secret, new_secret
 from flytewheel.database import describe_url, migrate
 from flytewheel.local import objects, places, postgres, processes
-from flytewheel.local.answering import check_configured, router_answers, service_answers, spell_address
+from flytewheel.local.answering import check_configured, router_answers, service_answers, set_workers, spell_address
 from flytewheel.local.processes import ProcessId, Program
 from flytewheel.local.state import (
     NAMES,
@@ -115,7 +115,7 @@ def up(
         if settings.workers and settings.workers != state.workers:
             state = replace(state, workers=settings.workers)
             write_state(home, state)
-        starter = _Starter(home, state, announce, undo, deadline_s, settings.drain_s)
+        starter = _Starter(home, state, announce, undo, deadline_s, settings.drain_s + settings.drain_notice_s)
         made = ensure_home_key(assemble(settings, None).key_ring)
         if made is not None:
             announce(f"versions are signed with {made.public.short}, a development key, made on this machine")
@@ -153,7 +153,7 @@ def down(settings: Settings) -> list[str]:
             if part.process is None:
                 continue
             alive = processes.is_alive(part.process)
-            _stop(name, part.process, settings.drain_s)  # a dead one may have left children
+            _stop(name, part.process, settings.drain_s + settings.drain_notice_s)  # a dead one may have left children
             state = state.with_part(name, replace(part, process=None, since=None))
             write_state(home, state)
             if alive:
@@ -282,9 +282,13 @@ class _Starter:
             )
             return processes.start_on_port(program, port=port, deadline_s=self._deadline_s, spawned=spawned)
 
-        setup = json.dumps([services.environ(), [str(part) for part in command(0)]], sort_keys=True)
+        setup = json.dumps([replace(services, workers=0).environ(), [str(part) for part in command(0)]], sort_keys=True)
         digest = hashlib.sha256(setup.encode()).hexdigest()
+        before = self.state.parts["router"].process
         self._ensure("router", start, lambda port: router_answers(loopback_url(port)), digest)
+        part = self.state.parts["router"]
+        if services.workers and part.process == before and part.port is not None:
+            set_workers(loopback_url(part.port), services.admin_key, services.workers)
 
     def _ensure(
         self,

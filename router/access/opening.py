@@ -8,6 +8,7 @@ from flytewheel.errors import SettingsError
 from flytewheel.settings import Settings
 from router.access.keys import Keys
 from router.access.rates import Rates
+from router.paths import name_rates
 
 logger = logging.getLogger("router.access")
 
@@ -39,5 +40,5 @@ def open_access(settings: Settings) -> tuple[Keys, Rates]:
     assert settings.admin_key is not None
     assert settings.assignment_key is not None
     keys = Keys(settings.admin_key.get_secret_value().encode(), loopback=settings.insecure_loopback)
-    rates = Rates(settings.home / "router" / "rates", settings.assignment_key.get_secret_value().encode())
+    rates = Rates(name_rates(settings.home), settings.assignment_key.get_secret_value().encode())
     return keys, rates

@@ -51,6 +51,7 @@ class WireLimits:
         stall_s: that a client may take nothing of an answer that waits for it.
         discarded: bytes of a body that is read only to be thrown away, its request being refused.
         waiting: connections without a request.
+        last_s: that a request may still be on its way when the server ends.
     """
 
     fields: int = 100
@@ -61,6 +62,7 @@ class WireLimits:
     stall_s: float = 60.0
     discarded: int = 64 << 20
     waiting: int = 4096
+    last_s: float = 0.2
 
 
 def make_protocol(limits: WireLimits | None = None) -> type[HttpToolsProtocol]:
@@ -154,6 +156,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._closing: float | None = None
         self._part = self._begun = self._trailers = self._trailer_fields = self._more = self._body = 0
         self._status = 400
+        self._ending = False
 
     # -- what the transport tells
 
@@ -256,7 +259,7 @@ class GuardedProtocol(HttpToolsProtocol):
         }
         before = self.cycle
         upgrade = parser.should_upgrade()  # what follows is in another protocol, and no request
-        keep_alive = version != "1.0" and not upgrade and parser.should_keep_alive()
+        keep_alive = version != "1.0" and not (upgrade or self._ending) and parser.should_keep_alive()
         self.cycle = cycle = QuickCycle(self, scope, keep_alive=keep_alive, expects=self.expect_100_continue)
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, self.app)
@@ -298,6 +301,22 @@ class GuardedProtocol(HttpToolsProtocol):
         task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    # -- the end
+
+    def shutdown(self) -> None:
+        """The server ends. A connection without a request is kept for a moment: one may be on its way, which would be
+        lost; its answer says that no other is taken here.
+        """
+        self._ending = True
+        if self._is_idle():
+            self.loop.call_later(self._room.limits.last_s, self._close_idle)
+        else:
+            super().shutdown()
+
+    def _close_idle(self) -> None:
+        if self._stage in (_OPENED, _READ) and self._is_idle():
+            self.transport.close()
 
     # -- limits
 

@@ -20,6 +20,7 @@ from aiohttp import ClientSession
 
 from router.backends.breaker import Breaker
 from router.backends.limit import Limit
+from router.backends.line import GivenError, Line
 from router.backends.rules import Rules
 from router.paths import CHAT, COMPLETIONS
 
@@ -119,6 +120,8 @@ class Backend:
         self.inflight = 0
         self.breaker = Breaker(rules.breaker, clock, lambda opened: tell(status.serial, OPENED if opened else CLOSED))
         self.limit = Limit(rules.limit, clock)
+        self._line = Line(rules.limit.target_s, clock)
+        self._awaited = 0  # by so many, while it is not ready
         self.session: ClientSession
         self._tell = tell
         self._connect = connect
@@ -141,6 +144,8 @@ class Backend:
             self.session = self._connect(status)
             self.breaker.reset()
         if status.state == READY:
+            if self._awaited:
+                self._line.open()
             self._ready.set()
         else:
             self._ready.clear()
@@ -170,26 +175,45 @@ class Backend:
         """Waits until it serves; false when it does not within `timeout_s`, or never will."""
         if self._ready.is_set():
             return True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while not self._ready.is_set() and self.state not in {"failed", "stopped"}:
-                    await self._changed.wait()
+        await self._await(lambda: not self._ready.is_set() and self.state not in {"failed", "stopped"}, timeout_s)
         return self._ready.is_set()
 
     async def wait_begun(self, timeout_s: float) -> None:
         """Waits until its first start came to an end, good or bad."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while self.state == "starting":
-                    await self._changed.wait()
+        await self._await(lambda: self.state == "starting", timeout_s)
+
+    async def _await(self, still: Callable[[], bool], timeout_s: float) -> None:
+        self._awaited += 1
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while still():
+                        await self._changed.wait()
+        finally:
+            self._awaited -= 1
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be sent now; whoever stands in line is before."""
+        return not self._line and self.limit.has_room(self.inflight)
+
+    async def wait_for_room(self) -> bool:
+        """Stands in line where it has just come back; true: a place is acquired."""
+        try:
+            return await self._line.wait()
+        except GivenError:
+            self.release()
+            raise
 
     def acquire(self) -> None:
         """Counts one more running answer; unloading waits for it until `release`."""
         self.inflight += 1
 
     def release(self) -> None:
-        """One answer ended."""
+        """One answer ended; its place goes to whoever waits for one."""
         self.inflight -= 1
+        while self._line and self.limit.has_room(self.inflight) and self._line.give():
+            self.inflight += 1
         if not self.inflight and self.state == DRAINING:
             self._tell(self.model.serial, IDLE)
 

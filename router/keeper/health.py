@@ -33,6 +33,7 @@ async def get_health(state: State, request: Request) -> dict[str, Any]:
             "serving": len(workers.serving) if workers else 0,
             "restarts": workers.restarts if workers else 0,
         },
+        "replicas": state.rates.replicas,
         "backends": backends,
         "failures": {f"{name}@{version}": failure for (name, version), failure in state.pool.failures.items()},
         "breakers": {

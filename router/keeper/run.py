@@ -6,54 +6,41 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import shutil
 import signal
 import socket
-import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 from flytewheel.settings import Settings
+from router.keeper.guard import CLOSES, END, REPLACE, Link
+from router.keeper.place import Options, clear_place
 from router.keeper.workers import Workers
-from router.metrics import name_metrics
 from router.server import Certificate
 
 logger = logging.getLogger("router.keeper")
 
-_PATH_LIMIT = 100  # of a Unix socket: 108 bytes on Linux, 104 on macOS
 _RENEW_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a router is run, beside its settings."""
+async def keep(settings: Settings, listener: socket.socket, options: Options, link: Link) -> None:
+    """Runs a router on a listening socket until its guard says `END`, or has gone; a second word ends it at once.
 
-    workers: int
-    certificate: Certificate | None = None
-
-
-async def keep(settings: Settings, listener: socket.socket, options: Options) -> None:
-    """Runs a router on a listening socket until SIGTERM or SIGINT; a second one ends it at once.
-
-    SIGHUP replaces the workers one by one, each after its running answers.
+    `REPLACE` replaces the workers one by one, each after its running answers.
     """
-    folder = _choose_folder(settings.home)
-    path = folder / f"keeper-{os.getpid()}.sock"
-    workers = Workers(options.workers, listener, _spell(path, settings, options))
-    ended = _catch_signals(workers)
+    workers = Workers(link.workers, listener, link.life, _spell(settings, options))
+    ends = _listen_to(link, workers)
     await workers.start()
     try:
         from router.keeper.tending import Tending  # takes a second to import, in which the workers boot
 
-        tending = await Tending.open(settings, workers, path)
+        tending = await Tending.open(settings, workers, options.path, link)
         try:
             if options.certificate is not None:
                 tending.do(_renew(options.certificate, workers))
-            await ended.wait()
+            await ends.wait()
+            tending.state.draining = True  # /readyz says it
+            await ends.wait_again(settings.drain_notice_s)
             logger.info("ending after the running answers, within %g s", settings.drain_s)
-            tending.state.draining = True
+            link.say(CLOSES)
             listener.close()
             await workers.stop(settings.drain_s)
         finally:
@@ -61,57 +48,71 @@ async def keep(settings: Settings, listener: socket.socket, options: Options) ->
             await tending.close()
     finally:
         workers.kill()
-        path.unlink(missing_ok=True)
-        shutil.rmtree(name_metrics(path), ignore_errors=True)
-        if folder != settings.home / "router":
-            with suppress(OSError):
-                folder.rmdir()
+        clear_place(options.path, settings.home)
 
 
-def _spell(path: Path, settings: Settings, options: Options) -> list[str]:
-    told = ["--keeper", str(path), "--drain-s", str(settings.drain_s)]
+def _spell(settings: Settings, options: Options) -> list[str]:
+    told = ["--keeper", str(options.path), "--drain-s", str(settings.drain_s)]
     if options.certificate is not None:
         told += ["--tls", str(options.certificate.chain), str(options.certificate.key)]
     return told
 
 
-def _choose_folder(home: Path) -> Path:
-    """A folder for the socket that only this user may enter, with a path that is short enough for one."""
-    folder = home / "router"
-    if len(os.fsencode(folder / "keeper-4194304.sock")) > _PATH_LIMIT:
-        return Path(tempfile.mkdtemp(prefix="flytewheel-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    for left in folder.glob("keeper-*.sock"):  # of keepers that were killed
-        with suppress(OSError, ValueError):
-            if not Path(f"/proc/{int(left.stem.partition('-')[2])}").exists():
-                left.unlink()
-                shutil.rmtree(name_metrics(left), ignore_errors=True)
-    return folder
+class _Ends:
+    """How often the keeper was told to end."""
+
+    def __init__(self) -> None:
+        self.told = 0
+        self._more = asyncio.Event()
+
+    def tell(self) -> None:
+        """Once more."""
+        self.told += 1
+        self._more.set()
+
+    async def wait(self) -> None:
+        """Returns when it was told."""
+        await self._more.wait()
+
+    async def wait_again(self, timeout_s: float) -> None:
+        """Waits so long, or until it is told a second time."""
+        if self.told == 1:
+            self._more.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._more.wait(), timeout_s)
 
 
-def _catch_signals(workers: Workers) -> asyncio.Event:
+def _listen_to(link: Link, workers: Workers) -> _Ends:
     loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
+    ends = _Ends()
 
-    def end() -> None:
-        if ended.is_set():
-            logger.warning("told to end a second time: running answers are broken off")
-            workers.kill()
-        ended.set()
-
-    def replace() -> None:
-        if ended.is_set():
+    def hear() -> None:
+        try:
+            words = link.socket.recv(64)
+        except BlockingIOError:
             return
-        task = loop.create_task(workers.replace_all())
-        replacing.add(task)
-        task.add_done_callback(replacing.discard)
+        if not words:  # the guard has gone, and with it whoever could be told that we are gone
+            loop.remove_reader(link.socket.fileno())
+            words = b"" if ends.told else END
+        for _ in range(words.count(END)):
+            if ends.told:
+                logger.warning("told to end a second time: running answers are broken off")
+                workers.kill()
+            ends.tell()
+        if REPLACE in words and not ends.told:
+            task = loop.create_task(workers.replace_all())
+            replacing.add(task)
+            task.add_done_callback(replacing.discard)
 
     replacing: set[asyncio.Task[None]] = set()
-    loop.add_signal_handler(signal.SIGTERM, end)
-    loop.add_signal_handler(signal.SIGINT, end)
-    loop.add_signal_handler(signal.SIGHUP, replace)
-    return ended
+    loop.add_reader(link.socket.fileno(), hear)
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(each, _pass_over)
+    return ends
+
+
+def _pass_over() -> None:
+    """It reaches the whole group of processes (Ctrl-C, a service manager); the guard says what it means."""
 
 
 async def _renew(certificate: Certificate, workers: Workers) -> None:

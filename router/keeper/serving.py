@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from flytewheel.errors import FlytewheelError
 from flytewheel.experiment import experiments
 from registry.versions import Registry
 from router.access.keys import Keys
+from router.access.rates import Rates
 from router.backends.pool import BackendPool
 from router.blocked import Blocked
 from router.keeper.lastgood import LastGood
@@ -47,8 +48,10 @@ class Keeping(RouterState):
     routing: Routing
     lastgood: LastGood
     keys: Keys
+    rates: Rates
     workers: Workers | None = None
     troubles: dict[str, str] = field(default_factory=dict)
+    tell_workers: Callable[[int], None] = lambda count: None  # how many are wanted: remembered beyond this process
     migrated: bool = False
     draining: bool = False
     _blocked: Blocked | None = None
@@ -71,7 +74,18 @@ class Keeping(RouterState):
 
     def get_table(self) -> Table:
         """What workers are to go by now."""
-        return Table(dict(self.routes), dict(self.withheld), self.keys.keys, loaded=self.loaded.is_set())
+        return Table(
+            dict(self.routes),
+            dict(self.withheld),
+            self.keys.keys,
+            loaded=self.loaded.is_set(),
+            replicas=self.rates.replicas,
+        )
+
+    async def share_limits(self, replicas: int) -> None:
+        """Divides what keys are allowed by so many machines, in every process."""
+        self.rates.replicas = replicas
+        await self.publish()
 
     async def count_inflight(self) -> Counter[int]:
         """Running answers of all workers, by the serial of their backend."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.database import announce_change
-from flytewheel.errors import ExperimentError
+from flytewheel.errors import ExperimentError, RouterError
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment, Opened
 from flytewheel.settings import Settings
@@ -20,6 +20,7 @@ from registry.aliases import PREVIOUS
 from registry.store import ObjectStore
 from registry.taints import refuse_blocked
 from router.access.keys import Keys
+from router.access.rates import Rates
 from router.backends.kinds import serve_by_settings
 from router.backends.pool import BackendPool
 from router.backends.rules import Rules
@@ -29,6 +30,8 @@ from router.keeper.lastgood import LastGood
 from router.keeper.routing import CHAMPION, Contact, Routing
 from router.keeper.serving import Keeping
 from router.state import open_parts
+
+RESIZE_S = 30.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +95,18 @@ class KeeperState(Keeping):
                 await self._take_over(name)
         return opened
 
+    async def resize(self, count: int) -> None:
+        """Has so many workers answer from now on, also by a later keeper.
+
+        Raises:
+            RouterError: those that are new do not serve yet.
+        """
+        assert self.workers is not None
+        self.tell_workers(count)
+        if not await self.workers.resize(count, timeout_s=RESIZE_S):
+            serving = len(self.workers.serving)
+            raise RouterError(f"{serving} of {count} workers serve after {RESIZE_S:g} s; the router's log says why")
+
     async def change(self, change: Callable[[], Experiment]) -> Experiment:
         """Runs a change of one experiment in a thread and brings the table up to date."""
         experiment = await asyncio.to_thread(change)
@@ -119,7 +134,7 @@ class KeeperState(Keeping):
         announce_change(self.database_url, "champion", name)
 
 
-async def open_keeper(settings: Settings, keys: Keys, metrics: Path | None = None) -> KeeperState:
+async def open_keeper(settings: Settings, access: tuple[Keys, Rates], metrics: Path | None = None) -> KeeperState:
     """Opens everything that a keeper with checked settings needs; nothing is asked of the services yet.
 
     `metrics` is the folder that its workers count in, too.
@@ -127,6 +142,7 @@ async def open_keeper(settings: Settings, keys: Keys, metrics: Path | None = Non
     assert settings.s3_url is not None
     assert settings.s3_access_key is not None
     assert settings.s3_secret_key is not None
+    keys, rates = access
     store = ObjectStore(
         settings.s3_url,
         settings.s3_access_key.get_secret_value(),
@@ -153,5 +169,6 @@ async def open_keeper(settings: Settings, keys: Keys, metrics: Path | None = Non
         routing=routing,
         lastgood=lastgood,
         keys=keys,
+        rates=rates,
         **parts,
     )

@@ -1,8 +1,8 @@
 """Keeps the workers running: processes that share one listening socket and serve by the keeper's table.
 
 One that ends by itself, killed or not, is started again: at once the first time, then at growing intervals. One that
-does not acknowledge a table in time is killed, so that a change which was answered is true everywhere. They all end
-with the keeper, because their pair of sockets with it breaks.
+does not acknowledge a table in time is killed, so that a change which was answered is true everywhere. Where the
+keeper is killed they go on by its last table, until the next keeper's workers serve (`guard`).
 """
 
 from __future__ import annotations
@@ -62,24 +62,30 @@ class Worker:
 class Workers:
     """All workers of one keeper. They boot while the keeper does, and wait until `open` says what they serve by."""
 
-    def __init__(self, count: int, listener: socket.socket, options: Sequence[str]) -> None:
+    def __init__(self, count: int, listener: socket.socket, life: int, options: Sequence[str]) -> None:
+        """`life` is the reading end of a pipe that says, by its end, when workers of a killed keeper may go."""
         self.count = count
         self.restarts = 0
         self._listener = listener
+        self._life = life
         self._options = options
         self._pool: Pool | None = None
         self._get_table: Callable[[], Table] = Table
         self._booted: list[Worker] = []
         self._number = 0
         self._alive: dict[Worker, asyncio.Task[None]] = {}
-        self._places: set[asyncio.Task[None]] = set()
+        self._places: dict[int, asyncio.Task[None]] = {}
         self._replacing = asyncio.Lock()
 
     async def start(self) -> None:
         """Starts one in each place, and sees to it that there always is one."""
-        for slot in range(self.count):
-            self._places.add(asyncio.create_task(self._keep(slot), name=f"worker {slot}"))
+        self._fill()
         await asyncio.sleep(0)  # they are on their way before anything else is done
+
+    def _fill(self) -> None:
+        for slot in range(self.count):
+            if slot not in self._places:
+                self._places[slot] = asyncio.create_task(self._keep(slot), name=f"worker {slot}")
 
     def open(self, pool: Pool, get_table: Callable[[], Table]) -> None:
         """Has the workers send requests to what `pool` holds, by the table that `get_table` gives."""
@@ -122,9 +128,27 @@ class Workers:
                     return
                 self._dismiss(old)
 
+    async def resize(self, count: int, *, timeout_s: float) -> bool:
+        """Has `count` workers from now on; those that are too many end after their answers, and no connection is lost.
+        False where those that are new do not serve within `timeout_s`; they go on starting.
+        """
+        async with self._replacing:
+            self.count = count
+            for slot in [slot for slot in self._places if slot >= count]:
+                self._places.pop(slot).cancel()
+            self._fill()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    while len({worker.slot for worker in self.serving if worker.slot < count}) < count:
+                        await asyncio.sleep(0.02)
+            for worker in list(self._alive):
+                if worker.slot >= count and not worker.leaving:
+                    self._dismiss(worker)
+            return len({worker.slot for worker in self.serving}) >= count
+
     async def stop(self, drain_s: float) -> None:
         """Ends all: no connection is taken any more, running answers have `drain_s` seconds."""
-        for place in self._places:
+        for place in self._places.values():
             place.cancel()
         for worker in self._alive:
             self._dismiss(worker)
@@ -170,9 +194,9 @@ class Workers:
             worker.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "router.worker", "--listener", str(self._listener.fileno()), "--channel", str(theirs.fileno())),
-                *("--slot", str(slot), *self._options),
+                *("--slot", str(slot), "--life", str(self._life), *self._options),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(self._listener.fileno(), theirs.fileno()),
+                pass_fds=(self._listener.fileno(), theirs.fileno(), self._life),
             )
         except BaseException:
             ours.close()

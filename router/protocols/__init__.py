@@ -22,7 +22,7 @@ from router.protocols.ollama.protocol import (
     OllamaGenerate,
 )
 from router.protocols.openai import OpenAiChat, OpenAiEmbeddings
-from router.protocols.protocol import AnswerError, Protocol, Translation
+from router.protocols.protocol import AnswerError, Protocol, ToldError, Translation
 
 _ALL = (
     OpenAiChat(CHAT),
@@ -35,4 +35,4 @@ _ALL = (
 )
 PROTOCOLS: Mapping[str, Protocol] = {protocol.path: protocol for protocol in _ALL}
 
-__all__ = ["PROTOCOLS", "AnswerError", "Protocol", "Translation"]
+__all__ = ["PROTOCOLS", "AnswerError", "Protocol", "ToldError", "Translation"]

@@ -12,8 +12,11 @@ import msgspec
 import orjson
 from msgspec import Struct
 
+from router.paths import EMBEDDINGS
+
 NO_TOKENS: Mapping[str, int] = MappingProxyType({})
 _MOST = 1 << 53  # tokens: where JSON's numbers stop being whole everywhere
+_SAID = frozenset(("the answer is an error", "the stream says an error", "the answer says an error"))
 OLLAMA = "/api/"  # opens the paths on which a backend speaks Ollama's protocol
 _OLLAMA_COUNTS = {"prompt_eval_count": "prompt_tokens", "eval_count": "completion_tokens"}
 
@@ -72,22 +75,29 @@ class Answer(NamedTuple):
     tokens: Mapping[str, int] = NO_TOKENS
     fault: str | None = None
 
+    @property
+    def says_error(self) -> bool:
+        """Whether the fault is an error that the backend told."""
+        return self.fault in _SAID
+
 
 def read_answer(path: str, body: bytes, *, streamed: bool) -> Answer:
     """Reads the answer of a backend that was asked on `path`."""
     if path.startswith(OLLAMA):
         return read_ollama(body)
-    return read_stream(body) if streamed else read_plain(body)
+    return read_stream(body) if streamed else read_plain(body, chooses=path != EMBEDDINGS)
 
 
-def read_plain(body: bytes) -> Answer:
-    """Reads an answer of OpenAI's that came whole."""
+def read_plain(body: bytes, *, chooses: bool = True) -> Answer:
+    """Reads an answer of OpenAI's that came whole; `chooses`: to a question, so that it has choices."""
     try:
         told = _read_event(body)
     except orjson.JSONDecodeError:
         return Answer(clean(body.decode(errors="replace")), finished=False, fault="the answer is no JSON")
     if told.error:
         return Answer("", finished=False, fault="the answer is an error")
+    if chooses and not told.choices:
+        return Answer("", False, None, _count(told), "the answer has no choices")
     choice = _first_choice(told)
     return Answer(clean(choice.text_of(choice.message)), True, choice.finish_reason, _count(told))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from router.protocols.protocol import AnswerError
+from router.protocols.protocol import AnswerError, ToldError
 
 LONGEST_LINE = 8 << 20  # bytes; an event is some hundred, one with many logprobs or a whole picture some 100,000
 DONE = b"[DONE]"
@@ -63,7 +63,7 @@ def read_event(line: bytes) -> bytes | None:
     if line.startswith(b"data:"):
         return line[5:].strip()
     if line.startswith(b"error:"):
-        raise AnswerError(find_error(read_object(line[6:])) or "an error without words")
+        raise ToldError(find_error(read_object(line[6:])) or "an error without words")
     return None
 
 

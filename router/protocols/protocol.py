@@ -23,6 +23,10 @@ class AnswerError(Exception):
     """A backend's answer is not what its protocol says; the message is for the client."""
 
 
+class ToldError(AnswerError):
+    """A backend's answer says an error in so many words, which may be the client's own."""
+
+
 class Translation(ABC):
     """One request to a backend that speaks another protocol than its client, and the answer on its way back.
 

@@ -106,7 +106,7 @@ class ChatProxy:
 
     async def _answer(self, call: Call, send: Send, watch: Watch) -> None:
         """Serves one call; whatever happens, it is counted, and remembered if an answer began."""
-        status, broken = "cancelled", None
+        status, broken, reply = "cancelled", None, None
         try:
             reply = await self._opener.open(call)
             try:
@@ -122,5 +122,7 @@ class ChatProxy:
             raise
         finally:
             tokens = remember(self._state, call, status, broken)
+            if reply is not None:
+                reply.judge(None if call.told else call.fault)
             if tokens and self._meter is not None and call.caller.limits:
                 self._meter.charge(call.caller, call.unit.user, tokens)

@@ -62,14 +62,19 @@ class Reply:
     backend: Backend
     ticket: int
 
+    broken: bool = False
+
     def close(self) -> None:
-        """Gives up the connection (one that was read to its end goes back to the pool) and the backend's lease, and
-        says how it went: a stream that the backend broke off is a failure of it, one that the client left is not.
-        """
-        broken = self.upstream.broken
+        """Gives up the connection (one that was read to its end goes back to the pool) and the backend's lease."""
+        self.broken = self.upstream.broken
         self.upstream.close()
         self.backend.release()
-        (self.backend.breaker.fail if broken else self.backend.breaker.succeed)(self.ticket)
+
+    def judge(self, fault: str | None) -> None:
+        """Says how it went, after `close`: a stream that the backend broke off is a failure of it, and so is an answer
+        that is none (`fault`); a stream that the client left is not.
+        """
+        (self.backend.breaker.fail if self.broken or fault else self.backend.breaker.succeed)(self.ticket)
 
 
 class Opener:
@@ -122,24 +127,29 @@ class Opener:
             if backend.state != READY:
                 wait_s = state.backend_wait_s if patient or not backend.served_before else 0.0
                 if not await backend.wait_ready(wait_s):
-                    raise BackendError(f"version {version} is {backend.state}")
+                    waited = f", and did not come back within {wait_s:g} s" if wait_s else ""
+                    raise BackendError(f"version {version} is {backend.state}{waited}")
+            if backend.has_room:
+                backend.acquire()
+            elif not (patient and await backend.wait_for_room()):
+                state.metrics.held_back.labels(call.route.name, version, "full").inc()
+                raise BackendError(f"version {version} has no room beside {backend.inflight} running requests")
             reply = await self._ask(call, backend, last)
             if reply is not None:
                 return reply
         raise AssertionError("unreachable")
 
     async def _ask(self, call: Call, backend: Backend, last: bool) -> Reply | None:
-        """Sends the request once, if limit and breaker let it pass; None where it broke off and may be sent again."""
+        """Sends the request once, in a place that is acquired, if the breaker lets it pass; None where it broke off and
+        may be sent again.
+        """
         version, breaker, limit = backend.model.version, backend.breaker, backend.limit
-        if not limit.has_room(backend.inflight):
-            self._state.metrics.held_back.labels(call.route.name, version, "full").inc()
-            raise BackendError(f"version {version} has no room beside {backend.inflight} running requests")
         ticket = breaker.admit()
         if not ticket:
+            backend.release()
             self._state.metrics.held_back.labels(call.route.name, version, "open").inc()
             raise BackendError(f"version {version} fails, and is asked again later", breaker.wait_s)
         sent_at = time.monotonic()
-        backend.acquire()
         try:
             return await self._request(call, backend, ticket, sent_at)
         except BusyError as busy:
@@ -194,8 +204,8 @@ class Opener:
         except BaseException:
             upstream.close()
             raise
-        if backend.breaker.state != CLOSED:
-            backend.breaker.succeed(ticket)  # a trial is over when its answer begins
+        if call.streamed and backend.breaker.state != CLOSED:
+            backend.breaker.succeed(ticket)  # a trial is over when its stream begins
         headers = [(passed, value) for name, value in upstream.raw_headers if (passed := _pass(name)) is not None]
         return Reply(upstream, upstream.status, headers, first, backend, ticket)
 

@@ -27,6 +27,8 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
     answer = read_answer(call.path, b"".join(call.chunks), streamed=call.streamed)
     if call.streamed and answer.finished:
         broken = None  # passed on up to its end: many clients hang up there
+    if call.begun and broken is None and call.kept <= MOST_KEPT:
+        call.fault = call.fault or find_fault(answer)
     broken = call.fault or broken or answer.fault
     if call.kept > MOST_KEPT:
         broken = broken or f"remembered are {MOST_KEPT} of {call.kept} bytes"
@@ -55,6 +57,15 @@ def _offer_grounding(state: RouterState, call: Call, answer: Answer, context: st
     arm = call.served_arm or call.arm
     served = Served(call.interaction_id, call.route.name, call.version, arm, answer.text, (context, *said))
     state.feedback.grounding.offer(served)
+
+
+def find_fault(answer: Answer) -> str | None:
+    """Why an answer with status 200 that its backend ended is none: no JSON, not what was asked, cut without a word.
+    An error that it says in so many words may be the client's own, and is none of these.
+    """
+    if answer.fault is not None:
+        return None if answer.says_error else answer.fault
+    return None if answer.finished or answer.finish_reason else "the answer has no end"
 
 
 def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import time
 import aiohttp
 
 from router.asgi import Send
-from router.protocols import AnswerError, Translation
+from router.protocols import AnswerError, ToldError, Translation
 from router.proxy.call import Call
 from router.proxy.opening import Reply, read_said
 from router.refusals import BROKE_OFF, RefusedError
@@ -42,7 +42,7 @@ def _write_whole(call: Call, reply: Reply, translation: Translation) -> tuple[in
     try:
         return 200, translation.write_whole(reply.first)
     except AnswerError as error:
-        call.fault = str(error)
+        call.fault, call.told = str(error), isinstance(error, ToldError)
         return 502, call.protocol.write_error(_refuse(error))
 
 
@@ -59,7 +59,7 @@ async def _relay_stream(call: Call, reply: Reply, translation: Translation, head
         last = b"".join(translation.finish())
     except AnswerError as error:
         last, broken = call.protocol.write_break(_refuse(error)), str(error)
-        call.fault = broken
+        call.fault, call.told = broken, isinstance(error, ToldError)
     except (aiohttp.ClientError, OSError) as error:
         last, broken = call.protocol.write_break(BROKE_OFF), type(error).__name__
     call.last_s = time.perf_counter() - call.started

@@ -1,7 +1,8 @@
 """`python -m router.worker`: started by a keeper, which hands over a listening socket and one end of a pair of sockets.
 
-It takes connections once it knows the table, until the keeper says that it may leave, or has gone. Then it ends after
-its running answers, with everything logged that was said.
+It takes connections once it knows the table, until the keeper says that it may leave. Then it ends after its running
+answers, with everything logged that was said. Where the keeper was killed it goes on by its last table, until another
+keeper's workers serve (the end of the pipe `life`), or for `ORPHAN_S`: it hears of no change any more.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ from router.backends.backend import Status
 from router.backends.rules import Rules
 from router.backends.view import BackendView
 from router.channel import Channel
+from router.front import Endpoint
 from router.loglines import set_up_logging
-from router.metrics import name_metrics
+from router.memory import share_arenas
 from router.passing import PassingOn
+from router.paths import name_metrics
+from router.request_lines import RequestLines
 from router.server import Certificate, Server, make_config
 from router.state import RouterState, close_state, open_state
 from router.table import Table
@@ -39,18 +43,24 @@ from router.worker.app import make_app
 
 logger = logging.getLogger("router.worker")
 
+ORPHAN_S = 60.0
+
 
 class Worker:
     """One process that answers; made inside the event loop."""
 
-    def __init__(self, listener: socket.socket, keeper: Path, certificate: Certificate | None, drain_s: float) -> None:
+    def __init__(
+        self, listener: socket.socket, life: int, keeper: Path, certificate: Certificate | None, drain_s: float
+    ) -> None:
         self._listener = listener
+        self._life = life
         self._keeper = keeper
         self._certificate = certificate
         self._drain_s = drain_s
         self._context: ssl.SSLContext | None = None
         self._informed = asyncio.Event()
         self._leave = asyncio.Event()
+        self._serving = False
         self._view: BackendView
         self._settings: Settings
         self._access: tuple[Keys, Rates]
@@ -70,8 +80,9 @@ class Worker:
         self._channel = await Channel.open(end, self._hear)
         sampling = asyncio.create_task(state.metrics.keep_sampled())
         listening = asyncio.create_task(self._channel.run())
-        listening.add_done_callback(lambda _: self._leave.set())
+        listening.add_done_callback(lambda _: self._go_on_alone())
         loop = asyncio.get_running_loop()
+        loop.add_reader(self._life, self._end_with_guard)
         loop.add_signal_handler(signal.SIGTERM, self._leave.set)
         for each in (signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(each, _pass_over)
@@ -84,14 +95,29 @@ class Worker:
         await close_state(state)
 
     async def _serve(self, state: RouterState) -> None:
-        app = make_app(self._settings, state, self._access, PassingOn(self._keeper))
+        app: Endpoint = make_app(self._settings, state, self._access, PassingOn(self._keeper))
+        if self._settings.access_log:
+            app = RequestLines(app)
         server = Server(make_config(app, context=self._context, drain_s=self._drain_s))
         serving = asyncio.create_task(server.serve_on(self._listener))
         await server.wait_started()
+        self._serving = True
         self._channel.tell("serving")
         await _wait_either(serving, self._leave)
         server.should_exit = True
         await serving
+
+    def _go_on_alone(self) -> None:
+        """The keeper has gone without a word."""
+        if self._serving and not self._leave.is_set():
+            logger.warning("the keeper has gone; going on by what it said last, for %g s at most", ORPHAN_S)
+            asyncio.get_running_loop().call_later(ORPHAN_S, self._leave.set)
+        else:
+            self._leave.set()
+
+    def _end_with_guard(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._life)
+        self._leave.set()
 
     def _hear(self, kind: str, content: Any) -> Any:
         if kind == "status":
@@ -99,6 +125,7 @@ class Worker:
         elif kind == "table":
             table = Table.from_wire(content)
             self._state.apply(table)
+            self._access[1].replicas = table.replicas
             if table.keys is not None:
                 self._access[0].replace(table.keys)
             self._informed.set()
@@ -138,18 +165,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--listener", type=int, required=True)
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--slot", type=int, required=True)
+    parser.add_argument("--life", type=int, required=True)
     parser.add_argument("--keeper", type=Path, required=True)
     parser.add_argument("--drain-s", type=float, required=True)
     parser.add_argument("--tls", type=Path, nargs=2, default=None)
     options = parser.parse_args(arguments)
     settings = read_settings()
     set_up_logging(settings)
+    share_arenas()
     listener, end = (socket.socket(fileno=number) for number in (options.listener, options.channel))
     certificate = Certificate(*options.tls) if options.tls else None
     lift_file_limit()
 
     async def run() -> None:
-        await Worker(listener, options.keeper, certificate, options.drain_s).run(end, settings)
+        worker = Worker(listener, options.life, options.keeper, certificate, options.drain_s)
+        await worker.run(end, settings)
 
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())

@@ -33,6 +33,7 @@ def test_a_schedule_breaks_every_kind_one_after_the_other_and_leaves_time_to_rec
     assert faults[0].at_s >= 0.1 * seconds
     assert ends[-1] <= 0.87 * seconds
     assert all(fault.place == 0 for fault in faults if fault.at_s >= seconds / 2)
+    assert all(fault.at_s < 0.55 * seconds for fault in faults if fault.kind == "keeper")
 
 
 def test_memory_that_grows_is_told_from_memory_that_wavers() -> None:
@@ -42,7 +43,7 @@ def test_memory_that_grows_is_told_from_memory_that_wavers() -> None:
 
     assert memory(0).grown(120, 600) == pytest.approx(0, abs=1.5)
     assert memory(100).grown(120, 600) == pytest.approx(100 * 0.6, rel=0.1)  # between the middles of two quarters
-    assert memory(100).slope(120) == pytest.approx(10, rel=0.1)
+    assert memory(100).slope(120, 600) == pytest.approx(10, rel=0.1)
     assert Memory("killed", [0.0, 100.0], [1.0, 2.0]).grown(120, 600) is None
 
 

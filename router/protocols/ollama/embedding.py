@@ -9,7 +9,7 @@ import orjson
 
 from router.protocols.lines import find_error, read_object
 from router.protocols.ollama.writing import Clock, Counts
-from router.protocols.protocol import AnswerError, Body, Translation
+from router.protocols.protocol import AnswerError, Body, ToldError, Translation
 from router.refusals import RefusedError
 
 _KNOWN = frozenset(("model", "input", "prompt", "options", "keep_alive", "truncate", "dimensions"))
@@ -35,7 +35,7 @@ class EmbeddingTranslation(Translation):
     def write_whole(self, answer: bytes) -> bytes:
         content = read_object(answer)
         if (error := find_error(content)) is not None:
-            raise AnswerError(error)
+            raise ToldError(error)
         found = [_read_embedding(each) for each in _read_data(content)]
         if self._single:
             return orjson.dumps({"embedding": found[0]})

@@ -15,7 +15,7 @@ import orjson
 from router.protocols.answers import is_count
 from router.protocols.lines import DONE, LineReader, find_error, pick_object, read_event, read_object
 from router.protocols.ollama.writing import Clock, Counts, ToolCalls, Writer, write_old_logprobs
-from router.protocols.protocol import AnswerError, Body, Translation
+from router.protocols.protocol import AnswerError, Body, ToldError, Translation
 
 _CUT = "the stream ended before the answer did"
 
@@ -94,7 +94,7 @@ class OpenAiToOllama(StreamTranslation):
     def _note(self, content: dict[str, Any]) -> dict[str, Any]:
         """Takes what an event says of the whole answer; returns its first choice."""
         if (error := find_error(content)) is not None:
-            raise AnswerError(error)
+            raise ToldError(error)
         self._counts.note(content)
         choice = _find_first(content.get("choices"))
         if choice:
@@ -135,7 +135,7 @@ class OllamaToCompletion(StreamTranslation):
 
     def _check(self, content: dict[str, Any]) -> dict[str, Any]:
         if (error := find_error(content)) is not None:
-            raise AnswerError(error)
+            raise ToldError(error)
         if not isinstance(content.get("response"), str):
             raise AnswerError("no response in the answer")
         return content

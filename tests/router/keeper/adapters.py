@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import psutil
 
-from tests.processes import find_children
+from tests.processes import find_children, runs
 from tests.router.live import API_KEY, KEY, NOW, LiveRouter
 from tests.servers.vllm import write_adapter
 
@@ -62,6 +63,15 @@ def stream(router: LiveRouter, name: str, **options: Any) -> Iterator[Iterator[s
         lines = answer.iter_lines()
         assert next(lines).startswith("data: {")
         yield lines
+
+
+def find_keeper(router: LiveRouter) -> int | None:
+    """The process that keeps the workers; None while there is none."""
+    assert router.process is not None
+    found = [
+        child.pid for child in psutil.Process(router.process.pid).children() if runs(child.pid, "-m router --port")
+    ]
+    return found[0] if found else None
 
 
 def workers(router: LiveRouter) -> list[int]:

@@ -10,9 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flytewheel.api_keys import create_key, revoke_key
-from flytewheel.database import announce_change
+from flytewheel.api_keys import Limits, create_key, revoke_key
+from flytewheel.database import announce_change, connect
 from flytewheel.experiment.experiments import set_share, stop_experiment
+from router.keeper.replicas import count_replicas, name_replica
 from tests.router.keeper.adapters import ask, post, register, serve
 from tests.router.live import LiveRouter, free_port, wait_until
 
@@ -106,3 +107,30 @@ def test_keys_open_and_close_everywhere_within_moments(pair: tuple[LiveRouter, .
     for router in (one, two):
         wait_until(lambda router=router: statuses(router) == {401}, what="the key is refused", timeout_s=8)
     assert time.monotonic() - began < 2 * SOON_S
+
+
+def test_replicas_divide_what_a_key_is_allowed(pair: tuple[LiveRouter, ...]) -> None:
+    one, two = pair
+    serve(one, "divided", "stable")
+    wait_until(lambda: all(each.get("/healthz").json()["replicas"] == 2 for each in pair), what="they know each other")
+    wait_until(lambda: "divided" in str(two.send("GET", "/models").json()), what="the new name")
+    _, secret = create_key(one.database_url, ["serve"], limits=Limits(requests=40))
+    body = {"model": "flytewheel/divided", "messages": [{"role": "user", "content": "Which word?"}]}
+    wait_until(lambda: all(post(each, {}, secret)[0] != 401 for each in pair), what="the key is known")
+
+    def count(router: LiveRouter) -> int:
+        return sum(post(router, body, secret)[0] == 200 for _ in range(40))
+
+    for router in pair:  # some are spent by looking whether the key is known, some come back meanwhile
+        assert 10 <= count(router) <= 30
+
+
+def test_who_is_not_heard_of_any_more_divides_nothing(database_url: str, tmp_path: Path) -> None:
+    assert [count_replicas(database_url, name) for name in ("one", "two", "one")] == [1, 2, 2]
+    with connect(database_url) as connection:
+        connection.execute("UPDATE router_replicas SET seen_at = seen_at - interval '21 seconds'")
+    assert count_replicas(database_url, "one") == 1
+    tables = [tmp_path / name for name in ("one", "two")]
+    for table in tables:
+        table.write_bytes(b"")
+    assert len({name_replica(table) for table in (*tables, tables[0])}) == 2

@@ -10,6 +10,7 @@ from router.protocols.answers import (
     _first_choice,
     _make_event,
     _read_event,
+    read_answer,
     read_plain,
     read_stream,
 )
@@ -43,7 +44,8 @@ def test_a_plain_answer_is_read_in_both_shapes() -> None:
     assert read_plain(chat) == Answer("x", True, "length", {"completion_tokens": 1})
     assert read_plain(b'{"choices":[{"text":"y"}]}').text == "y"
     assert read_plain(b"<html>") == Answer("<html>", False, fault="the answer is no JSON")
-    assert read_plain(b"[]") == Answer("", True)
+    assert read_plain(b"[]") == Answer("", False, fault="the answer has no choices")
+    assert read_answer("/v1/embeddings", b'{"data":[]}', streamed=False) == Answer("", True)
 
 
 def test_of_several_answers_the_first_is_read() -> None:
