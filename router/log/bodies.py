@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import copysign
 from typing import Any, TypeVar
 
@@ -65,6 +66,7 @@ def is_time(value: Any) -> bool:
     return type(value) is datetime and value.tzinfo is UTC and value.year in YEARS
 
 
+@lru_cache(maxsize=64)  # the events of a batch share the time of their arrival
 def spell_time(value: datetime) -> str:
     """A time as PostgreSQL reads it; a sixth of `isoformat`'s time."""
     return orjson.dumps(value).decode()[1:-1]
