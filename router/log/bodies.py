@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from math import copysign
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from flytewheel.feedback.logs import YEARS, encode_body
 from flytewheel.records import FeedbackEvent, Interaction
 
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
+_SIMPLE = frozenset((str, int, bool, type(None)))
 _DEEPEST = 30  # levels; the long way refuses from 32 on
 Model = TypeVar("Model", Interaction, FeedbackEvent)
 
@@ -37,17 +37,17 @@ def dump(data: Mapping[str, Any]) -> bytes | None:
 def is_plain(value: Any, depth: int = 0) -> bool:
     """Whether both ways write this JSON value alike."""
     kind = type(value)
-    if kind is str or kind is int or kind is bool or value is None:
+    if kind in _SIMPLE:
         return True
     if kind is float:
         return is_plain_float(value)
     if kind is dict and depth < _DEEPEST:
         for key, item in value.items():
-            if type(key) is not str or not (type(item) is str or is_plain(item, depth + 1)):
+            if type(key) is not str or not (type(item) in _SIMPLE or is_plain(item, depth + 1)):
                 return False
         return True
     if kind is list and depth < _DEEPEST:
-        return all(type(item) is str or is_plain(item, depth + 1) for item in value)
+        return all(type(item) in _SIMPLE or is_plain(item, depth + 1) for item in value)
     return False
 
 
@@ -66,7 +66,6 @@ def is_time(value: Any) -> bool:
     return type(value) is datetime and value.tzinfo is UTC and value.year in YEARS
 
 
-@lru_cache(maxsize=64)  # the events of a batch share the time of their arrival
 def spell_time(value: datetime) -> str:
     """A time as PostgreSQL reads it; a sixth of `isoformat`'s time."""
     return orjson.dumps(value).decode()[1:-1]

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ COLUMNS = 'event_id, interaction_id, source, user_id, feedback_type, "timestamp"
 _SPECIAL = frozenset((FeedbackType.CORRECTION, FeedbackType.EDIT, FeedbackType.DUEL))
 _PLAIN = {kind: kind.value for kind in FeedbackType if kind not in _SPECIAL}
 _AMOUNTS = {"accepted": ("seconds",), "citation_click": ("count",), "read_time": ("read_s", "expected_s")}
+_spell_time = lru_cache(maxsize=64)(spell_time)  # the events of a batch share the time of their arrival
 _FIELDS = frozenset(FeedbackEvent.model_fields)
 _RARE = frozenset(("corrected_response", "correction_type", "other_response", "preferred"))
 
@@ -87,7 +89,7 @@ def encode_plain(data: dict[str, Any], *, proven: bool, source: str) -> EventRow
 
 def copy_line(row: EventRow, source: str) -> bytes:
     """The event as a line of COPY, in the stream of its interaction."""
-    when = spell_time(row.timestamp)
+    when = _spell_time(row.timestamp)
     head = (row.event_id, row.interaction_id, source, row.user_id, row.feedback_type, when)
     return join_row(head, row.body, row.digest.encode(), row.metadata)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from flytewheel.errors import FeedbackError
@@ -16,9 +17,14 @@ from flytewheel.spool import join_row, split_columns
 from router.log.bodies import dump, encode_slowly, is_name, is_plain, is_plain_float, is_time, spell_time
 
 COLUMNS = 'interaction_id, source, user_id, "timestamp", body, digest'
-_TEXTS = ("session_id", "context", "topic", "model_version", "experiment_id", "arm", "model_digest")
-_FLOATS = ("latency_ms", "propensity")
-_FIELDS = frozenset(Interaction.model_fields)
+_TYPES = dict.fromkeys(Interaction.model_fields, str) | {
+    "timestamp": datetime,
+    "history": list,  # of turns, in any sequence
+    "completed": bool,
+    "latency_ms": float,
+    "propensity": float,
+    "metadata": dict,
+}
 
 
 def encode_interaction(fields: Mapping[str, Any], source: str) -> bytes:
@@ -42,37 +48,30 @@ def encode_interaction(fields: Mapping[str, Any], source: str) -> bytes:
 
 def name_of(line: bytes) -> str:
     """The id of an interaction's line."""
-    return split_columns(line.split(b"\t", 1)[0])[0].decode()
+    name = line[: line.index(b"\t")]
+    return (split_columns(name)[0] if b"\\" in name else name).decode()
 
 
 def _plain_fields(fields: Mapping[str, Any]) -> dict[str, Any] | None:
     """The fields as they are dumped; None where one of them is anything but plain."""
-    data = {key: value for key, value in fields.items() if value is not None}
-    if not data.keys() <= _FIELDS:
-        data = {key: value for key, value in data.items() if key in _FIELDS}
+    data: dict[str, Any] = {"completed": True, "metadata": {}, "history": []}
+    for key, value in fields.items():
+        kind = _TYPES.get(key)
+        if kind is None or value is None:
+            continue
+        if kind is list:
+            data[key] = turns = [_turn(turn) for turn in value]
+            if None in turns:
+                return None
+        elif type(value) is not kind or (kind is float and not (value > 0 and is_plain_float(value))):
+            return None
+        else:
+            data[key] = value
     if not (is_name(data.get("interaction_id")) and is_name(data.get("user_id")) and is_time(data.get("timestamp"))):
         return None
-    query = data.get("query")
-    if type(query) is not str or not query or type(data.get("response")) is not str:
+    if not data.get("query") or "response" not in data or data.get("propensity", 1.0) > 1:
         return None
-    for key in _TEXTS:
-        if key in data and type(data[key]) is not str:
-            return None
-    for key in _FLOATS:
-        if key in data:
-            value = data[key]
-            if type(value) is not float or not value > 0 or not is_plain_float(value):
-                return None
-    if data.get("propensity", 1.0) > 1:
-        return None
-    if data.setdefault("completed", True) not in (True, False) or type(data["completed"]) is not bool:
-        return None
-    history = [_turn(turn) for turn in data.get("history", ())]
-    if None in history:
-        return None
-    data["history"] = history
-    metadata = data.setdefault("metadata", {})
-    return data if type(metadata) is dict and is_plain(metadata) else None
+    return data if is_plain(data["metadata"]) else None
 
 
 def _turn(turn: Any) -> dict[str, str] | None:
