@@ -2,7 +2,9 @@
 
 A real router process (or several: `--workers`), a real PostgreSQL that syncs, a load generator in C. Every request
 rates an interaction of its own with a receipt of its own. Afterwards the database is counted: each acknowledged event
-once. CPU time is that of the router and PostgreSQL; on a machine with other work it says more than the clock does.
+once. Asked are 3,000 requests and 30,000 events a second on two cores, by the clock; the same without the noise of
+other work is CPU time: two cores have 667 µs for a request and 66.7 µs for an event, for all that takes part: router,
+PostgreSQL and the generator.
 """
 
 from __future__ import annotations
@@ -37,7 +39,6 @@ from registry.store import ObjectStore
 from router.receipts import Receipt, ReceiptBook
 
 SINGLES_S, BATCHED_S = 3_000, 30_000  # requests and events a second, on two cores
-CPU_US = 600.0  # of a request, on router and PostgreSQL together: two cores then take 3,333 a second
 PUSH_MS = 10.0
 BATCH = 100
 CONNECTIONS = 64
@@ -57,8 +58,9 @@ class Place:
 
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds so far, by program, with all children, also those that have ended."""
-        spent = {"router": 0.0, "postgres": 0.0}
-        for root, label in zip(self.processes, spent, strict=True):
+        ended = os.times()  # children of ours: the generator, and nothing else between two looks
+        spent = {"router": 0.0, "postgres": 0.0, "generator": ended.children_user + ended.children_system}
+        for root, label in zip(self.processes, spent, strict=False):
             for process in (root, *root.children(recursive=True)):
                 try:
                     times = process.cpu_times()
@@ -80,6 +82,11 @@ class Load:
     p99_ms: float
     router_us: float
     postgres_us: float
+    generator_us: float
+
+    @property
+    def cpu_us(self) -> float:
+        return self.router_us + self.postgres_us + self.generator_us
 
 
 def measure(quick: bool, workers: int) -> list[Goal]:
@@ -106,9 +113,9 @@ def measure(quick: bool, workers: int) -> list[Goal]:
         lost, doubled = count_events(place, alone.ok + events + len(waits))
     return [
         Goal("durable feedback requests a second, by the clock", alone.ok / alone.seconds, SINGLES_S, at_most=False),
-        Goal("CPU µs a request, router and PostgreSQL", alone.router_us + alone.postgres_us, CPU_US),
+        Goal("CPU µs a request: router, PostgreSQL, generator", alone.cpu_us, 2e6 / SINGLES_S),
         Goal("events a second in batches, by the clock", events / batched.seconds, BATCHED_S, at_most=False),
-        Goal("CPU µs an event in batches", batched.router_us + batched.postgres_us, 2e6 / BATCHED_S),
+        Goal("CPU µs an event in batches: all three", batched.cpu_us, 2e6 / BATCHED_S),
         Goal("from request to subscriber, p99 in ms", p99, PUSH_MS),
         Goal("acknowledged events that are not stored", lost, 0),
         Goal("events that are stored twice", doubled, 0),
@@ -119,7 +126,8 @@ def tell(what: str, load: Load, events: int) -> None:
     """Prints one run."""
     print(
         f"{what}: {load.ok * events / load.seconds:,.0f} events/s, answers median {load.p50_ms:.1f} ms,"
-        f" p99 {load.p99_ms:.1f} ms; CPU an event: router {load.router_us:.0f} µs, PostgreSQL {load.postgres_us:.0f} µs"
+        f" p99 {load.p99_ms:.1f} ms; µs of CPU an event: router {load.router_us:.1f},"
+        f" PostgreSQL {load.postgres_us:.1f}, generator {load.generator_us:.1f}"
     )
 
 
@@ -261,8 +269,8 @@ def drive(replay: Path, place: Place, folder: Path, requests: Sequence[bytes], e
     if said["other"]:
         first = said["first_other"]
         raise SystemExit(f"{said['other']} of {len(requests)} requests were refused, the first with {first}")
-    spent = {name: 1e6 * (after[name] - before[name]) / (len(requests) * events) for name in before}
-    return Load(said["ok"], said["seconds"], said["p50_ms"], said["p99_ms"], spent["router"], spent["postgres"])
+    spent = [1e6 * (after[name] - before[name]) / (len(requests) * events) for name in before]
+    return Load(said["ok"], said["seconds"], said["p50_ms"], said["p99_ms"], *spent)
 
 
 def measure_push(place: Place, receipts: Sequence[tuple[str, str]], every_s: float = 0.005) -> list[float]:

@@ -27,6 +27,7 @@ typedef struct {
     int fd;
     const char *out;
     size_t left, have;
+    int stuck; /* waits until its socket takes more */
     double begun;
     char *in;
 } Connection;
@@ -55,7 +56,9 @@ static void push(int epoll, Connection *at) {
         at->out += done;
         at->left -= done;
     }
-    struct epoll_event event = {.events = EPOLLIN | (at->left ? EPOLLOUT : 0), .data.ptr = at};
+    if (at->stuck == (at->left > 0)) return;
+    at->stuck = at->left > 0;
+    struct epoll_event event = {.events = EPOLLIN | (at->stuck ? EPOLLOUT : 0), .data.ptr = at};
     if (epoll_ctl(epoll, EPOLL_CTL_MOD, at->fd, &event)) die("epoll_ctl");
 }
 

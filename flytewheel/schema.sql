@@ -15,7 +15,7 @@ CREATE INDEX IF NOT EXISTS interactions_source_xid ON interactions (source, xid)
 
 CREATE TABLE IF NOT EXISTS feedback_events (
     event_id       text PRIMARY KEY,
-    interaction_id text        NOT NULL REFERENCES interactions (interaction_id) ON DELETE CASCADE,
+    interaction_id text        NOT NULL,          -- stored, see below
     source         text        NOT NULL,
     user_id        text        NOT NULL,
     feedback_type  text        NOT NULL,
@@ -28,6 +28,70 @@ CREATE TABLE IF NOT EXISTS feedback_events (
 );
 CREATE INDEX IF NOT EXISTS feedback_events_source_xid ON feedback_events (source, xid);
 CREATE INDEX IF NOT EXISTS feedback_events_interaction ON feedback_events (interaction_id);
+
+-- An event is about a stored interaction and goes with it: a foreign key, but checked a statement at a time and without a
+-- lock in each interaction's row, which cost as much as all the rest of an event (docs/adr/0042-a-batch-at-a-time.md).
+-- What adds events holds a lock together with its like, what takes interactions away holds it alone, both until they
+-- commit: so each sees what the other did.
+CREATE OR REPLACE FUNCTION check_events() RETURNS trigger LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS  -- a plan is kept, for tables of any size
+$$ DECLARE missing text; BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN  -- an older snapshot does not see who went
+        RAISE EXCEPTION 'feedback_events are written in read committed transactions only';
+    END IF;
+    PERFORM pg_advisory_xact_lock_shared(1702258030);
+    SELECT a.interaction_id INTO missing FROM added a
+        WHERE NOT EXISTS (SELECT FROM interactions i WHERE i.interaction_id = a.interaction_id) LIMIT 1;
+    IF FOUND THEN
+        RAISE foreign_key_violation USING MESSAGE = 'an event is about an interaction that is not stored',
+            DETAIL = missing, TABLE = 'feedback_events', CONSTRAINT = 'feedback_events_interaction';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE FUNCTION take_events_along() RETURNS trigger LANGUAGE plpgsql
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS
+$$ BEGIN
+    IF NOT EXISTS (SELECT FROM gone) THEN RETURN NULL; END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'interactions are deleted in read committed transactions only';
+    END IF;
+    PERFORM pg_advisory_xact_lock(1702258030);
+    DELETE FROM feedback_events e USING gone g WHERE e.interaction_id = g.interaction_id;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE FUNCTION keep_events_company() RETURNS trigger LANGUAGE plpgsql AS
+$$ DECLARE found boolean; BEGIN
+    PERFORM pg_advisory_xact_lock(1702258030);
+    IF TG_OP = 'TRUNCATE' THEN
+        found := EXISTS (SELECT FROM feedback_events);
+    ELSE
+        found := EXISTS (SELECT FROM feedback_events WHERE interaction_id = OLD.interaction_id);
+    END IF;
+    IF found THEN
+        RAISE foreign_key_violation USING MESSAGE = 'an interaction has events, which would be about nothing',
+            TABLE = 'feedback_events', CONSTRAINT = 'feedback_events_interaction';
+    END IF;
+    RETURN NULL;
+END $$;
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM pg_constraint WHERE conname = 'feedback_events_interaction_id_fkey'
+               AND conrelid = 'feedback_events'::regclass) THEN
+        ALTER TABLE feedback_events DROP CONSTRAINT feedback_events_interaction_id_fkey;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger
+                   WHERE tgname = 'interactions_truncated' AND tgrelid = 'interactions'::regclass) THEN
+        CREATE TRIGGER feedback_events_added AFTER INSERT ON feedback_events REFERENCING NEW TABLE AS added
+            FOR EACH STATEMENT EXECUTE FUNCTION check_events();
+        CREATE TRIGGER feedback_events_changed AFTER UPDATE ON feedback_events REFERENCING NEW TABLE AS added
+            FOR EACH STATEMENT EXECUTE FUNCTION check_events();
+        CREATE TRIGGER interactions_gone AFTER DELETE ON interactions REFERENCING OLD TABLE AS gone
+            FOR EACH STATEMENT EXECUTE FUNCTION take_events_along();
+        CREATE TRIGGER interactions_renamed AFTER UPDATE OF interaction_id ON interactions FOR EACH ROW
+            WHEN (OLD.interaction_id <> NEW.interaction_id) EXECUTE FUNCTION keep_events_company();
+        CREATE TRIGGER interactions_truncated AFTER TRUNCATE ON interactions
+            FOR EACH STATEMENT EXECUTE FUNCTION keep_events_company();
+    END IF;
+END $$;
 
 -- What of an answer its context does not hold, counted as it was logged. No row: it has no context, or was skipped.
 CREATE TABLE IF NOT EXISTS groundedness (

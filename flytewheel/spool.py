@@ -240,7 +240,8 @@ def join_row(head: tuple[str, ...], body: bytes, *tail: bytes) -> bytes:
         start = join_columns(value.encode() for value in head)
     else:
         start = line.encode()
-    return b"\t".join((start, body.replace(b"\\", b"\\\\"), *(value.replace(b"\\", b"\\\\") for value in tail)))
+    rest = b"\t".join((body, *tail))
+    return start + b"\t" + (rest.replace(b"\\", b"\\\\") if b"\\" in rest else rest)
 
 
 def escape(value: bytes) -> bytes:

@@ -221,8 +221,9 @@ class Metrics:
         name: str = "",
         version: str = "",
         arm: str | None = None,
+        times: int = 1,
     ) -> None:
-        """Counts one stored event. `reward` is in [-1, 1], or None where the event has none of its own."""
+        """Counts a stored event, or `times` alike. `reward` is in [-1, 1], or None where it has none of its own."""
         key = (feedback_type, tier if type(tier) is str else bool(tier), experiment_id, name, version, arm)
         found = self._said.get(key)
         if found is None:
@@ -235,16 +236,16 @@ class Metrics:
                 disliked=self.conversions.labels(*split, "false") if split else None,
                 of_arm=self.of_arm(name, version, arm or "champion") if name else None,
             )
-        found.events.inc()
+        found.events.inc(times)
         if reward is None:
             return
-        self.scores.observe(reward)
+        self.scores.observe(reward, times)
         converted = found.liked if reward > 0 else found.disliked
         if converted is not None:
-            converted.inc()
+            converted.inc(times)
         if found.of_arm is not None:
-            found.of_arm.reward_sum.inc(reward)
-            found.of_arm.reward_count.inc()
+            found.of_arm.reward_sum.inc(reward * times)
+            found.of_arm.reward_count.inc(times)
 
     def read_rewards(self) -> dict[tuple[str, ...], tuple[float, float]]:
         """Sum and number of the rewards of each model, version and arm, over all processes."""

@@ -14,18 +14,19 @@ from __future__ import annotations
 import binascii
 import hashlib
 import hmac
-from typing import NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
-
-from flytewheel.experiment.assign import absorb
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 LIFETIME_S = 30 * 24 * 3600.0
 LONGEST_RECEIPT = 2_000  # characters: a user id of 200 four-byte characters and all names at their longest need 1,700
 _TAG = 16  # bytes
-_TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_+/", b"+/  ")
+# The last characters of a text whose last bits say nothing: of 2 characters beyond whole fours, and of 3.
+_LAST = (frozenset[int](), frozenset[int](), frozenset(b"AQgw"), frozenset(b"AEIMQUYcgkosw048"))
+_TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_+/=", b"+/   ")
 _PADS = (b"", b"===", b"==", b"=")
 
 
@@ -33,7 +34,7 @@ class ReceiptError(Exception):
     """A receipt is not this interaction's, was changed, or has expired; the message is one line for its sender."""
 
 
-class Receipt(NamedTuple):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """What a receipt says of an answer.
 
     `given_ms` is when it began, milliseconds since 1970; `source` the model's name. `arm` is the assigned one, and
@@ -70,7 +71,7 @@ class ReceiptBook:
     """
 
     def __init__(self, key: bytes, *, lifetime_s: float = LIFETIME_S) -> None:
-        self._begin, self._finish = absorb(_derive(key, "receipt"))
+        self._mac = HMAC(_derive(key, "receipt"), SHA256())  # copied for each: 1.4 µs, where `hmac` takes 1.9 to 3.8
         self._seal = AESSIV(_derive(key, "receipt user"))
         self._lifetime_ms = int(lifetime_s * 1000)
         self._encode = msgspec.msgpack.Encoder().encode
@@ -130,10 +131,9 @@ class ReceiptBook:
 
     def _tag(self, name: bytes, payload: bytes) -> bytes:
         # The length in front keeps a name and a payload from passing for another name and payload.
-        inner, outer = self._begin(), self._finish()
-        inner.update(b"%b%b%b" % (len(name).to_bytes(4, "big"), name, payload))
-        outer.update(inner.digest())
-        return outer.digest()[:_TAG]
+        mac = self._mac.copy()
+        mac.update(b"%b%b%b" % (len(name).to_bytes(4, "big"), name, payload))
+        return mac.finalize()[:_TAG]
 
 
 def _decode_text(text: str) -> bytes:
@@ -141,8 +141,9 @@ def _decode_text(text: str) -> bytes:
         if len(text) > LONGEST_RECEIPT:
             raise ValueError
         sent = text.encode("ascii")
-        signed = binascii.a2b_base64(sent.translate(_FROM_URL) + _PADS[len(sent) % 4], strict_mode=True)
-        if _write_text(signed) != sent:  # one text for one receipt
+        over = len(sent) % 4
+        signed = binascii.a2b_base64(sent.translate(_FROM_URL) + _PADS[over], strict_mode=True)
+        if over and sent[-1] not in _LAST[over]:  # one text for one receipt
             raise ValueError
     except ValueError:  # binascii.Error is one
         raise ReceiptError("expected the answer's x-flytewheel-receipt as it was sent") from None

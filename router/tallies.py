@@ -56,11 +56,11 @@ class Spread:
     def __init__(self, cells: Cells, at: int, bounds: Sequence[float] = ()) -> None:
         self._view, self._at, self._bounds = cells.view, at, bounds
 
-    def observe(self, value: float) -> None:
-        """Counts one value."""
+    def observe(self, value: float, times: int = 1) -> None:
+        """Counts a value that came so many times."""
         view, at = self._view, self._at
-        view[at] += value
-        view[at + 1 + bisect_left(self._bounds, value)] += 1.0
+        view[at] += value * times
+        view[at + 1 + bisect_left(self._bounds, value)] += times
 
 
 Child = TypeVar("Child", Count, Spread)

@@ -9,7 +9,6 @@ cannot take is refused whole (503), to be sent again: ids make that safe.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -34,7 +33,7 @@ from router.refusals import RefusedError
 
 _RECEIPT = b"x-flytewheel-receipt"
 _JSON = (b"content-type", b"application/json")
-_REMEMBERED = 20_000  # events; some 3 MB
+_REMEMBERED_BYTES = 8 << 20  # of bodies, some 20,000
 _BODIES = "SELECT event_id, body::text FROM feedback_events WHERE event_id = ANY(%s)"
 
 _TAKEN = ("stored", "duplicate")
@@ -72,7 +71,8 @@ class FeedbackEndpoint:
         self._hub = hub
         self._metrics = metrics
         self._clock = clock
-        self._undated: dict[str, bytes] = {}  # event: what was stored under it, where its time is ours
+        self._undated: dict[str, bytes] = {}  # event: the body that was stored under it, where its time is ours
+        self._undated_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = await read_body(receive)
@@ -132,18 +132,18 @@ class FeedbackEndpoint:
         refused: dict[int, RefusedError] = {}
         seen: Proofs = {}
         for place, item in enumerate(items):
-            proven.append(None)
+            given = None
             if isinstance(item, RefusedError):
                 refused[place] = item
-                continue
-            shown = item.receipt if item.receipt is not None else receipt
-            key = (item.interaction_id, shown)
-            try:
-                if key not in seen:
-                    seen[key] = prove(self._receipts, *key, keyed=keyed, now_s=now_s)
-                proven[place] = seen[key]
-            except RefusedError as error:
-                refused[place] = error
+            else:
+                key = (item.interaction_id, item.receipt if item.receipt is not None else receipt)
+                given = seen.get(key)
+                if given is None:
+                    try:
+                        given = seen[key] = prove(self._receipts, *key, keyed=keyed, now_s=now_s)
+                    except RefusedError as error:
+                        refused[place] = error
+            proven.append(given)
         return proven, refused
 
     async def _look_up(
@@ -176,20 +176,32 @@ class FeedbackEndpoint:
             raise RefusedError(503, "server_error", f"the feedback cannot be stored now: {error}") from None
         if "conflict" in outcomes:
             outcomes = await self._settle_conflicts(events, outcomes)
-        stored = [each for each, outcome in zip(events, outcomes, strict=True) if outcome == "stored"]
+        stored: Sequence[Made] = events
+        if outcomes.count("stored") < len(events):
+            stored = [each for each, outcome in zip(events, outcomes, strict=True) if outcome == "stored"]
         self._remember(stored)
-        for each, value in zip(stored, self._hub.publish(stored), strict=True):
-            given = each.given
-            self._metrics.count_feedback(
-                each.row.feedback_type,
-                value,
-                tier=each.metadata.get("user_tier"),
-                experiment_id=given.experiment_id,
-                name=given.source,
-                version=given.version,
-                arm=given.arm,
-            )
+        self._count(stored, self._hub.publish(stored))
         return outcomes
+
+    def _count(self, stored: Sequence[Made], values: Sequence[float]) -> None:
+        """Counts what was stored; most of a batch is alike."""
+        alike: dict[tuple[Any, ...], int] = {}
+        for each, value in zip(stored, values, strict=True):
+            given, tier = each.given, each.metadata.get("user_tier") if each.metadata else None
+            told = tier if type(tier) is str else bool(tier)
+            key = (each.row.feedback_type, value, told, given.experiment_id, given.source, given.version, given.arm)
+            alike[key] = alike.get(key, 0) + 1
+        for (kind, value, tier, experiment_id, name, version, arm), times in alike.items():
+            self._metrics.count_feedback(
+                kind,
+                value,
+                tier=tier,
+                experiment_id=experiment_id,
+                name=name,
+                version=version,
+                arm=arm,
+                times=times,
+            )
 
     async def _settle_conflicts(self, events: Sequence[Made], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """A repeat whose time is ours says the same; of what was observed the first stands."""
@@ -199,7 +211,8 @@ class FeedbackEndpoint:
             if outcome == "conflict" and made.observed:
                 settled[place] = "duplicate"
             elif outcome == "conflict" and not made.dated:
-                if self._undated.get(made.row.event_id) == _digest_undated(made.row.body):
+                said = self._undated.get(made.row.event_id)
+                if said is not None and _undate(json.loads(said)) == _undate(json.loads(made.row.body)):
                     settled[place] = "duplicate"  # also where it waits in the spool, out of the database's reach
                 else:
                     doubtful.setdefault(made.row.event_id, []).append(place)
@@ -212,9 +225,13 @@ class FeedbackEndpoint:
 
     def _remember(self, stored: Sequence[Made]) -> None:
         """Keeps what repeats are compared with that come while the event waits in the spool."""
-        if len(self._undated) > _REMEMBERED:
+        for each in stored:
+            if not each.dated:
+                self._undated[each.row.event_id] = each.row.body
+                self._undated_bytes += len(each.row.body)
+        if self._undated_bytes > _REMEMBERED_BYTES:
             self._undated.clear()
-        self._undated.update((each.row.event_id, _digest_undated(each.row.body)) for each in stored if not each.dated)
+            self._undated_bytes = 0
 
     def _read_bodies(self, names: list[str]) -> dict[str, str]:
         try:
@@ -242,11 +259,6 @@ def _make(
         return list(make_observed(item, given, question))
     except FeedbackError as error:
         raise RefusedError(422, "invalid_request_error", str(error).removeprefix("FeedbackEvent refused: ")) from None
-
-
-def _digest_undated(body: bytes) -> bytes:
-    said = json.dumps(_undate(json.loads(body)), sort_keys=True).encode()  # orjson reads no number beyond a double
-    return hashlib.blake2b(said, digest_size=16).digest()
 
 
 def _undate(body: Any) -> Any:

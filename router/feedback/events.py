@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import orjson
 
 from flytewheel.errors import FeedbackError
@@ -18,16 +19,20 @@ from flytewheel.feedback.signals import Signal, find_signals
 from flytewheel.records import FeedbackType, canonical_json
 from router.feedback.wire import Item
 from router.log import EventRow, encode_event
+from router.log.bodies import is_name, is_plain, is_time
+from router.log.events import encode_plain
 from router.receipts import Receipt
 
 SKEW = timedelta(minutes=5)  # by which clocks may differ before one of them is wrong
 
 _KINDS = {kind.value: kind for kind in FeedbackType}
-_OPTIONAL = ("comment", "corrected_response", "correction_type", "other_response", "preferred", "rating")
+_RARE = ("corrected_response", "correction_type", "other_response", "preferred")
+# Of these the wire has checked all that there is to check, but for the metadata.
+_EASY = frozenset(("thumbs_up", "thumbs_down", "rating", "abandonment", "follow_up", "reformulation", "copied"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Made(NamedTuple):
+class Made(msgspec.Struct, frozen=True, gc=False):
     """One event to store, with what it is scored by (named as in FeedbackEvent).
 
     `dated`: the time is the client's, and belongs to what a repeat must say again. `observed`: it comes from a view.
@@ -50,17 +55,22 @@ def make_event(item: Item, given: Receipt, now: datetime) -> Made:
         FeedbackError: it contradicts itself or holds what cannot be stored; one line.
     """
     assert item.feedback_type is not None
-    at = _settle_time(item.timestamp, given, now)
+    at = _settle_time(item.timestamp, given, now) if item.timestamp is not None else None
     fields: dict[str, Any] = {
         "feedback_type": item.feedback_type,
         "interaction_id": item.interaction_id,
         "metadata": item.metadata,
         "user_id": given.user,
     }
-    for name in _OPTIONAL:
+    if item.rating is not None:
+        fields["rating"] = item.rating
+    if item.comment is not None:
+        fields["comment"] = item.comment
+    easy = item.feedback_type in _EASY and (item.rating is None) is not (item.feedback_type == "rating")
+    for name in _RARE:
         if (value := getattr(item, name)) is not None:
-            fields[name] = value
-    row = _encode(fields, item.event_id, at or now, dated=at is not None)
+            fields[name], easy = value, False
+    row = _encode(fields, item.event_id, at or now, given.source, dated=at is not None, easy=easy)
     kind = _KINDS[item.feedback_type]
     return Made(row, given, kind, item.rating, item.preferred, item.metadata, at is not None)
 
@@ -75,7 +85,7 @@ def make_observed(item: Item, given: Receipt, question: str | None) -> Iterator[
             "user_id": given.user,
         }
         at = _EPOCH + timedelta(milliseconds=given.given_ms + signal.at_ms)
-        row = _encode(fields, name_signal(item.interaction_id, signal), at, dated=True)
+        row = _encode(fields, name_signal(item.interaction_id, signal), at, given.source, dated=True)
         yield Made(row, given, signal.kind, None, None, signal.metadata, dated=True, observed=True)
 
 
@@ -85,9 +95,7 @@ def name_signal(interaction_id: str, signal: Signal) -> str:
     return "seen-" + hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
-def _settle_time(given_by_client: datetime | None, given: Receipt, now: datetime) -> datetime | None:
-    if given_by_client is None:
-        return None
+def _settle_time(given_by_client: datetime, given: Receipt, now: datetime) -> datetime | None:
     try:
         at = given_by_client.astimezone(UTC)
     except (OverflowError, ValueError):
@@ -96,7 +104,9 @@ def _settle_time(given_by_client: datetime | None, given: Receipt, now: datetime
     return at if began - SKEW <= at <= now + SKEW else None
 
 
-def _encode(fields: dict[str, Any], event_id: str | None, at: datetime, *, dated: bool) -> EventRow:
+def _encode(
+    fields: dict[str, Any], event_id: str | None, at: datetime, source: str, *, dated: bool, easy: bool = False
+) -> EventRow:
     if event_id is None:
         said = {**fields, "timestamp": at.isoformat()} if dated else fields
         try:
@@ -106,4 +116,7 @@ def _encode(fields: dict[str, Any], event_id: str | None, at: datetime, *, dated
             text = canonical_json(said)
         event_id = "fb-" + hashlib.sha256(text).hexdigest()[:32]
     fields["event_id"], fields["timestamp"] = event_id, at
-    return encode_event(fields, proven=True)
+    row = None
+    if easy and is_name(fields["user_id"]) and is_time(at) and is_plain(fields["metadata"]):
+        row = encode_plain(fields, proven=True, source=source)
+    return row or encode_event(fields, proven=True, source=source)

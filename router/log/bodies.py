@@ -20,6 +20,7 @@ from flytewheel.feedback.logs import YEARS, encode_body
 from flytewheel.records import FeedbackEvent, Interaction
 
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
+_SIMPLE = frozenset((str, int, bool, type(None)))
 _DEEPEST = 30  # levels; the long way refuses from 32 on
 Model = TypeVar("Model", Interaction, FeedbackEvent)
 
@@ -36,17 +37,17 @@ def dump(data: Mapping[str, Any]) -> bytes | None:
 def is_plain(value: Any, depth: int = 0) -> bool:
     """Whether both ways write this JSON value alike."""
     kind = type(value)
-    if kind is str or kind is int or kind is bool or value is None:
+    if kind in _SIMPLE:
         return True
     if kind is float:
         return is_plain_float(value)
     if kind is dict and depth < _DEEPEST:
         for key, item in value.items():
-            if type(key) is not str or not (type(item) is str or is_plain(item, depth + 1)):
+            if type(key) is not str or not (type(item) in _SIMPLE or is_plain(item, depth + 1)):
                 return False
         return True
     if kind is list and depth < _DEEPEST:
-        return all(type(item) is str or is_plain(item, depth + 1) for item in value)
+        return all(type(item) in _SIMPLE or is_plain(item, depth + 1) for item in value)
     return False
 
 

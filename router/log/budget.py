@@ -17,6 +17,7 @@ _RESERVED = 8  # one part in so many is for events alone
 _STEP_BYTES = 256 << 10  # written by one process before the folder is measured again
 _WRITERS = 16  # so many processes may each be a step ahead of what was measured
 _AGAIN_S = 0.5
+_NEVER = float("-inf")
 _LOOK_S = 2.0
 
 
@@ -27,7 +28,7 @@ class Budget:
         self.limit = limit
         self._folder = folder
         self._step = min(_STEP_BYTES, limit // (4 * _WRITERS))
-        self._used, self._since, self._at = 0, 0, float("-inf")
+        self._used, self._since, self._at = 0, 0, _NEVER
 
     @property
     def used(self) -> int:
@@ -47,11 +48,11 @@ class Budget:
         """
         limit = self.limit - (0 if reserved else self.limit // _RESERVED)
         room = limit - _WRITERS * self._step - size
-        if self._since >= self._step or self._at == float("-inf"):
+        if self._since >= self._step or self._at == _NEVER:
             self.refresh()
-        if self.used > room and time.monotonic() - self._at >= _AGAIN_S:
+        if self._used + self._since > room and time.monotonic() - self._at >= _AGAIN_S:
             self.refresh()
-        if self.used > room:
+        if self._used + self._since > room:
             return False
         self._since += size
         return True

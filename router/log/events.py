@@ -7,8 +7,10 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any
 
+import msgspec
 import orjson
 
 from flytewheel.records import FeedbackEvent, FeedbackType
@@ -16,16 +18,21 @@ from flytewheel.spool import join_row, split_columns
 from router.log.bodies import dump, encode_slowly, is_name, is_plain, is_time, spell_time
 
 COLUMNS = 'event_id, interaction_id, source, user_id, feedback_type, "timestamp", body, digest, metadata'
-_KINDS = {kind.value: kind for kind in FeedbackType}
-# Their texts and figures are checked by the long way.
+# Of a correction, an edit and a duel texts and figures are checked by the long way.
 _SPECIAL = frozenset((FeedbackType.CORRECTION, FeedbackType.EDIT, FeedbackType.DUEL))
+_PLAIN = {kind: kind.value for kind in FeedbackType if kind not in _SPECIAL}
 _AMOUNTS = {"accepted": ("seconds",), "citation_click": ("count",), "read_time": ("read_s", "expected_s")}
+_spell_time = lru_cache(maxsize=64)(spell_time)  # the events of a batch share the time of their arrival
 _FIELDS = frozenset(FeedbackEvent.model_fields)
-_RARE = ("corrected_response", "correction_type", "other_response", "preferred")
+_RARE = frozenset(("corrected_response", "correction_type", "other_response", "preferred"))
 
 
-class EventRow(NamedTuple):
-    """One event, checked. `proven`: its interaction exists for certain, stored or not yet."""
+class EventRow(msgspec.Struct, frozen=True, gc=False):
+    """One event, checked.
+
+    `proven`: its interaction exists for certain, stored or not yet. `source`: the stream of its interaction; empty:
+    only the table knows it.
+    """
 
     event_id: str
     interaction_id: str
@@ -36,27 +43,35 @@ class EventRow(NamedTuple):
     digest: str
     metadata: bytes
     proven: bool
+    source: str = ""
 
 
-def encode_event(fields: Mapping[str, Any], *, proven: bool = False) -> EventRow:
+def encode_event(fields: Mapping[str, Any], *, proven: bool = False, source: str = "") -> EventRow:
     """Checks an event and encodes it.
 
     Args:
         fields: of `FeedbackEvent`; what is None or missing is left out. `timestamp` is an aware datetime.
         proven: whether a receipt proves that its interaction exists, and is this user's.
+        source: the stream of its interaction, where that is known.
 
     Raises:
         FeedbackError: it is no event, contradicts itself, or holds what cannot be stored; the message says which.
     """
     data = _plain_fields(fields)
-    body = dump(data) if data is not None else None
-    if body is None or data is None:
-        event, text, digest = encode_slowly(FeedbackEvent, fields)
-        metadata = json.dumps(json.loads(text)["metadata"], ensure_ascii=False).encode() if event.metadata else b"{}"
-        kind, when = event.feedback_type.value, event.timestamp
-        return EventRow(
-            event.event_id, event.interaction_id, event.user_id, kind, when, text.encode(), digest, metadata, proven
-        )
+    row = encode_plain(data, proven=proven, source=source) if data is not None else None
+    if row is not None:
+        return row
+    event, text, digest = encode_slowly(FeedbackEvent, fields)
+    metadata = json.dumps(json.loads(text)["metadata"], ensure_ascii=False).encode() if event.metadata else b"{}"
+    names = (event.event_id, event.interaction_id, event.user_id, event.feedback_type.value)
+    return EventRow(*names, event.timestamp, text.encode(), digest, metadata, proven, source)
+
+
+def encode_plain(data: dict[str, Any], *, proven: bool, source: str) -> EventRow | None:
+    """The row of fields that are what they must be, as `_plain_fields` gives them; None: only the long way can tell."""
+    body = dump(data)
+    if body is None:
+        return None
     given = data["metadata"]
     return EventRow(
         data["event_id"],
@@ -68,26 +83,28 @@ def encode_event(fields: Mapping[str, Any], *, proven: bool = False) -> EventRow
         hashlib.sha256(body).hexdigest(),
         orjson.dumps(given) if given else b"{}",
         proven,
+        source,
     )
 
 
 def copy_line(row: EventRow, source: str) -> bytes:
     """The event as a line of COPY, in the stream of its interaction."""
-    when = spell_time(row.timestamp)
+    when = _spell_time(row.timestamp)
     head = (row.event_id, row.interaction_id, source, row.user_id, row.feedback_type, when)
     return join_row(head, row.body, row.digest.encode(), row.metadata)
 
 
 def spool_line(row: EventRow) -> bytes:
     """The event as it waits in the spool: the time in its first column is when it was laid there, in seconds."""
-    return b"%d\t" % time.time() + copy_line(row, "")
+    return b"%d\t" % time.time() + copy_line(row, row.source)
 
 
 def read_spool_line(line: bytes) -> tuple[int, EventRow]:
     """When a waiting event was laid down, in seconds since 1970, and the event, as proven."""
-    when, event, interaction, _, user, kind, stamp, body, digest, metadata = split_columns(line)
+    when, event, interaction, source, user, kind, stamp, body, digest, metadata = split_columns(line)
     names = (event.decode(), interaction.decode(), user.decode(), kind.decode())
-    row = EventRow(*names, datetime.fromisoformat(stamp.decode()), body, digest.decode(), metadata, True)
+    at = datetime.fromisoformat(stamp.decode())
+    row = EventRow(*names, at, body, digest.decode(), metadata, True, source.decode())
     return int(when), row
 
 
@@ -96,26 +113,26 @@ def _plain_fields(fields: Mapping[str, Any]) -> dict[str, Any] | None:
     data = {key: value for key, value in fields.items() if value is not None}
     if not data.keys() <= _FIELDS:
         data = {key: value for key, value in data.items() if key in _FIELDS}
+    said = data.get("feedback_type")
+    kind = _PLAIN.get(said) if isinstance(said, str) else None  # type: ignore[call-overload]
+    if kind is None or not is_time(data.get("timestamp")) or not _RARE.isdisjoint(data):
+        return None
     if not (is_name(data.get("event_id")) and is_name(data.get("interaction_id")) and is_name(data.get("user_id"))):
         return None
-    said = data.get("feedback_type")
-    kind = _KINDS.get(said) if isinstance(said, str) else None
-    if kind is None or kind in _SPECIAL or not is_time(data.get("timestamp")) or any(key in data for key in _RARE):
-        return None
-    data["feedback_type"] = kind.value
+    data["feedback_type"] = kind
     rating = data.get("rating")
-    if (rating is None) is (kind is FeedbackType.RATING):
-        return None
-    if rating is not None and (type(rating) is bool or type(rating) not in (int, float) or not 1 <= rating <= 5):
+    if (rating is None) is (kind == "rating"):
         return None
     if rating is not None:
+        if type(rating) not in (int, float) or not 1 <= rating <= 5:  # a bool is neither
+            return None
         data["rating"] = float(rating)
     if "comment" in data and type(data["comment"]) is not str:
         return None
     metadata = data.setdefault("metadata", {})
     if type(metadata) is not dict or not is_plain(metadata):
         return None
-    for key in _AMOUNTS.get(kind.value, ()):
+    for key in _AMOUNTS.get(kind, ()):
         amount = metadata.get(key)
         if amount is not None and (type(amount) not in (int, float) or amount < 0):
             return None

@@ -74,13 +74,16 @@ class Intake:
             return rows
         fields = [{**orjson.loads(row.body), "timestamp": row.timestamp} for row in rows]
         if self._text == "none":
-            return [encode_event(drop_texts(each), proven=row.proven) for each, row in zip(fields, rows, strict=True)]
+            return [
+                encode_event(drop_texts(each), proven=row.proven, source=row.source)
+                for each, row in zip(fields, rows, strict=True)
+            ]
         texts = [list_texts(each) for each in fields]
         if not any(texts):
             return rows
         changed = await self._redact(fields, texts)
         return [
-            row if now is before else encode_event(now, proven=row.proven)
+            row if now is before else encode_event(now, proven=row.proven, source=row.source)
             for row, before, now in zip(rows, fields, changed, strict=True)
         ]
 

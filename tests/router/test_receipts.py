@@ -5,6 +5,7 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from router.receipts import LIFETIME_S, LONGEST_RECEIPT, Receipt, ReceiptBook, ReceiptError
 
@@ -67,15 +68,26 @@ def test_a_receipt_has_one_text() -> None:
     for tail in ("=", "==", "\n", " "):
         with pytest.raises(ReceiptError):
             BOOK.read("i-1", BOOK.sign(GIVEN) + tail, NOW_S)
+    lengths = set()
+    for user in ("a", "ab", "abc"):  # the last character's bits that no byte needs
+        text = BOOK.sign(replace(GIVEN, user=user))
+        lengths.add(len(text) % 4)
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_":
+            other = text[:-1] + last
+            if other != text and base64.urlsafe_b64decode(other + "=" * (-len(other) % 4)) == raw:
+                with pytest.raises(ReceiptError, match="as it was sent"):
+                    BOOK.read("i-1", other, NOW_S)
+    assert lengths == {0, 2, 3}
 
 
 def test_nobody_reads_the_user_in_it() -> None:
-    text = BOOK.sign(GIVEN._replace(user="ada@example.org"))
+    text = BOOK.sign(replace(GIVEN, user="ada@example.org"))
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     assert b"oncall" in raw
     assert b"ada" not in raw
     # the same user's next receipt cannot be told from a stranger's
-    other = base64.urlsafe_b64decode(BOOK.sign(GIVEN._replace(interaction_id="i-2")) + "==")
+    other = base64.urlsafe_b64decode(BOOK.sign(replace(GIVEN, interaction_id="i-2")) + "==")
     assert raw[-40:-16] != other[-40:-16]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from flytewheel.errors import FeedbackError
@@ -120,7 +121,7 @@ def test_an_event_is_encoded_as_the_feedback_store_does(fields: dict[str, Any]) 
     assert (row.body.decode(), row.digest) == expected
     assert json.loads(row.metadata) == json.loads(row.body)["metadata"]
     when, back = event_room.read_spool_line(event_room.spool_line(row))
-    assert back == row._replace(timestamp=back.timestamp)
+    assert back == replace(row, timestamp=back.timestamp)
     assert back.timestamp == row.timestamp
     assert when > 0
 

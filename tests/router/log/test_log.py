@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from router.log import Log, LogFullError
+from router.log.database import Session
 from router.log.log import LogState
 from tests.router.log.stage import Server, ask, event, list_ids, put_all, record, until
 
@@ -78,6 +80,47 @@ def test_every_event_is_told_what_became_of_it(url: str, tmp_path: Path) -> None
         ("e-2", None),
         ("e-4", None),
     ]
+
+
+def test_an_event_is_looked_up_only_after_one_that_could_not_be_copied(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    ask_really = Session.ask
+
+    def ask_and_note(session: Session, query: str, values: Any) -> list[tuple[Any, ...]]:
+        found = ask_really(session, query, values)
+        if "feedback_events WHERE event_id" in query:
+            looked.append(len(found))
+        return found
+
+    monkeypatch.setattr(Session, "ask", ask_and_note)
+
+    async def run() -> None:
+        log = Log(url, tmp_path)
+        put_all(log, NAMES)
+        await until(lambda: not log.state.waiting, what="the interactions")
+        for number in range(3):
+            rows = [event(f"e-{number}-{name}", name) for name in NAMES]
+            assert await log.store_events(rows) == ["stored"] * len(rows)
+        assert looked == []
+        assert await log.store_events([event("e-x", NAMES[0], source="")]) == ["stored"]
+        assert len(looked) == 1
+        told = await log.store_events([event(f"e-0-{NAMES[0]}", NAMES[0]), event("e-y", NAMES[1])])
+        assert told == ["duplicate", "stored"]
+        assert len(looked) == 2
+        for number in range(40):
+            assert await log.store_events([event(f"e-z-{number}", NAMES[2])]) == ["stored"]
+        assert 20 < len(looked) < 40
+        given_up = [event("e-v", "still being answered"), event("e-w", "nobody", proven=False), event("e-u", NAMES[3])]
+        assert await log.store_events(given_up) == ["stored", "unknown", "stored"]
+        assert log.state.spooled == 1
+        await log.close()
+
+    asyncio.run(run())
+    stored = list_ids(url)[1]
+    assert len(stored) == len(set(stored)) == 3 * len(NAMES) + 43
+    assert ask(url, "SELECT DISTINCT source FROM feedback_events") == [("demo",)]
 
 
 def test_an_outage_loses_nothing_and_doubles_nothing(server: Server, url: str, tmp_path: Path) -> None:
