@@ -37,11 +37,7 @@ def add_interactions(database_url: str, count: int, *, start: int = 0, length: i
             connection.execute(
                 "INSERT INTO interactions (interaction_id, source, user_id, timestamp, body, digest) "
                 "VALUES (%s, 'demo', 'u', %s, %s, 'd')",
-                (
-                    f"i{number}",
-                    NOW,
-                    Jsonb({"query": "x" * (length + number % 5)} | {key: make(number) for key, make in body.items()}),
-                ),
+                (f"i{number}", NOW, Jsonb(written | {key: make(number) for key, make in body.items()})),
             )
 
 
