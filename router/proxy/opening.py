@@ -252,7 +252,7 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         raise BackendError(f"version {version} answered {status}; redirects of a backend are not followed")
     if status in _OURS:
         raise BackendError(f"version {version}'s server refuses our key or account ({status})")
-    if status == 501 or (status == 500 and is_clients_fault(read_said(body))):
+    if status == 501 or (status == 500 and is_clients_fault(body)):
         raise RefusedError(400, "invalid_request_error", read_said(body), "unsupported_input")
     if status >= 500:
         raise BackendError(f"version {version} answered {status}: {read_said(body)}")

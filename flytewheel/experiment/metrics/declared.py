@@ -47,6 +47,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("latency_p95", "slow", "timed", "higher", tail=0.05),
         Metric("correction_rate", "corrected", "requests", "higher"),
         Metric("conversion_rate", "ups", "requests", "lower"),
+        Metric("groundedness", "grounded", "checked", "lower"),
     )
 }
 

@@ -12,6 +12,7 @@ arrived before a share moved and was stored after it is left out). Strata are ne
 | `latency_p95` | requests above the control's 95 % quantile q, the treatment's above (1 + margin)·q | timed | higher |
 | `correction_rate` | answers that someone corrected | requests | higher |
 | `conversion_rate` | votes up | requests | lower |
+| `groundedness` | answers without a span that their context does not hold | answers checked | lower |
 
 Of several votes on one answer the last counts; a rating of 4 or 5 is a vote up, 1 or 2 one down, a correction one down.
 "The treatment's p95 is at most 5 % slower" is `latency_p95` with a relative margin of 0.05. It is the same statement
@@ -22,6 +23,8 @@ q is estimated: by Bahadur's representation (1966) its error moves the treatment
 margin. So at the boundary the two-sample variance of the shares is the right one (Deng, Knoblich and Lu 2018, "Applying
 the Delta Method in Metric Analytics", on quantiles); where the treatment's tail is twice as dense there, half of the
 users treated and its p95 slower by just the margin, 13 % and not 5 % err on either side (simulated).
+Answers with a context are checked by the router as they are logged (a sample when it cannot keep up); one is ungrounded
+by its first unsupported span: a share of answers, since a mean over spans would be the long answers' figure alone.
 A request that no arm could answer leaves no interaction, hence no error here.
 """
 
@@ -111,8 +114,10 @@ WITH served AS MATERIALIZED (
 SELECT arm, count(*) AS requests, count(*) FILTER (WHERE failed) AS failed,
     count(served.latency_ms) AS timed, count(*) FILTER (WHERE served.latency_ms
         > threshold.latency_ms * CASE arm WHEN 'treatment' THEN %(slower)s ELSE 1 END) AS slow,
-    count(vote) AS votes, coalesce(sum(vote), 0) AS ups, count(corrections.interaction_id) AS corrected
+    count(vote) AS votes, coalesce(sum(vote), 0) AS ups, count(corrections.interaction_id) AS corrected,
+    count(g.interaction_id) AS checked, count(*) FILTER (WHERE g.unsupported = 0) AS grounded
 FROM served CROSS JOIN threshold
     LEFT JOIN votes USING (interaction_id) LEFT JOIN corrections USING (interaction_id)
+    LEFT JOIN groundedness g USING (interaction_id)
 GROUP BY arm, user_id
 """

@@ -98,6 +98,10 @@ def check_fallback(answer: httpx.Response) -> None:
 
 REFUSALS = {
     "500": (plain(b'{"error":{"message":"out of memory"}}', status="500 E"), "answered 500: out of memory"),
+    "500 with a client's words": (
+        plain(b'{"error":{"message":"tensors must be contiguous, CUDA is required"}}', status="500 E"),
+        "answered 500: tensors must be contiguous",
+    ),
     "503": (plain(b"busy", status="503 E"), "answered 503: busy"),
     "429": (plain(b'{"error":"slow down"}', status="429 E"), r"too much to do \(429\): slow down"),
     "401": (plain(b"{}", status="401 E"), r"refuses our key or account \(401\)"),
