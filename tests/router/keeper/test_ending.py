@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -69,11 +70,11 @@ def test_a_second_signal_ends_it_at_once(router: LiveRouter, server: VllmStandIn
             wait_until(lambda: is_closed(router), what="no connection is taken any more")
             process.terminate()
             assert process.wait(timeout=90) == 0
-            with pytest.raises(Exception, match=r"incomplete|closed"):
+            with pytest.raises(httpx.TransportError):  # incomplete, closed or reset, as it comes
                 list(lines)
     finally:
         server.flowing.set()
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), what="its workers are gone")
     router.start()
 
 
@@ -87,7 +88,7 @@ def test_an_answer_that_does_not_end_does_not_hold_the_end_up(router: LiveRouter
             began = time.monotonic()
             assert router.stop() == 0
             assert time.monotonic() - began < 25  # not the 30 s that it would have
-            with pytest.raises(Exception, match=r"incomplete|closed"):
+            with pytest.raises(httpx.TransportError):  # incomplete, closed or reset, as it comes
                 list(lines)
     finally:
         server.flowing.set()
@@ -186,10 +187,10 @@ def test_tls_serves_and_takes_renewed_files(
         def says(name: str) -> bool:
             try:
                 return fetch()[0] == name
-            except (ConnectionError, TimeoutError):
+            except (ConnectionError, TimeoutError, ssl.SSLError):
                 return False
 
-        wait_until(lambda: says("one"), what="the first certificate")
+        wait_until(lambda: says("one"), what="the first certificate", timeout_s=120)
         assert fetch()[1] == "TLSv1.3"
         old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
@@ -197,7 +198,7 @@ def test_tls_serves_and_takes_renewed_files(
         with pytest.warns(DeprecationWarning, match="TLS"):
             old.maximum_version = ssl.TLSVersion.TLSv1_1
         connection = http.client.HTTPSConnection("127.0.0.1", router.port, timeout=20, context=old)
-        with pytest.raises(ssl.SSLError):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
             connection.request("GET", "/healthz")
         connection.close()
         chain.write_bytes(two[0].read_bytes())  # half of it: not taken
