@@ -260,6 +260,8 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
 
 def _name(error: BaseException) -> str:
     """What happened, without addresses: it is said to the client."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its certificate is refused"
     if isinstance(getattr(error, "os_error", None), BlockedAddressError):
         return "its address is blocked"
     return type(error).__name__
