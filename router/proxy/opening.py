@@ -203,6 +203,14 @@ class Opener:
 def _translate(call: Call, backend: Backend) -> None:
     """The backend does not answer the client's path: finds another one of its, and a translation to it."""
     path = call.protocol.choose_path(call.body, frozenset(backend.endpoints))
+    if path is None and not call.protocol.remembered:
+        raise RefusedError(
+            400,
+            "invalid_request_error",
+            f"{call.asked_model} does not embed, it answers: embeddings come from a version whose backend is Ollama or"
+            " vLLM, or an upstream signed with `endpoints: [embeddings]` (`flytewheel backends sign`)",
+            "unsupported_endpoint",
+        )
     if path is None:
         known = ", ".join(sorted(backend.endpoints))
         raise RefusedError(
