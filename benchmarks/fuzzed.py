@@ -1,7 +1,8 @@
 """schemathesis over the whole OpenAPI of a router: `python -m benchmarks.fuzzed [--quick] [--json FILE]`.
 
-Every operation of `/openapi.json` of a real router with a model, by the root key and by nobody: examples, boundary
-cases (coverage) and random ones (fuzzing), valid and invalid. No answer may be a 5xx. One worker: with two threads
+Every operation of `/openapi.json` of a real router with a model, as each role (root, each scope, nobody): examples,
+boundary cases (coverage) and random ones (fuzzing), valid and invalid. No answer may be a 5xx, or of a status that the
+description does not know. One worker: with two threads
 CPython 3.11's parser ends in "AST constructor recursion depth mismatch" while Hypothesis describes a lambda.
 """
 
@@ -11,14 +12,30 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import Goal, report
+from flytewheel.api_keys import create_key
 from tests.router.hosting import host_router
 from tests.router.live import ADMIN_KEY, ROOT, LiveRouter
 
 EXAMPLES, QUICK = 150, 8
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "response_headers_conformance",
+    "ignored_auth",
+)
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "serve": ("serve",),
+    "feedback": ("feedback",),
+    "read": ("read",),
+    "admin": ("admin",),
+}  # beside the root key and nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +56,7 @@ def fuzz(
     with tempfile.TemporaryDirectory(prefix="flytewheel-fuzzed-") as folder:
         command = [
             str(Path(sys.executable).parent / "schemathesis"), "run", f"{router.url}/openapi.json", "--url", router.url,
-            "--checks", "not_a_server_error", "--max-examples", str(examples), "--seed", str(seed), "--phases", phases,
+            "--checks", ",".join(CHECKS), "--max-examples", str(examples), "--seed", str(seed), "--phases", phases,
             "--workers", "1", "--max-redirects", "0", "--request-timeout", "60", "--suppress-health-check", "all",
             "--no-color", "--continue-on-failure", "--exclude-path", "/v1/rewards",
             "--warnings", "off", "--generation-database", "none", *header,
@@ -74,7 +91,9 @@ def measure(quick: bool) -> list[Goal]:
         router.serve("demo", "stable")
         assert router.process is not None
         before = router.process.pid
-        found = {who: fuzz(router, examples=examples, key=key) for who, key in (("root", ADMIN_KEY), ("nobody", None))}
+        keys: dict[str, str | None] = {"root": ADMIN_KEY, "nobody": None}
+        keys |= {who: create_key(router.database_url, scopes, name=who)[1] for who, scopes in ROLES.items()}
+        found = {who: fuzz(router, examples=examples, key=key) for who, key in keys.items()}
         alive = router.process.poll() is None and router.process.pid == before
         log = (router.home / "router.log").read_text()
     for who, each in found.items():

@@ -34,9 +34,9 @@ class _CheckedTransport(httpx.BaseTransport):
     TLS goes on proving the name (httpx's `sni_hostname`).
     """
 
-    def __init__(self, rule: AddressRule) -> None:
+    def __init__(self, rule: AddressRule, verify: ssl.SSLContext) -> None:
         self._rule = rule
-        self._inner = httpx.HTTPTransport(verify=_trust(False), trust_env=False)
+        self._inner = httpx.HTTPTransport(verify=verify, trust_env=False)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         host, port = request.url.host, request.url.port or {"https": 443}.get(request.url.scheme, 80)
@@ -63,6 +63,7 @@ class ModelServer:
         key: Sent as a Bearer token, if given.
         timeout_s: How long a server may say nothing while it works; connecting takes at most 5 s.
         rule: Which addresses it may have, checked at each connection, and no proxy is asked; None: any.
+        tls: What proves it behind `https://`; None: the usual authorities.
 
     Raises:
         ModelServerError: the address is none.
@@ -76,18 +77,20 @@ class ModelServer:
         key: str | None = None,
         timeout_s: float = 600.0,
         rule: AddressRule | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.url, self.auth = split_url(url, kind)
         self.kind = kind
         self._key = key
         proxies = rule is None and urlsplit(self.url).hostname not in {"127.0.0.1", "localhost", "::1"}
+        verify = _trust(proxies) if tls is None else tls
         self._client = httpx.Client(
             base_url=self.url,
             headers={"authorization": f"Bearer {key}"} if key else {},
             auth=None if key else self.auth,
             timeout=httpx.Timeout(timeout_s, connect=5.0),
-            transport=None if rule is None else _CheckedTransport(rule),
-            verify=_trust(proxies),
+            transport=None if rule is None else _CheckedTransport(rule, verify),
+            verify=verify,
             trust_env=proxies,  # a proxy set for the outside world knows nothing of our loopback
         )
 

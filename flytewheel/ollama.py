@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,15 @@ class Ollama(ModelServer):
     """One Ollama server; `url` ends before `/api`."""
 
     def __init__(
-        self, url: str, *, key: str | None = None, timeout_s: float = 600.0, rule: AddressRule | None = None
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        timeout_s: float = 600.0,
+        rule: AddressRule | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(url, kind="Ollama", key=key, timeout_s=timeout_s, rule=rule)
+        super().__init__(url, kind="Ollama", key=key, timeout_s=timeout_s, rule=rule, tls=tls)
 
     def version(self) -> str:
         """The server's version.

@@ -19,6 +19,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 PARTS = ("train", "validation", "test")
 HOLDOUT = "holdout"  # users who are never trained or tuned on, in any week
 TEXT_NOT_KEPT = "[text not kept]"  # stands where a record needs a text and the router is set to keep none
+NO_TEXT = "[no text]"  # stands for a prompt that held none: pictures alone, token ids
 REVIEWED = "review/"  # opens the ids of interactions that a closed review stored; nobody is given a receipt for them
 
 
@@ -91,9 +92,13 @@ class Interaction(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-def keeps_text(interaction: Interaction) -> bool:
-    """Whether the router that logged an interaction kept what was said."""
-    return interaction.query != TEXT_NOT_KEPT and interaction.metadata.get("text") != "none"
+def explain_missing_text(interaction: Interaction) -> str | None:
+    """Why the prompt of a logged interaction is no text to learn from; None where it is one."""
+    if interaction.query == TEXT_NOT_KEPT or interaction.metadata.get("text") == "none":
+        return "text not kept"
+    if interaction.query == NO_TEXT or interaction.metadata.get("no_text"):
+        return "no text in the prompt"
+    return None
 
 
 class FeedbackEvent(BaseModel):

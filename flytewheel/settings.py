@@ -38,6 +38,7 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_TLS_CERTIFICATE`, `FLYTEWHEEL_TLS_KEY` | PEM files for `python -m router` to serve HTTPS by | – |
 | `FLYTEWHEEL_BACKEND_MODE` | `merged`: a llama.cpp process for each version; `adapters`: one for each base | `merged` |
 | `FLYTEWHEEL_BACKEND_ALLOW` | networks beside the public ones that backends may be in, with commas; `loopback` | – |
+| `FLYTEWHEEL_BACKEND_CA` | PEM file of authorities that prove `https://` backends, beside the system's | – |
 | `FLYTEWHEEL_BACKEND_CONNECT_S` | seconds to connect to one | 5 |
 | `FLYTEWHEEL_BACKEND_FIRST_TOKEN_S`, `FLYTEWHEEL_BACKEND_CHUNK_S` | to a stream's beginning, and between chunks | 60 |
 | `FLYTEWHEEL_BACKEND_ANSWER_S` | for a whole answer | 600 |
@@ -110,6 +111,7 @@ class Settings(BaseModel):
     tls_key: Path | None = None
     backend_mode: str = "merged"
     backend_allow: str = ""
+    backend_ca: Path | None = None
     backend_connect_s: float = 5.0
     backend_first_token_s: float = 60.0
     backend_chunk_s: float = 60.0

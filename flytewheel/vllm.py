@@ -8,6 +8,7 @@ it in place if asked, which no request in flight notices, older ones do not know
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 
 import httpx
@@ -30,9 +31,15 @@ class Vllm(ModelServer):
     """One vLLM server; `url` ends before `/v1`."""
 
     def __init__(
-        self, url: str, *, key: str | None = None, timeout_s: float = 600.0, rule: AddressRule | None = None
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        timeout_s: float = 600.0,
+        rule: AddressRule | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(url, kind="vLLM", key=key, timeout_s=timeout_s, rule=rule)
+        super().__init__(url, kind="vLLM", key=key, timeout_s=timeout_s, rule=rule, tls=tls)
 
     def list_models(self) -> list[VllmModel]:
         """What it answers to.

@@ -75,6 +75,9 @@ def is_admin(request: Request) -> bool:
 
 control = APIRouter(tags=["control"])
 _READS, _CHANGES = [needs(READ)], [needs(ADMIN)]
+_AGAIN: dict[int | str, dict[str, Any]] = {
+    200: {"model": dict[str, Any], "description": "this launch key had opened it before"}
+}
 
 
 @control.get("/models", dependencies=_READS)
@@ -123,7 +126,7 @@ async def put_workers(body: WorkersBody, state: State) -> dict[str, Any]:
     return {"workers": body.count}
 
 
-@control.post("/experiments", dependencies=_CHANGES, status_code=201)
+@control.post("/experiments", dependencies=_CHANGES, status_code=201, responses=_AGAIN)
 async def post_experiment(body: LaunchBody, state: State, response: Response) -> dict[str, Any]:
     """Opens an experiment once both versions are loaded; 200, not 201, when this launch key had opened it before."""
     opened = await state.launch(

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
-from urllib.parse import quote, quote_plus, unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote
 
 from pydantic import SecretStr
 
@@ -134,13 +134,11 @@ def secrets_of(settings: Settings) -> Iterator[str]:
         if isinstance(value, SecretStr):
             yield value.get_secret_value()
         elif isinstance(value, str) and "://" in value:
-            try:
-                password = urlsplit(value).password
-            except ValueError:
-                continue
-            if password:
-                yield password
-                yield unquote(password)
+            password = value.partition("://")[2].rpartition("@")[0].partition(":")[2]
+            # A mark in it that should have been quoted: libpq takes the rest for a host or a database, and names it.
+            for part in filter(None, (password, *re.split(r"[/@:?#&]", password))):
+                yield part
+                yield unquote(part)
 
 
 def _describe(record: logging.LogRecord) -> dict[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flytewheel.authorities import trust_authorities
 from flytewheel.errors import SettingsError
 from flytewheel.settings import PREFIX, Settings
 from router.backends.view import BackendView
@@ -64,12 +65,14 @@ def check_settings(settings: Settings) -> None:
     """Refuses settings that lack a service or a key.
 
     Raises:
-        SettingsError: all that is missing, by name.
+        SettingsError: all that is missing, by name; or the file of authorities is none.
     """
     required = ("database_url", "s3_url", "s3_access_key", "s3_secret_key", "admin_key", "assignment_key")
     missing = [PREFIX + key.upper() for key in required if not getattr(settings, key)]
     if missing:
         raise SettingsError(f"the router needs {', '.join(missing)}; 'flytewheel up' sets them for the embedded stack")
+    if settings.backend_ca is not None:
+        trust_authorities(settings.backend_ca)
 
 
 def open_parts(settings: Settings, metrics: Path | None) -> dict[str, Any]:

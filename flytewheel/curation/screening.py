@@ -15,7 +15,7 @@ from flytewheel.curation.events import Reviewed
 from flytewheel.curation.ledger import Tally
 from flytewheel.dataset import Step
 from flytewheel.recipe import CurationSpec
-from flytewheel.records import FeedbackEvent, FeedbackType, keeps_text
+from flytewheel.records import TEXT_NOT_KEPT, FeedbackEvent, FeedbackType, explain_missing_text
 from flytewheel.screens import screen_abuse, screen_answers
 
 Classify = Callable[[Sequence[str]], list[float]]
@@ -90,8 +90,8 @@ def _find_whole(reviewed: Sequence[Reviewed], tally: Tally) -> list[int]:
     """The rows with a question and a finished answer."""
     whole = []
     for row, item in enumerate(reviewed):
-        if not keeps_text(item.interaction):
-            tally.drop("text not kept")
+        if missing := explain_missing_text(item.interaction):
+            tally.drop(missing)
         elif not item.interaction.completed:
             tally.drop("incomplete", item.interaction.response)
         elif not item.interaction.query.strip():
@@ -148,7 +148,9 @@ def _edit_events(
             tally.drop(f"{fault} in {what}", text)
             changed.setdefault(row, {})[place] = None
             continue
-        if reason is None and identify_text(text) == identify_text(item.interaction.response):
+        if text == TEXT_NOT_KEPT:
+            reason = "text not kept"
+        elif reason is None and identify_text(text) == identify_text(item.interaction.response):
             reason = "changes nothing"
         if reason:
             tally.drop(f"{what} {reason}", text)

@@ -20,9 +20,15 @@ import numpy as np
 
 from flytewheel.database import Connection, connect
 from flytewheel.recipe import Mode, Recipe
+from flytewheel.records import NO_TEXT, TEXT_NOT_KEPT
 
 MAX_SAMPLE = 20_000
 _LAST = "SELECT \"window\" ->> 'high_xid', ended_at FROM runs WHERE name = %s AND status = 'succeeded'"
+# What stands for a text has no length: of a text that was not kept it is logged, a prompt of pictures alone has none.
+_LENGTH = f"""CASE
+    WHEN body ->> 'query' = '{TEXT_NOT_KEPT}' AND jsonb_typeof(body #> '{{metadata,query_chars}}') = 'number'
+    THEN (body #>> '{{metadata,query_chars}}')::float8 ELSE length(body ->> 'query') END"""
+_HAS_PROMPT = f"body ->> 'query' <> '{NO_TEXT}' AND (body #>> '{{metadata,no_text}}') IS DISTINCT FROM 'true'"
 
 _RETRAIN = """
 SELECT count(*), min(asked_at) FROM retrains a WHERE name = %s AND NOT EXISTS (
@@ -61,7 +67,7 @@ def check_triggers(database_url: str, recipe: Recipe, *, now: datetime) -> Trigg
             is_new: [
                 row[0]
                 for row in connection.execute(
-                    f"SELECT length(body ->> 'query') FROM interactions WHERE source = ANY(%s) "
+                    f"SELECT {_LENGTH} FROM interactions WHERE source = ANY(%s) AND {_HAS_PROMPT} "
                     f"AND xid {'>=' if is_new else '<'} %s::xid8 ORDER BY xid DESC, interaction_id LIMIT %s",
                     (sources, mark, MAX_SAMPLE),
                 )

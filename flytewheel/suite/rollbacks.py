@@ -22,13 +22,14 @@ from psycopg.types.json import Jsonb
 from flytewheel.database import Connection, connect
 from flytewheel.pii import redact_conversation
 from flytewheel.records import (
+    TEXT_NOT_KEPT,
     FeedbackEvent,
     FeedbackType,
     Interaction,
     Message,
     RegressionCase,
     build_prompt,
-    keeps_text,
+    explain_missing_text,
 )
 from flytewheel.suite.cases import SUITE
 from flytewheel.suite.expectations import Background, Expectation, expect_correction, expect_otherwise
@@ -90,7 +91,7 @@ class _Answer:
 
     @property
     def correction(self) -> FeedbackEvent | None:
-        given = [event for event in self.events if (event.corrected_response or "").strip()]
+        given = [event for event in self.events if (event.corrected_response or "").strip() not in ("", TEXT_NOT_KEPT)]
         return given[-1] if given else None
 
     @property
@@ -137,7 +138,12 @@ def grow_from_rollbacks(
 def _make_cases(
     connection: Connection, experiment: str, people: People, system: str | None, most: int, growth: Growth
 ) -> list[RegressionCase]:
-    answers = [answer for answer in _read_answers(connection, experiment) if keeps_text(answer.served)]
+    answers = []
+    for answer in _read_answers(connection, experiment):
+        if missing := explain_missing_text(answer.served):
+            growth.left_out[missing] += 1
+        else:
+            answers.append(answer)
     treated = [answer for answer in answers if answer.served.arm == "treatment" and not _is_controls(answer.served)]
     liked = [answer.served.response for answer in answers if answer.events and answer.dislike == 0]
     control = [row[0] for row in connection.execute(_CONTROL, {"experiment": experiment, "most": BACKGROUND})]

@@ -48,6 +48,7 @@ class Connections:
             keepalive_timeout=idle_s,
             resolver=self._resolver,
             socket_factory=rule.make_socket,
+            ssl=True if self._rules.tls is None else self._rules.tls,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -57,3 +58,13 @@ class Connections:
             timeout=self._rules.stream_timeout,
             trust_env=False,
         )
+
+
+def describe_refused(error: aiohttp.ClientConnectorCertificateError) -> str:
+    """What is wrong with a server's certificate, and what to do, as the end of a line."""
+    cause = error.certificate_error
+    said = getattr(cause, "verify_message", "") or str(cause)
+    return (
+        f"is not who it says it is: {said.rstrip('.')}; renew its certificate, or name its authority in"
+        " FLYTEWHEEL_BACKEND_CA"
+    )

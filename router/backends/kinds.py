@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flytewheel.addresses import AddressRule, allow_written, read_networks
+from flytewheel.authorities import trust_authorities
 from flytewheel.ollama import Ollama
 from flytewheel.settings import Settings
 from flytewheel.vllm import Vllm
@@ -39,14 +40,18 @@ def _serve_by_kind(settings: Settings, models: Path, allow: tuple[str, ...]) -> 
     written = tuple(str(network) for network in allow_written(urlsplit(url).hostname or ""))
     networks = (*allow, *written)
     rule = AddressRule(read_networks(networks, ALLOW))
+    tls = None if settings.backend_ca is None else trust_authorities(settings.backend_ca)
     if settings.backend == "ollama":
         return lambda model: OllamaHost(
-            model, lambda timeout_s: Ollama(url, key=key, timeout_s=timeout_s, rule=rule), allow=networks
+            model, lambda timeout_s: Ollama(url, key=key, timeout_s=timeout_s, rule=rule, tls=tls), allow=networks
         )
     if settings.backend == "vllm":
         folders = (models, settings.backend_folder or str(models))
         return lambda model: VllmHost(
-            model, lambda timeout_s: Vllm(url, key=key, timeout_s=timeout_s, rule=rule), folders, allow=networks
+            model,
+            lambda timeout_s: Vllm(url, key=key, timeout_s=timeout_s, rule=rule, tls=tls),
+            folders,
+            allow=networks,
         )
     if settings.backend_mode == "adapters":
         return serve_residents(settings.home / "logs")

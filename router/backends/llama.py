@@ -28,6 +28,7 @@ from router.backends.backend import READY
 from router.backends.host import Host
 from router.backends.served import ServedModel
 from router.backends.warming import warm_up
+from router.paths import CHAT, COMPLETIONS
 
 logger = logging.getLogger("router.backends")
 
@@ -222,8 +223,11 @@ class LlamaHost(Host):
     """One version on a llama.cpp process; `adapter` is its place among the process's adapters.
 
     Where the process has adapters, every request says which one it takes, at what scale, or none; what a client put
-    there does not count, or it could choose its arm.
+    there does not count, or it could choose its arm. It answers and does not embed: llama.cpp with embeddings on holds
+    every batch to 512 tokens, and what a model that was trained to answer has for a text is no embedding worth having.
     """
+
+    endpoints = (CHAT, COMPLETIONS)
 
     def __init__(self, model: ServedModel, process: LlamaProcess, *, adapter: int | None = None) -> None:
         super().__init__(model)

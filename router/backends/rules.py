@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
 
 from aiohttp import ClientTimeout
 
+from flytewheel.authorities import trust_authorities
 from flytewheel.settings import Settings
 from router.backends.breaker import BreakerRule
 from router.backends.limit import LimitRule
@@ -22,6 +24,7 @@ class Rules:
         answer_s: A whole answer; also one that is not streamed, of which nothing is seen before its end.
         stream_timeout: Of a stream's beginning, as aiohttp's; for its chunks `chunk_s` is set once it began.
         whole_timeout: Of an answer that comes as a whole.
+        tls: What proves a server behind `https://`; None: the system's authorities.
         connections: Open ones at the same time, of all backends of one kind of place together.
     """
 
@@ -32,6 +35,7 @@ class Rules:
     connections: int = 4096
     breaker: BreakerRule = field(default_factory=BreakerRule)
     limit: LimitRule = field(default_factory=LimitRule)
+    tls: ssl.SSLContext | None = None
     stream_timeout: ClientTimeout = field(init=False)
     whole_timeout: ClientTimeout = field(init=False)
 
@@ -42,11 +46,16 @@ class Rules:
 
     @classmethod
     def of_settings(cls, settings: Settings) -> Rules:
-        """Those of this process."""
+        """Those of this process.
+
+        Raises:
+            SettingsError: the file of authorities is none.
+        """
         return cls(
             connect_s=settings.backend_connect_s,
             first_token_s=settings.backend_first_token_s,
             chunk_s=settings.backend_chunk_s,
             answer_s=settings.backend_answer_s,
             limit=LimitRule(target_s=settings.backend_queue_s),
+            tls=None if settings.backend_ca is None else trust_authorities(settings.backend_ca),
         )

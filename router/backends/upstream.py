@@ -17,6 +17,7 @@ from flytewheel.addresses import BlockedAddressError
 from flytewheel.errors import FlytewheelError, RouterError
 from flytewheel.upstreams import read_upstream
 from router.backends.backend import Status
+from router.backends.connections import describe_refused
 from router.backends.host import Host
 from router.backends.served import ServedModel
 from router.backends.warming import warm_up
@@ -109,6 +110,8 @@ class UpstreamHost(Host):
                 timeout=aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S),
             ) as answer:
                 code = answer.status
+        except aiohttp.ClientConnectorCertificateError as error:
+            return f"{status.url} {describe_refused(error)}"
         except aiohttp.ClientConnectorError as error:
             blocked = isinstance(error.os_error, BlockedAddressError)
             return f"{status.url} is {'blocked' if blocked else 'not reachable'}: {error.os_error}"

@@ -29,6 +29,8 @@ _BATCH_RESULT = {
     },
     "required": ["accepted", "refused", "results"],
 }
+# One item, or a batch all of whose items were refused alike, each with its reason.
+_REFUSED = {"anyOf": [_ERROR, {"$ref": "#/components/schemas/FeedbackBatchResult"}]}
 _REFUSALS = {
     "400": "the body is not JSON",
     "401": "neither a receipt nor a key",
@@ -58,11 +60,7 @@ def _describe_post() -> dict[str, Any]:
         "responses": {
             "200": {"description": "known already, or a batch's results in order", "content": _json(result)},
             "201": {"description": "stored", "content": _json({"$ref": "#/components/schemas/FeedbackResult"})},
-            **{status: {"description": text, "content": _json(_ERROR)} for status, text in _REFUSALS.items()},
-            "422": {
-                "description": _REFUSALS["422"],
-                "content": _json({"anyOf": [_ERROR, {"$ref": "#/components/schemas/FeedbackBatchResult"}]}),
-            },
+            **{status: {"description": text, "content": _json(_REFUSED)} for status, text in _REFUSALS.items()},
         },
     }
 

@@ -52,7 +52,7 @@ async def get_health(state: State, request: Request) -> dict[str, Any]:
     return request.app.state.blanks.blank_all(report)  # type: ignore[no-any-return]  # it needs no key
 
 
-@health.get("/readyz")
+@health.get("/readyz", responses={503: {"model": dict[str, Any], "description": "not now, and why"}})
 async def get_readiness(state: State, request: Request, response: Response) -> dict[str, Any]:
     """200 where a load balancer may send requests, 503 where it should not."""
     reason = find_unreadiness(state)

@@ -213,6 +213,14 @@ class Opener:
 def _translate(call: Call, backend: Backend) -> None:
     """The backend does not answer the client's path: finds another one of its, and a translation to it."""
     path = call.protocol.choose_path(call.body, frozenset(backend.endpoints))
+    if path is None and not call.protocol.remembered:
+        raise RefusedError(
+            400,
+            "invalid_request_error",
+            f"{call.asked_model} does not embed, it answers: embeddings come from a version whose backend is Ollama or"
+            " vLLM, or an upstream signed with `endpoints: [embeddings]` (`flytewheel backends sign`)",
+            "unsupported_endpoint",
+        )
     if path is None:
         known = ", ".join(sorted(backend.endpoints))
         raise RefusedError(
@@ -262,7 +270,7 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
         raise BackendError(f"version {version} answered {status}; redirects of a backend are not followed")
     if status in _OURS:
         raise BackendError(f"version {version}'s server refuses our key or account ({status})")
-    if status == 501 or (status == 500 and is_clients_fault(read_said(body))):
+    if status == 501 or (status == 500 and is_clients_fault(body)):
         raise RefusedError(400, "invalid_request_error", read_said(body), "unsupported_input")
     if status >= 500:
         raise BackendError(f"version {version} answered {status}: {read_said(body)}")
@@ -270,6 +278,8 @@ def _judge(upstream: Upstream, version: str, body: bytes) -> None:
 
 def _name(error: BaseException) -> str:
     """What happened, without addresses: it is said to the client."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its certificate is refused"
     if isinstance(getattr(error, "os_error", None), BlockedAddressError):
         return "its address is blocked"
     return type(error).__name__

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from flytewheel.records import NO_TEXT
 from router.feedback.grounding import Served
 from router.protocols.answers import Answer, read_answer
 from router.proxy.call import MOST_KEPT, Call
 from router.state import RouterState
-
-NO_TEXT = "[no text]"
 
 
 def remember(state: RouterState, call: Call, status: str, broken: str | None) -> int:

@@ -74,6 +74,11 @@ class CreatedExperiment(BaseModel):
     superseded: str | None = None
 
 
+_AGAIN: dict[int | str, dict[str, Any]] = {
+    200: {"model": CreatedExperiment, "description": "the same key had created it"}
+}
+
+
 class ListedExperiments(BaseModel):
     """Experiments, the newest first."""
 
@@ -149,7 +154,7 @@ def list_experiments(
     return ListedExperiments(experiments=[show_experiment(one) for one in found])
 
 
-@experiments.post("", status_code=201, dependencies=[needs(ADMIN)])
+@experiments.post("", status_code=201, responses=_AGAIN, dependencies=[needs(ADMIN)])
 async def create_experiment(body: ExperimentBody, state: State, response: Response) -> CreatedExperiment:
     """Writes an experiment down, and with `start` launches it; 200, not 201, where the same key had created it."""
     route = state.routes.get(body.name)

@@ -69,6 +69,9 @@ class Asked(BaseModel):
     created: bool
 
 
+_AGAIN: dict[int | str, dict[str, Any]] = {200: {"model": Asked, "description": "the same id had asked"}}
+
+
 class Standing(BaseModel):
     """Where each model stands, with its last requests."""
 
@@ -87,7 +90,7 @@ def get_learning(state: State, name: Name = None) -> Standing:
     )
 
 
-@learning.post("/api/learning/trigger", status_code=202, dependencies=[needs(ADMIN)])
+@learning.post("/api/learning/trigger", status_code=202, responses=_AGAIN, dependencies=[needs(ADMIN)])
 async def trigger_learning(
     body: TurnBody, request: Request, response: Response, state: State, idempotency_key: Key = None
 ) -> Asked:
@@ -107,7 +110,7 @@ def get_retraining(state: State, name: Name = None) -> Standing:
     )
 
 
-@learning.post("/api/retraining/trigger", status_code=202, dependencies=[needs(ADMIN)])
+@learning.post("/api/retraining/trigger", status_code=202, responses=_AGAIN, dependencies=[needs(ADMIN)])
 async def trigger_retraining(
     body: TurnBody, request: Request, response: Response, state: State, idempotency_key: Key = None
 ) -> Asked:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from psycopg.types.json import Jsonb
 from flytewheel.database import connect
 from flytewheel.drift.triggers import check_triggers, ks_critical_value, ks_statistic
 from flytewheel.recipe import CurationSpec, IncrementalSpec, Mode, Recipe
+from flytewheel.records import NO_TEXT, TEXT_NOT_KEPT
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 RECIPE = Recipe.model_validate_json(
@@ -27,13 +30,14 @@ RECIPE = Recipe.model_validate_json(
 )
 
 
-def add_interactions(database_url: str, count: int, *, start: int = 0, length: int = 10) -> None:
+def add_interactions(database_url: str, count: int, *, start: int = 0, length: int = 10, **body: Any) -> None:
     with connect(database_url) as connection:
         for number in range(start, start + count):
+            written = {"query": "x" * (length + number % 5)}
             connection.execute(
                 "INSERT INTO interactions (interaction_id, source, user_id, timestamp, body, digest) "
                 "VALUES (%s, 'demo', 'u', %s, %s, 'd')",
-                (f"i{number}", NOW, Jsonb({"query": "x" * (length + number % 5)})),
+                (f"i{number}", NOW, Jsonb(written | {key: make(number) for key, make in body.items()})),
             )
 
 
@@ -81,6 +85,25 @@ def test_each_reason_alone(database_url: str, count: int, hours_ago: float, leng
     add_interactions(database_url, count, start=100, length=length)
     report = check_triggers(database_url, RECIPE, now=NOW)
     assert [line.split(":")[0] for line in report.reasons] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("query", "metadata"),
+    [
+        (TEXT_NOT_KEPT, lambda number: {"text": "none", "query_chars": 10 + number % 5}),
+        (NO_TEXT, lambda number: {"no_text": True}),
+        (TEXT_NOT_KEPT, lambda number: {"text": "none", "query_chars": 9, "no_text": True}),
+    ],
+    ids=["not kept", "none", "neither"],
+)
+def test_what_stands_for_a_text_is_no_drift(
+    database_url: str, query: str, metadata: Callable[[int], dict[str, Any]]
+) -> None:
+    add_interactions(database_url, 40)
+    add_run(database_url, hours_ago=1)
+    add_interactions(database_url, 29, start=100, query=lambda number: query, metadata=metadata)
+    report = check_triggers(database_url, RECIPE, now=NOW)
+    assert (report.reasons, report.new_interactions) == ((), 29)
 
 
 def test_a_small_turn_is_due_between_two_full_ones(database_url: str) -> None:

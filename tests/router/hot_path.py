@@ -21,6 +21,7 @@ from router.access.keys import Keys
 from router.access.rates import Rates
 from router.backends.backend import Status
 from router.backends.pool import BackendPool
+from router.backends.rules import Rules
 from router.backends.view import BackendView
 from router.feedback import open_feedback
 from router.front import Front
@@ -41,7 +42,14 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class HotPath:
     """A context: a server in a thread, with the model `demo` (versions v1, v2) behind it."""
 
-    def __init__(self, database_url: str, folder: Path, answer: Answer, experiment: Experiment | None = None) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        folder: Path,
+        answer: Answer,
+        experiment: Experiment | None = None,
+        rules: Rules | None = None,
+    ) -> None:
         self.database_url = database_url
         self.seen: list[tuple[Mapping[str, str], bytes]] = []  # headers and body of what the upstream was asked
         self.gone = threading.Event()  # the upstream saw somebody leave
@@ -49,6 +57,7 @@ class HotPath:
         self.state: RouterState
         self._folder = folder
         self._answer = answer
+        self._rules = rules or Rules()
         self._route = Route("demo", "v1", experiment)
         self._ports = free_port(), free_port()
         self._stop = asyncio.Event()
@@ -110,7 +119,7 @@ class HotPath:
         runner = web.AppRunner(upstream, handler_cancellation=True)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self._ports[1]).start()
-        view = BackendView(lambda serial, word: None)
+        view = BackendView(lambda serial, word: None, self._rules)
         for serial, version in enumerate(("v1", "v2")):
             view.apply(
                 Status(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +31,8 @@ ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 KEY = {"authorization": f"Bearer {API_KEY}"}
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ROOT = Path(__file__).resolve().parents[2]
+_PORTS = random.SystemRandom()
+_given: set[int] = set()
 
 
 def wait_until(condition: Callable[[], Any], *, what: str, timeout_s: float = 30.0) -> Any:
@@ -43,11 +47,37 @@ def wait_until(condition: Callable[[], Any], *, what: str, timeout_s: float = 30
         time.sleep(0.02)
 
 
+def measure_stale(ask: Callable[[int], object], expected: object, change: Callable[[], object]) -> float:
+    """Seconds from a committed change until the last question was put that was not answered as expected.
+
+    Over once eight in a row are. How long a question takes is not in it: on a machine that does much else that is more
+    than what is measured.
+    """
+    change()
+    began, stale_s, right = time.monotonic(), 0.0, 0
+    while right < 8:
+        asked_s = time.monotonic() - began
+        if ask(right) == expected:
+            right += 1
+        else:
+            right, stale_s = 0, asked_s
+            assert stale_s < 30, f"still not {expected}"
+    return stale_s
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that stays free until it is listened on, also while its router is down.
+
+    The system gives ports from 32768 on to connections that go out (Linux; others begin higher), so one of those may be
+    taken by any of them at any moment. These below are taken by nobody but another call of this, in another process.
+    """
+    while True:
+        port = _PORTS.randrange(15_000, 32_000)
+        if port not in _given:
+            with socket.socket() as probe, suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
 
 
 @dataclass

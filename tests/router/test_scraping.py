@@ -57,7 +57,7 @@ def test_a_request_and_its_reaction_are_counted(router: LiveRouter) -> None:
     assert pick(found, "reward_mean", name=name, variant="champion") == 1.0
     assert pick(found, "flytewheel_backend_state", name=name, version=version, state="ready") == 1
     assert found["flytewheel_stored_age_seconds"][()] >= 0
-    assert pick(found, "flytewheel_in_flight") == 0
+    wait_until(lambda: pick(scrape(router), "flytewheel_in_flight") == 0, what="nothing under way")
 
 
 def test_promtool_finds_nothing_to_complain_of(router: LiveRouter) -> None:

@@ -35,7 +35,7 @@ def test_a_killed_router_takes_its_backends_along_and_a_new_one_goes_on(make_rou
     last = router.ask("kept").headers["x-flytewheel-interaction"]
     backends = psutil.Process(router.process.pid if router.process else 0).children()
     assert router.stop() == 0
-    assert not any(child.is_running() for child in backends)
+    wait_until(lambda: not any(psutil.pid_exists(child.pid) for child in backends), what="its backends are gone")
     assert router.rows("SELECT count(*) FROM interactions WHERE interaction_id = %s", last) == [(1,)]
 
 
@@ -52,7 +52,7 @@ def test_a_stopped_backend_does_not_hold_up_the_end(make_router: Callable[[], Li
     assert backend is not None
     os.kill(backend["pid"], signal.SIGSTOP)
     assert router.stop() == 0
-    assert not psutil.pid_exists(backend["pid"])
+    wait_until(lambda: not psutil.pid_exists(backend["pid"]), what="its backend is gone")
 
 
 def test_missing_settings_are_all_named() -> None:

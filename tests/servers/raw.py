@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -14,13 +15,16 @@ Script = Callable[[socket.socket, bytes], None]  # a connection, and the request
 class RawServer:
     """One server on loopback; `script` answers each request, and a connection that it leaves open is asked again."""
 
-    def __init__(self, script: Script, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, script: Script, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.script = script
+        self._tls = tls
         self.requests: list[bytes] = []
         self.connections = 0
         self.closing = threading.Event()
         self._listener = socket.create_server((host, port))
-        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
+        self.url = f"http{'s' if tls else ''}://{host}:{self._listener.getsockname()[1]}"
 
     def serve(self) -> None:
         while True:
@@ -38,17 +42,22 @@ class RawServer:
         self._listener.close()
 
     def _answer_all(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):
+        with connection, suppress(OSError), self._wrap(connection) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while (request := _read_request(connection)) is not None:
                 self.requests.append(request)
                 self.script(connection, request)
 
+    def _wrap(self, connection: socket.socket) -> socket.socket:
+        return connection if self._tls is None else self._tls.wrap_socket(connection, server_side=True)
+
 
 @contextmanager
-def serving(script: Script, host: str = "127.0.0.1", port: int = 0) -> Iterator[RawServer]:
-    """Serves while the block runs."""
-    server = RawServer(script, host, port)
+def serving(
+    script: Script, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[RawServer]:
+    """Serves while the block runs, behind TLS where a context is given."""
+    server = RawServer(script, host, port, tls)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     try:

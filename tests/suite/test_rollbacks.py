@@ -14,7 +14,7 @@ from flytewheel.experiment.rollout import tick
 from flytewheel.feedback.logs import encode_body
 from flytewheel.feedback.store import INSERT_EVENT, INSERT_INTERACTION
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, Guardrail
-from flytewheel.records import FeedbackEvent, FeedbackType, Interaction, RegressionCase
+from flytewheel.records import NO_TEXT, TEXT_NOT_KEPT, FeedbackEvent, FeedbackType, Interaction, RegressionCase
 from flytewheel.suite.checks import passes
 from flytewheel.suite.rollbacks import Growth, People, grow_from_rollbacks
 from flytewheel.suite.store import list_kept, retire_case
@@ -120,6 +120,18 @@ def test_what_people_disliked_of_a_version_that_was_taken_back_becomes_cases(dat
     assert "Runbook of number 2." in disliked.prompt[0].content
     assert not passes(disliked, BAD)
     assert passes(disliked, GOOD)
+
+
+def test_what_stands_for_a_text_becomes_no_case(database_url: str) -> None:
+    canary = open_canary(database_url, share=0.25)
+    serve(database_url, canary, 1, "ann", "thumbs_down", query=NO_TEXT, metadata={"no_text": True})
+    serve(database_url, canary, 2, "bob", "thumbs_down", query=TEXT_NOT_KEPT, metadata={"text": "none"})
+    serve(database_url, canary, 3, "eve", "thumbs_down", "correction", wanted=TEXT_NOT_KEPT)
+    roll_back(database_url, canary)
+    growth = grow(database_url)
+    assert growth.added == ["r003/case"]
+    assert (growth.left_out["no text in the prompt"], growth.left_out["text not kept"]) == (1, 1)
+    assert cases_of(database_url)["r003/case"].check == "forbidden", "the answer, since nobody knows the correction"
 
 
 def test_growing_again_adds_nothing_even_what_was_retired(database_url: str) -> None:

@@ -31,6 +31,7 @@ class Seen:
 
     requests: list[tuple[str, str, bytes | None]] = field(default_factory=list)
     headers: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
+    streamed: threading.Event = field(default_factory=threading.Event)  # the stream was written, or has no client
 
 
 def make_front(seen: Seen, *, keys: Keys | None = None, rates: Rates | None = None, **options: Any) -> Front:
@@ -69,6 +70,7 @@ def make_front(seen: Seen, *, keys: Keys | None = None, rates: Rates | None = No
         for _ in range(2000):
             await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+        seen.streamed.set()
 
     front.add("/echo", ("GET", "POST"), PUBLIC, echo)
     front.add("/json", ("POST",), PUBLIC, take_json)

@@ -51,11 +51,11 @@ def test_depth_is_that_of_a_parser(value: Any, wrapped: int) -> None:
     ],
 )
 def test_what_is_too_deep_is_refused_quickly(raw: bytes) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(RefusedError, match=r"the body (is not JSON|holds more)") as refused:
         read_json(raw)
     assert refused.value.status == 400
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 @pytest.mark.parametrize("raw", [b'"' + b"[" * 100_000 + b'"', b"[" * 254 + b"]" * 254, b"[" + b"{}," * 5000 + b"{}]"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -14,7 +13,7 @@ import pytest
 from flytewheel.api_keys import Limits, create_key, revoke_key, rotate_key
 from tests.router.access.conftest import ROLES, SITE, Guarded
 from tests.router.access.listing import list_routes
-from tests.router.live import ADMIN_KEY, ROOT, LiveRouter, wait_until
+from tests.router.live import ADMIN_KEY, ROOT, LiveRouter, measure_stale, wait_until
 
 ROUTES = list_routes()
 KNOWN = {"serve", "feedback", "read", "admin", "public", "proof"}
@@ -68,14 +67,12 @@ def test_a_key_lives_as_its_owner_says_while_the_router_runs(guarded: Guarded) -
         return guarded.ask("nobody", "GET", "/metrics", headers={"authorization": f"Bearer {secret}"}).status_code
 
     key, secret = create_key(url, ["read"])
-    started = time.monotonic()
-    wait_until(lambda: status(secret) == 200, what="a new key opens", timeout_s=4)
-    assert time.monotonic() - started < 2  # told, not found at the next look
+    assert measure_stale(lambda _: status(secret), 200, lambda: None) < 2  # told, not found at the next look
     successor, fresh = rotate_key(url, key.key_id, timedelta(hours=1))
-    wait_until(lambda: status(fresh) == 200, what="its successor opens", timeout_s=4)
+    wait_until(lambda: status(fresh) == 200, what="its successor opens")
     assert status(secret) == 200
     revoke_key(url, key.key_id)
-    wait_until(lambda: status(secret) == 401, what="the revoked one is refused", timeout_s=4)
+    wait_until(lambda: status(secret) == 401, what="the revoked one is refused")
     assert status(fresh) == 200
     assert successor.account == key.key_id
 

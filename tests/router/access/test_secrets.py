@@ -8,6 +8,7 @@ import urllib.parse
 from collections.abc import Callable
 
 import httpx
+import pytest
 
 from flytewheel.api_keys import new_secret
 from tests.router.access.conftest import Guarded
@@ -72,11 +73,14 @@ def test_a_line_of_the_log_is_json_with_its_key(guarded: Guarded) -> None:
     assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
 
 
-def test_passwords_of_services_that_are_away_are_not_said(make_router: Callable[[], LiveRouter]) -> None:
-    """The database refuses the password, the router starts all the same, and complains without it."""
+@pytest.mark.parametrize("mark", ["/", "@"])
+def test_passwords_of_services_that_are_away_are_not_said(make_router: Callable[[], LiveRouter], mark: str) -> None:
+    """A password with a mark that should have been quoted: libpq takes what follows it for a host, or a database, and
+    names it in its complaint. The router starts all the same, and complains without it.
+    """
     router = make_router()
     scheme, _, rest = router.environ["FLYTEWHEEL_DATABASE_URL"].partition("://")
-    router.environ["FLYTEWHEEL_DATABASE_URL"] = f"{scheme}://nobody:{PLANTED}@{rest.partition('@')[2]}"
+    router.environ["FLYTEWHEEL_DATABASE_URL"] = f"{scheme}://nobody:half{mark}{PLANTED}@{rest.partition('@')[2]}"
     router.start(ready=False)
     wait_until(lambda: "warning" in (router.home / "router.log").read_text().lower(), what="it complains")
     health = wait_until(lambda: router.client.get(router.url + "/healthz").text, what="health")
@@ -87,4 +91,5 @@ def test_passwords_of_services_that_are_away_are_not_said(make_router: Callable[
     router.stop()
     said = "\n".join([health, *answers, (router.home / "router.log").read_text()])
     assert PLANTED not in said
+    assert "[secret]" in said, "nothing had to be taken out: this shows nothing"
     assert "PostgreSQL" in said

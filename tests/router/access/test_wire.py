@@ -6,6 +6,8 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from statistics import median
 
 import pytest
 
@@ -31,6 +33,7 @@ def port(seen: Seen) -> Iterator[int]:
 def _fresh(seen: Seen) -> None:
     seen.requests.clear()
     seen.headers.clear()
+    seen.streamed.clear()
 
 
 def statuses(answer: bytes) -> list[int]:
@@ -140,15 +143,24 @@ class Client:
 def test_slow_clients_are_closed_and_others_go_on_being_answered(
     port: int, first: bytes, more: bytes, status: list[int]
 ) -> None:
-    healthy, started = Client(port), time.monotonic()
-    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(15)]
-    open_ones = set(slow)
+    with ExitStack() as opened:
+        slow = [opened.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(15)]
+        started, heard, took = _hear(port, slow, first, more)
+    assert {tuple(statuses(each)) for each in heard} <= {tuple(status), (), (431,)}
+    assert time.monotonic() - started > 0.9
+    assert median(took) < 0.8  # who waits for the slow ones waits a second; a single one may meet a busy machine
+
+
+def _hear(port: int, slow: list[socket.socket], first: bytes, more: bytes) -> tuple[float, list[bytes], list[float]]:
+    """Is slow on every connection until all are closed: when it began, what they heard, how long others waited."""
+    healthy, started, open_ones = Client(port), time.monotonic(), set(slow)
     for connection in slow:
         connection.sendall(first)
         connection.settimeout(0.001)
     heard = dict.fromkeys(slow, b"")
-    while open_ones and time.monotonic() - started < 6:
-        assert healthy.ask() < 1.0
+    took = []
+    while open_ones and time.monotonic() - started < 30:
+        took.append(healthy.ask())
         for connection in list(open_ones):
             try:
                 connection.sendall(more)
@@ -160,33 +172,27 @@ def test_slow_clients_are_closed_and_others_go_on_being_answered(
                 pass
             except OSError:
                 open_ones.discard(connection)
-    for connection in slow:
-        connection.close()
     assert not open_ones
-    assert {tuple(statuses(each)) for each in heard.values()} <= {tuple(status), (), (431,)}
-    assert time.monotonic() - started > 0.9
+    return started, list(heard.values()), took
 
 
-def test_a_client_that_takes_nothing_of_its_answer_is_dropped(port: int) -> None:
+def test_a_client_that_takes_nothing_of_its_answer_is_dropped(port: int, seen: Seen) -> None:
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", port))
         connection.sendall(b"GET /stream HTTP/1.1\r\nhost: a\r\n\r\n")
-        time.sleep(3.2)  # longer than stall_s and a sweep
+        assert seen.streamed.wait(20), "the server still has it"
         got, closed = drain(connection, 1.0)
     assert closed
     assert len(got) < 100 << 20
 
 
-def test_among_many_idle_connections_the_longest_idle_goes(port: int) -> None:
-    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]  # 20 may wait
-    healthy = Client(port)
-    assert healthy.ask() < 1.0
-    first, last = drain(idle[0], 0.2), drain(idle[-1], 0.2)
-    for connection in idle:
-        connection.close()
-    assert first == (b"", True)
-    assert last == (b"", False)
+def test_among_many_idle_connections_the_longest_idle_goes(seen: Seen) -> None:
+    with serve(make_front(seen), WireLimits(head_s=60.0, waiting=20)) as port, ExitStack() as opened:
+        idle = [opened.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(30)]
+        Client(port).ask()
+        assert drain(idle[0], 5.0) == (b"", True)
+        assert drain(idle[-1], 0.2) == (b"", False)
 
 
 def test_a_body_that_is_refused_is_not_read_for_ever(port: int) -> None:

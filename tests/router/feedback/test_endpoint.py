@@ -274,6 +274,39 @@ def test_bodies_that_are_no_json_or_too_large_are_refused(router: LiveRouter) ->
         assert router.post("/v1/feedback", content=content).status_code == 413
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1e999999999", "1" + "0" * 400, "NaN", "-Infinity", "1e-400"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        '"feedback_type":"rating","rating":%s',
+        '"feedback_type":"thumbs_up","metadata":{"seconds":%s}',
+        '"feedback_type":"thumbs_up","metadata":{"a":[{"b":%s}]}',
+        '"observed":[{"type":"copied","at_ms":%s}],"session_ms":%s',
+    ],
+    ids=["rating", "metadata", "deep", "view"],
+)
+def test_a_number_beyond_a_double_is_refused_or_stored_as_it_is(
+    router: LiveRouter, rated: httpx.Response, said: str, number: str
+) -> None:
+    """What the client means by it nobody can say; in a batch its neighbours are taken all the same."""
+    head = ",".join(f'"{key}":"{value}"' for key, value in proof(rated).items())
+    item = f"{{{head},{said.replace('%s', number)}}}"
+    good = f'{{{head},"feedback_type":"thumbs_up","event_id":"beside-{uuid.uuid4().hex}"}}'
+    alone = router.post("/v1/feedback", content=item, headers={"content-type": "application/json"})
+    assert alone.status_code in ((200, 201, 400, 422) if number == "1e-400" or "1000" in number else (400, 422))
+    beside = router.post("/v1/feedback", content=f'{{"events":[{good},{item}]}}')
+    assert beside.status_code in (200, 400), beside.text
+    if beside.status_code == 200:
+        assert beside.json()["results"][0]["status"] == "stored"
+
+
+@pytest.fixture(scope="module")
+def rated(router: LiveRouter, name: str) -> httpx.Response:
+    answer = router.ask(name, "beyond")
+    router.interaction(interaction_of(answer))
+    return answer
+
+
 def test_events_are_counted(router: LiveRouter, name: str) -> None:
     rate(router, router.ask(name), feedback_type="abandonment", metadata={"user_tier": "a tier of their own"})
     counted = router.get("/metrics").text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from flytewheel.database import migrate
 from flytewheel.local import postgres
 from flytewheel.local.processes import ProcessId
 from router.log import EventRow, Log, encode_event
+from tests.router.live import free_port
 
 PASSWORD = "of-the-log-tests"
 
@@ -27,7 +28,7 @@ class Server:
     data_dir: Path
     log: Path
     process: ProcessId | None = None
-    port: int | None = None
+    port: int = field(default_factory=free_port)
 
     def start(self) -> None:
         if self.process is None:
@@ -41,7 +42,6 @@ class Server:
             postgres.stop(process)
 
     def make_database(self) -> str:
-        assert self.port is not None
         name = f"log_{uuid.uuid4().hex}"
         url = postgres.server_url(self.port, PASSWORD, postgres.DATABASE)
         with psycopg.connect(url, autocommit=True) as connection:

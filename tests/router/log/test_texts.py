@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flytewheel.records import TEXT_NOT_KEPT, FeedbackEvent, Interaction, Message, keeps_text
+from flytewheel.records import TEXT_NOT_KEPT, FeedbackEvent, Interaction, Message, explain_missing_text
 from router.log import Log
 from router.log.intake import Intake
 from router.log.redactor import RedactionError, Redactor
@@ -69,7 +69,7 @@ def test_without_texts_ids_figures_and_lengths_are_kept() -> None:
         "endpoint": "/v1/chat/completions", "tokens": 7, "history_turns": 1, "text": "none", "topic_chars": 26,
         "query_chars": 42, "response_chars": 61, "context_chars": 25,
     }  # fmt: skip
-    assert not keeps_text(one)
+    assert explain_missing_text(one) == "text not kept"
     fields = {"event_id": "e", "interaction_id": "i", "user_id": "ada", "timestamp": one.timestamp}
     said: dict[str, Any] = {"feedback_type": "correction", "corrected_response": "maria", "comment": "m"}
     said["metadata"] = {"count": 2, "x": "m"}

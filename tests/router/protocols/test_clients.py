@@ -56,7 +56,7 @@ def test_openais_client_chats_completes_and_lists(router: LiveRouter, spoken: st
             client.models.retrieve("flytewheel/nobody")
         with pytest.raises(openai.NotFoundError, match="served are"):
             client.chat.completions.create(model="flytewheel/nobody", messages=ASKED)
-        with pytest.raises(openai.BadRequestError, match="does not support embeddings"):
+        with pytest.raises(openai.BadRequestError, match="does not embed, it answers: embeddings come from"):
             client.embeddings.create(model=MODEL, input="x")
     assert whole.choices[0].message.content == "stable"
     assert [token.token for token in whole.choices[0].logprobs.content][:6] == [*"stable"]
@@ -184,7 +184,7 @@ def test_ollamas_clients_find_what_they_look_for_first(router: LiveRouter) -> No
         ("/api/chat", {"model": MODEL, "messages": [ASKED[1] | {"images": [PICTURE]}]}, 400, "image input is not"),
         ("/api/chat", {"model": MODEL, "messages": [ASKED[1] | {"images": ["x"]}]}, 400, "pictures in base64"),
         ("/api/generate", {"model": MODEL, "prompt": 3}, 400, "must be text"),
-        ("/api/embed", {"model": MODEL, "input": "x"}, 400, "does not support embeddings"),
+        ("/api/embed", {"model": MODEL, "input": "x"}, 400, "does not embed, it answers: embeddings come from"),
         ("/api/embeddings", {"model": MODEL}, 400, "prompt must be text"),
         ("/api/show", {"model": "flytewheel/nobody"}, 404, "not found"),
         ("/api/show", {"model": 3}, 422, "model"),

@@ -61,6 +61,27 @@ def test_every_refusal_has_our_shape_and_every_key_its_lock(schema: dict[str, An
         assert reference in schema["components"]["schemas"], reference
 
 
+def test_every_status_of_what_is_said_again_is_described(schema: dict[str, Any]) -> None:
+    """What was asked before is answered by another status than the first time; so is a router that is not ready."""
+    again = {
+        ("post", "/experiments"): {"200", "201"},
+        ("post", "/api/experiments"): {"200", "201"},
+        ("post", "/api/learning/trigger"): {"200", "202"},
+        ("post", "/api/retraining/trigger"): {"200", "202"},
+        ("get", "/readyz"): {"200", "503"},
+    }
+    for (method, path), statuses in again.items():
+        responses = schema["paths"][path][method]["responses"]
+        assert statuses <= set(responses), path
+        first, second = (responses[status]["content"]["application/json"]["schema"] for status in sorted(statuses))
+        assert {key: value for key, value in first.items() if key != "title"} == {
+            key: value for key, value in second.items() if key != "title"
+        }, path
+    refused = schema["paths"]["/v1/feedback"]["post"]["responses"]
+    for status in ("401", "403", "404", "409", "422"):  # a batch whose items are all refused alike has their status
+        assert "FeedbackBatchResult" in str(refused[status]), status
+
+
 def test_examples_are_there_for_what_people_send(schema: dict[str, Any]) -> None:
     for path in ("/v1/chat/completions", "/api/chat"):
         body = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]

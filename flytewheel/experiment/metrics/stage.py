@@ -12,6 +12,7 @@ arrived before a share moved and was stored after it is left out). Strata are ne
 | `latency_p95` | requests above the control's 95 % quantile q, the treatment's above (1 + margin)·q | timed | higher |
 | `correction_rate` | answers that someone corrected | requests | higher |
 | `conversion_rate` | votes up | requests | lower |
+| `groundedness` | answers without a span that their context does not hold | answers checked | lower |
 
 Of several votes on one answer the last counts; a rating of 4 or 5 is a vote up, 1 or 2 one down, a correction one down.
 "The treatment's p95 is at most 5 % slower" is `latency_p95` with a relative margin of 0.05. It is the same statement
@@ -22,77 +23,23 @@ q is estimated: by Bahadur's representation (1966) its error moves the treatment
 margin. So at the boundary the two-sample variance of the shares is the right one (Deng, Knoblich and Lu 2018, "Applying
 the Delta Method in Metric Analytics", on quantiles); where the treatment's tail is twice as dense there, half of the
 users treated and its p95 slower by just the margin, 13 % and not 5 % err on either side (simulated).
+Answers with a context are checked by the router as they are logged (a sample when it cannot keep up); one is ungrounded
+by its first unsupported span: a share of answers, since a mean over spans would be the long answers' figure alone.
 A request that no arm could answer leaves no interaction, hence no error here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flytewheel.database import Connection
-from flytewheel.errors import ExperimentError
-from flytewheel.experiment.assign import Arm
+from flytewheel.experiment.metrics.declared import Metric, find_metric
+from flytewheel.experiment.metrics.sums import ARMS, StageCounts, UserSums
 from flytewheel.recipe import Guardrail
-
-ARMS: tuple[Arm, ...] = ("control", "treatment")
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """How a metric is read from a user's counts. `worse` says which direction is bad. `tail`, of a quantile's metric,
-    is the control's share beyond it: there a relative margin moves the treatment's threshold, and not the share.
-    """
-
-    numerator: str
-    denominator: str
-    worse: Literal["lower", "higher"]
-    tail: float | None = None
-
-
-METRICS: Mapping[str, Metric] = {
-    "thumbs_up_rate": Metric("ups", "votes", "lower"),
-    "error_rate": Metric("failed", "requests", "higher"),
-    "latency_p95": Metric("slow", "timed", "higher", tail=0.05),
-    "correction_rate": Metric("corrected", "requests", "higher"),
-    "conversion_rate": Metric("ups", "requests", "lower"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class UserSums:
-    """Numerator and denominator of each user of one arm, both `(users,)`; users without a denominator are left out."""
-
-    numerators: NDArray[np.float64]
-    denominators: NDArray[np.float64]
-
-    @property
-    def users(self) -> int:
-        return len(self.denominators)
-
-
-@dataclass(frozen=True, slots=True)
-class StageCounts:
-    """A stage's counts. `users` is everyone seen, by arm; `sums` goes by metric, then by arm."""
-
-    users: Mapping[Arm, int]
-    sums: Mapping[str, Mapping[Arm, UserSums]]
-
-
-def find_metric(name: str) -> Metric:
-    """The metric of this name.
-
-    Raises:
-        ExperimentError: there is none.
-    """
-    if name not in METRICS:
-        raise ExperimentError(f"metric {name!r} of a guardrail is not known: known are {', '.join(METRICS)}")
-    return METRICS[name]
 
 
 def count_stage(
@@ -124,7 +71,7 @@ def count_stage(
     cursor = connection.execute(_COUNT, values)
     names = [column.name for column in cursor.description or ()]
     rows = cursor.fetchall()
-    columns: dict[Arm, dict[str, NDArray[np.float64]]] = {}
+    columns: dict[str, dict[str, NDArray[np.float64]]] = {}
     for arm in ARMS:
         of_arm = [row[1:] for row in rows if row[0] == arm]
         table = np.array(of_arm, dtype=np.float64).reshape(len(of_arm), len(names) - 1)
@@ -167,8 +114,10 @@ WITH served AS MATERIALIZED (
 SELECT arm, count(*) AS requests, count(*) FILTER (WHERE failed) AS failed,
     count(served.latency_ms) AS timed, count(*) FILTER (WHERE served.latency_ms
         > threshold.latency_ms * CASE arm WHEN 'treatment' THEN %(slower)s ELSE 1 END) AS slow,
-    count(vote) AS votes, coalesce(sum(vote), 0) AS ups, count(corrections.interaction_id) AS corrected
+    count(vote) AS votes, coalesce(sum(vote), 0) AS ups, count(corrections.interaction_id) AS corrected,
+    count(g.interaction_id) AS checked, count(*) FILTER (WHERE g.unsupported = 0) AS grounded
 FROM served CROSS JOIN threshold
     LEFT JOIN votes USING (interaction_id) LEFT JOIN corrections USING (interaction_id)
+    LEFT JOIN groundedness g USING (interaction_id)
 GROUP BY arm, user_id
 """
