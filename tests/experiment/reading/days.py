@@ -1,0 +1,69 @@
+"""Canaries with several days behind them: real traffic and real ticks, between which the database's time goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from flytewheel.experiment.experiments import Experiment, get_experiment
+from flytewheel.experiment.rollout import Tick, tick
+from flytewheel.recipe import AbTestingSpec, AutomationSpec
+from flytewheel.records import to_jsonable
+from tests.experiment.canary import Served, crowd, open_canary, store
+
+_PAST = (
+    "UPDATE experiments SET created_at = created_at - %(by)s, stopped_at = stopped_at - %(by)s",
+    "UPDATE rollouts SET stage_since = stage_since - %(by)s, created_at = created_at - %(by)s",
+    "UPDATE rollout_log SET at = at - %(by)s",
+    "UPDATE interactions SET stored_at = stored_at - %(by)s",
+    "UPDATE feedback_events SET stored_at = stored_at - %(by)s",
+)
+
+
+def pass_time(database_url: str, hours: float) -> None:
+    """Moves everything that is stored into the past."""
+    with psycopg.connect(database_url) as connection:
+        for statement in _PAST:
+            connection.execute(statement.replace("%(by)s", f"interval '{hours} hours'").encode())
+
+
+def open_days(database_url: str, *, rules: AbTestingSpec | None = None, **changes: Any) -> Experiment:
+    """A canary whose body is its rules, as a launch writes it."""
+    return open_canary(database_url, body=to_jsonable(rules or AbTestingSpec()), **changes)
+
+
+def live(
+    database_url: str,
+    experiment: Experiment,
+    days: Sequence[Sequence[Served]],
+    *,
+    rules: AbTestingSpec | None = None,
+    hours: float = 24.0,
+    automation: AutomationSpec | None = None,
+) -> list[Tick]:
+    """One stretch of `hours` after the other: traffic, the passing of time, a tick."""
+    ticks, start = [], 0
+    for rows in days:
+        experiment = get_experiment(database_url, experiment.experiment_id)
+        store(database_url, experiment, rows, start=start)
+        start += len(rows)
+        pass_time(database_url, hours)
+        ticks.append(
+            tick(
+                database_url,
+                rules or AbTestingSpec(),
+                automation or AutomationSpec(auto_rollout=True),
+                actor="schedule",
+                experiment_id=experiment.experiment_id,
+            )
+        )
+    return ticks
+
+
+def day(number: int, users: int, *, share: float, up: tuple[float, float], slow: float = 0.05) -> list[Served]:
+    """A day's requests of `users` new users, split by the share; `up` is the thumbs-up rate of each arm."""
+    treated = round(users * share)
+    rows = crowd("control", users - treated, up=up[0]) + crowd("treatment", treated, up=up[1], slow=slow)
+    return [Served(f"{number}-{row.user}", row.arm, row.latency_ms, row.failed, row.fallback, row.said) for row in rows]
