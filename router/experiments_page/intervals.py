@@ -14,7 +14,7 @@ from flytewheel.experiment.reading.findings import Finding
 from flytewheel.experiment.reading.history import History, Look
 from flytewheel.experiment.reading.sentence import NAMES, describe_interval, describe_margin, tell_span
 
-WIDTH, HEIGHT = 560, 240
+WIDTH, HEIGHT = 460, 240
 LEFT, RIGHT, TOP, BOTTOM = 64, 14, 26, 36
 _MOST_BARS = 60
 
@@ -50,7 +50,7 @@ class _Places:
     def __init__(self, points: Sequence[Point], limit: float) -> None:
         ends = [end for _, found in points for end in (found.low or 0.0, found.high or 0.0)]
         self.x_ticks = find_ticks(0.0, max(points[-1][0].days, 0.05), most=6)
-        self.y_ticks = find_ticks(min(*ends, 0.0, limit), max(*ends, 0.0, limit), most=5)
+        self.y_ticks = find_ticks(min(*ends, 0.0, 1.1 * limit), max(*ends, 0.0, 1.1 * limit), most=5)
 
     def x(self, days: float) -> float:
         """Pixels from the left."""

@@ -10,8 +10,9 @@ from flytewheel.experiment.reading.history import History, Look
 from flytewheel.experiment.reading.sentence import NAMES
 from router.experiments_page.style import SIGNS
 
-WIDTH, LEFT, RIGHT = 640, 10, 10
+WIDTH, LEFT, RIGHT = 460, 10, 10
 LANE, NAME, BAR, FOOT = 46, 16, 20, 36
+_LAST = 0.06  # of the time so far
 _NARROW = 16  # pixels below which a stretch has no room for its sign
 
 
@@ -24,6 +25,7 @@ def draw_lanes(history: History) -> str:
     end = last.days
     if history.experiment.running and history.as_of is not None:
         end += (history.as_of - last.at).total_seconds() / 86_400
+    end = max(end, last.days + _LAST * max(last.days, 0.05))  # the newest look must be seen as well
     ticks = find_ticks(0.0, max(end, 0.05), most=7)
     height = LANE * len(names) + FOOT
     parts = []

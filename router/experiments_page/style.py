@@ -17,7 +17,7 @@ VERDICT_LOOKS = {
 }
 _MORE = (
     "<style>.fw-e .skip{position:absolute;left:-999rem}.fw-e .skip:focus{position:static}"
-    ".fw-e .time{display:block;width:100%;height:auto;max-width:48rem}"
+    ".fw-e .time{display:block;width:100%;height:auto;max-width:36rem}"
     ".fw-e .time text{font:12px system-ui,sans-serif;fill:var(--soft)}.fw-e .time .end{text-anchor:end}"
     ".fw-e .time .mid{text-anchor:middle}.fw-e .time .grid{stroke:var(--line);stroke-width:1}"
     ".fw-e .time .zero{stroke:var(--ink);stroke-width:1.2}.fw-e .time .limit{stroke:var(--bad);stroke-width:1.5;"
@@ -27,6 +27,7 @@ _MORE = (
     ".fw-e .time .dot{fill:var(--accent)}.fw-e .time .harm{fill:var(--bad)}.fw-e .time .hold{fill:var(--unsure)}"
     ".fw-e .time .cleared{fill:var(--good)}.fw-e .time .c0{fill:var(--soft)}.fw-e .time .c1{fill:var(--accent)}"
     ".fw-e .time .sign{fill:var(--card);font-weight:700}.fw-e .time .strong{fill:var(--ink)}"
+    ".fw-e .wide th,.fw-e .wide td{overflow-wrap:break-word}.fw-e .wide .chip{white-space:nowrap}"
     ".fw-e [tabindex]:focus-visible{outline:2px solid var(--accent);outline-offset:2px}"
     ".fw-e .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(30rem,100%),1fr));gap:.8rem}"
     ".fw-e .charts .card{margin:0}.fw-e .charts h3{margin:.1rem 0 .4rem}</style>"

@@ -9,7 +9,7 @@ from flytewheel.evaluation_page.style import words
 from flytewheel.experiment.reading.history import Bin, History
 from router.experiments_page.style import draw_region
 
-WIDTH, HEIGHT = 640, 190
+WIDTH, HEIGHT = 460, 190
 LEFT, RIGHT, TOP, BOTTOM = 60, 10, 24, 34
 
 

@@ -35,7 +35,8 @@ WHERE source = %(name)s AND body ->> 'experiment_id' = %(experiment_id)s AND bod
 GROUP BY 1 ORDER BY 1
 """
 _OTHERS = """
-SELECT count(*) FILTER (WHERE body ->> 'experiment_id' = %(experiment_id)s), count(*)
+SELECT count(*) FILTER (WHERE body ->> 'experiment_id' = %(experiment_id)s), count(*),
+    count(DISTINCT user_id) FILTER (WHERE body ->> 'experiment_id' = %(experiment_id)s)
 FROM interactions
 WHERE source = %(name)s AND stored_at >= %(since)s AND stored_at <= coalesce(%(until)s, now())
 """
@@ -85,7 +86,9 @@ class ArmTotals:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """An experiment with all that was stored of it. `exposed` is the share of the model's requests that it took."""
+    """An experiment with all that was stored of it. `exposed` is the share of the model's requests that it took, `met`
+    counts the users of all its stages.
+    """
 
     experiment: Experiment
     rollout: Rollout | None
@@ -95,6 +98,7 @@ class History:
     traffic: tuple[Bin, ...] = ()
     bin_hours: float = 1.0
     exposed: float | None = None
+    met: int = 0
     as_of: datetime | None = field(default=None)
 
     @property
@@ -104,10 +108,8 @@ class History:
 
     @property
     def users(self) -> int:
-        """Users that the newest look counted, or that were seen since the stage began."""
-        if self.last is not None and self.last.users:
-            return sum(self.last.users.values())
-        return sum(arm.users for arm in self.arms)
+        """Users of all stages; at least those that the newest look counted, where older rows have been deleted."""
+        return max(self.met, sum(self.last.users.values()) if self.last is not None else 0)
 
 
 def find_id(database_url: str, asked: str) -> str:
@@ -141,6 +143,7 @@ def read_history(database_url: str, experiment_id: str) -> History:
             return History(experiment, None, (), (), as_of=as_of)
         log = tuple(reversed(read_log(connection, rollout.rollout_id)))
         traffic, bin_hours = _read_traffic(connection, experiment, as_of)
+        exposed, met = _read_exposure(connection, experiment)
         return History(
             experiment,
             rollout,
@@ -149,7 +152,8 @@ def read_history(database_url: str, experiment_id: str) -> History:
             _read_arms(connection, experiment, rollout),
             traffic,
             bin_hours,
-            _read_exposure(connection, experiment),
+            exposed,
+            met,
             as_of,
         )
 
@@ -214,7 +218,7 @@ def _read_arms(connection: Connection, experiment: Experiment, rollout: Rollout)
     )
 
 
-def _read_exposure(connection: Connection, experiment: Experiment) -> float | None:
+def _read_exposure(connection: Connection, experiment: Experiment) -> tuple[float | None, int]:
     given = {
         "name": experiment.name,
         "experiment_id": experiment.experiment_id,
@@ -222,7 +226,9 @@ def _read_exposure(connection: Connection, experiment: Experiment) -> float | No
         "until": experiment.stopped_at,
     }
     row = connection.execute(_OTHERS, given).fetchone()
-    return row[0] / row[1] if row is not None and row[1] else None
+    assert row is not None
+    own, all_, users = row
+    return own / all_ if all_ else None, users
 
 
 def _number(value: Any) -> float | None:

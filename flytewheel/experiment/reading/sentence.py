@@ -85,7 +85,7 @@ def tell_finding(found: Finding, history: History, *, canary: bool = False) -> s
     if found.quantile:
         return _tell_quantile(found, who, name, control, history.arms)
     interval, allowed = describe_interval(found), describe_margin(found)
-    limit = f", {_compare(found)} the {allowed} allowed" if allowed else ""
+    limit = f", {_compare(found, allowed)}" if allowed else ""
     return f"{who} {name} is {interval} {control}'s {_level(found.control)}{limit}"
 
 
@@ -193,8 +193,9 @@ def _tell_open(found: Finding, history: History) -> str:
     return tell_finding(found, history)
 
 
-def _compare(found: Finding) -> str:
-    return {"harm": "more than", "cleared": "within"}.get(found.outcome, "where the limit is")
+def _compare(found: Finding, allowed: str) -> str:
+    sure = {"harm": f"more than the {allowed} allowed", "cleared": f"within the {allowed} allowed"}
+    return sure.get(found.outcome, f"where {allowed} {found.worse} is allowed")
 
 
 def _level(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -34,10 +35,26 @@ def open_days(database_url: str, *, rules: AbTestingSpec | None = None, **change
     return open_canary(database_url, body=to_jsonable(rules or AbTestingSpec()), **changes)
 
 
+@dataclass(frozen=True)
+class Day:
+    """A day's requests of `users` new users, split by the share of that day; `up` is the thumbs-up rate of each arm."""
+
+    users: int
+    up: tuple[float, float]
+    slow: float = 0.05
+
+    def draw(self, number: int, share: float) -> list[Served]:
+        """Its requests, as the day `number`."""
+        treated = round(self.users * share)
+        control = crowd("control", self.users - treated, up=self.up[0])
+        rows = control + crowd("treatment", treated, up=self.up[1], slow=self.slow)
+        return [replace(row, user=f"{number}-{row.user}") for row in rows]
+
+
 def live(
     database_url: str,
     experiment: Experiment,
-    days: Sequence[Sequence[Served]],
+    days: Sequence[Day | Sequence[Served]],
     *,
     rules: AbTestingSpec | None = None,
     hours: float = 24.0,
@@ -45,8 +62,9 @@ def live(
 ) -> list[Tick]:
     """One stretch of `hours` after the other: traffic, the passing of time, a tick."""
     ticks, start = [], 0
-    for rows in days:
+    for number, given in enumerate(days):
         experiment = get_experiment(database_url, experiment.experiment_id)
+        rows = given.draw(number, experiment.share) if isinstance(given, Day) else given
         store(database_url, experiment, rows, start=start)
         start += len(rows)
         pass_time(database_url, hours)
@@ -60,10 +78,3 @@ def live(
             )
         )
     return ticks
-
-
-def day(number: int, users: int, *, share: float, up: tuple[float, float], slow: float = 0.05) -> list[Served]:
-    """A day's requests of `users` new users, split by the share; `up` is the thumbs-up rate of each arm."""
-    treated = round(users * share)
-    rows = crowd("control", users - treated, up=up[0]) + crowd("treatment", treated, up=up[1], slow=slow)
-    return [Served(f"{number}-{row.user}", row.arm, row.latency_ms, row.failed, row.fallback, row.said) for row in rows]

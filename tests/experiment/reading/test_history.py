@@ -15,7 +15,7 @@ from flytewheel.experiment.reading.sentence import name_verdict, tell
 from flytewheel.experiment.reading.summary import summarise
 from flytewheel.recipe import AbTestingSpec, Guardrail
 from tests.experiment.canary import Served, crowd, open_canary, store
-from tests.experiment.reading.days import day, live, open_days
+from tests.experiment.reading.days import Day, live, open_days
 
 THUMBS = Guardrail(metric="thumbs_up_rate", relative_margin=0.3)
 
@@ -27,8 +27,7 @@ def rules(**changes: Any) -> AbTestingSpec:
 def test_looks_are_read_as_they_were_stored(database_url: str) -> None:
     spec = rules()
     experiment = open_days(database_url, share=0.25, rules=spec)
-    days = [day(n, 60 if n == 0 else 400, share=0.25, up=(0.7, 0.7)) for n in range(2)]
-    first, second = live(database_url, experiment, days, rules=spec)
+    first, second = live(database_url, experiment, [Day(60, (0.7, 0.7)), Day(400, (0.7, 0.7))], rules=spec)
     assert (first.decision, second.decision) == ("hold", "advance")
     history = read_history(database_url, experiment.experiment_id)
     assert [look.decision for look in history.looks] == ["hold", "advance"]
@@ -44,14 +43,14 @@ def test_looks_are_read_as_they_were_stored(database_url: str) -> None:
     assert found.low > stored["margin"]
     assert history.looks[1].users == {"control": 345, "treatment": 115}
     assert history.exposed == 1.0
-    assert sum(one.requests for one in history.traffic) == sum(len(rows) for rows in days)
+    assert sum(one.requests for one in history.traffic) == 4 * 460
     assert name_verdict(history) == "advance"
     assert tell(history).startswith("After 2 days and 460 users nothing is worse than allowed: 50 % of the users")
 
 
 def test_harm_is_told_with_its_interval(database_url: str) -> None:
     experiment = open_days(database_url, share=0.25, rules=rules())
-    live(database_url, experiment, [day(0, 2000, share=0.25, up=(0.8, 0.4))], rules=rules(), hours=72)
+    live(database_url, experiment, [Day(2000, (0.8, 0.4))], rules=rules(), hours=72)
     history = read_history(database_url, experiment.experiment_id)
     told = tell(history)
     assert name_verdict(history) == "roll_back"
@@ -64,7 +63,7 @@ def test_harm_is_told_with_its_interval(database_url: str) -> None:
 def test_a_slow_canary_is_told_in_milliseconds_and_shares(database_url: str) -> None:
     spec = rules(guardrails=[Guardrail(metric="latency_p95", relative_margin=0.05)])
     experiment = open_days(database_url, share=0.5, rules=spec)
-    live(database_url, experiment, [day(0, 600, share=0.5, up=(0.7, 0.7), slow=0.3)], rules=spec, hours=30)
+    live(database_url, experiment, [Day(600, (0.7, 0.7), slow=0.3)], rules=spec, hours=30)
     told = tell(read_history(database_url, experiment.experiment_id))
     assert "the canary's p95 latency is 900 ms against v1's 149 ms (504 % slower; 5 % slower is allowed), and " in told
     assert "30 % of its answers take longer than that (" in told
