@@ -12,7 +12,7 @@
   remembered: each look says what the stage's data say now, which is stricter than the theorem asks.
 - **τ** is set before the data by the margin: τ² = c/I*, c = −2 ln α + ln(1 − 2 ln α), I* half the planned information,
   planned being what finds a difference of one margin with 80 % power, ((z₁₋α + z₀.₈)/δ₀)². So τ = 1.6·δ₀ at 95 %.
-- **A quantile's margin** lies in the threshold (flytewheel/experiment/metrics.py), so its boundary is δ₀ = 0: the
+- **A quantile's margin** lies in the threshold (flytewheel/experiment/metrics/stage.py), so its boundary is δ₀ = 0: the
   treatment's share beyond (1 + margin)·q against the control's beyond q. What is planned for is that identical arms are
   cleared: their difference is Φ(−z) − Φ(−z − ln(1 + margin)/σ) for log-normal latencies with Φ(−z) = tail, at σ = 0.5
   (a p95 of 2.3 medians) 0.93 points for a margin of 5 %. Half or one and a half times that clear as many (simulated).

@@ -42,7 +42,7 @@ FROM interactions WHERE source = %s AND body ->> 'experiment_id' = %s AND stored
 class Variant:
     """One arm in the present stage. Latencies are to the last token, in milliseconds; None without requests."""
 
-    variant: Arm
+    variant: str
     version: str
     share: float
     users: int
@@ -161,7 +161,7 @@ def _find_lacking(
     return None
 
 
-def _describe(experiment: Experiment, arm: Arm, counts: StageCounts, latency_ms: Mapping[str, float] | None) -> Variant:
+def _describe(experiment: Experiment, arm: str, counts: StageCounts, latency_ms: Mapping[str, float] | None) -> Variant:
     sums = counts.sums["conversion_rate"][arm]
     impressions, conversions = int(sums.denominators.sum()), int(sums.numerators.sum())
     return Variant(

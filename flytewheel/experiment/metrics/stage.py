@@ -28,71 +28,15 @@ A request that no arm could answer leaves no interaction, hence no error here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flytewheel.database import Connection
-from flytewheel.errors import ExperimentError
-from flytewheel.experiment.assign import Arm
+from flytewheel.experiment.metrics.declared import Metric, find_metric
+from flytewheel.experiment.metrics.sums import ARMS, StageCounts, UserSums
 from flytewheel.recipe import Guardrail
-
-ARMS: tuple[Arm, ...] = ("control", "treatment")
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """How a metric is read from a user's counts. `worse` says which direction is bad. `tail`, of a quantile's metric,
-    is the control's share beyond it: there a relative margin moves the treatment's threshold, and not the share.
-    """
-
-    numerator: str
-    denominator: str
-    worse: Literal["lower", "higher"]
-    tail: float | None = None
-
-
-METRICS: Mapping[str, Metric] = {
-    "thumbs_up_rate": Metric("ups", "votes", "lower"),
-    "error_rate": Metric("failed", "requests", "higher"),
-    "latency_p95": Metric("slow", "timed", "higher", tail=0.05),
-    "correction_rate": Metric("corrected", "requests", "higher"),
-    "conversion_rate": Metric("ups", "requests", "lower"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class UserSums:
-    """Numerator and denominator of each user of one arm, both `(users,)`; users without a denominator are left out."""
-
-    numerators: NDArray[np.float64]
-    denominators: NDArray[np.float64]
-
-    @property
-    def users(self) -> int:
-        return len(self.denominators)
-
-
-@dataclass(frozen=True, slots=True)
-class StageCounts:
-    """A stage's counts. `users` is everyone seen, by arm; `sums` goes by metric, then by arm."""
-
-    users: Mapping[Arm, int]
-    sums: Mapping[str, Mapping[Arm, UserSums]]
-
-
-def find_metric(name: str) -> Metric:
-    """The metric of this name.
-
-    Raises:
-        ExperimentError: there is none.
-    """
-    if name not in METRICS:
-        raise ExperimentError(f"metric {name!r} of a guardrail is not known: known are {', '.join(METRICS)}")
-    return METRICS[name]
 
 
 def count_stage(
@@ -124,7 +68,7 @@ def count_stage(
     cursor = connection.execute(_COUNT, values)
     names = [column.name for column in cursor.description or ()]
     rows = cursor.fetchall()
-    columns: dict[Arm, dict[str, NDArray[np.float64]]] = {}
+    columns: dict[str, dict[str, NDArray[np.float64]]] = {}
     for arm in ARMS:
         of_arm = [row[1:] for row in rows if row[0] == arm]
         table = np.array(of_arm, dtype=np.float64).reshape(len(of_arm), len(names) - 1)

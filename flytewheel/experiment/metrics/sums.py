@@ -1,0 +1,40 @@
+"""What a look hands on: for each stage, metric and arm the users' sums. Everything after it is arithmetic on arrays.
+
+The unit is the user (DESIGN §7), so requests are summed by user before anything is compared. Stages are strata: one
+`StageCounts` each, never pooled. Sums of two parts of a log merge by adding them user by user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ARMS: tuple[str, ...] = ("control", "treatment")
+
+
+@dataclass(frozen=True, slots=True)
+class UserSums:
+    """Numerator and denominator of each user of one arm, both `(users,)`; users without a denominator are left out.
+
+    `before` holds the same users' sums of the time before the experiment, in the same order (zeros for who was not
+    there yet): the covariate of CUPED. None where it was not asked for.
+    """
+
+    numerators: NDArray[np.float64]
+    denominators: NDArray[np.float64]
+    before: UserSums | None = None
+
+    @property
+    def users(self) -> int:
+        return len(self.denominators)
+
+
+@dataclass(frozen=True, slots=True)
+class StageCounts:
+    """A stage's counts. `users` is everyone seen, by arm; `sums` goes by metric, then by arm. Arms go by name."""
+
+    users: Mapping[str, int]
+    sums: Mapping[str, Mapping[str, UserSums]]
