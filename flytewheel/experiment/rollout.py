@@ -26,7 +26,9 @@ from typing import Any, Literal
 
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
-from flytewheel.experiment import guardrails, launch
+from flytewheel.experiment import launch
+from flytewheel.experiment.analysis.look import analyse
+from flytewheel.experiment.analysis.records import Design, Finding
 from flytewheel.experiment.experiments import (
     close_experiment,
     get_experiment,
@@ -34,7 +36,7 @@ from flytewheel.experiment.experiments import (
     log_rollout,
     move_share,
 )
-from flytewheel.experiment.guardrails import Finding
+from flytewheel.experiment.guardrails import declare_guardrail
 from flytewheel.experiment.ledger import Rollout, find_rollout, is_approved, last_decision, lock_fence
 from flytewheel.experiment.metrics import count_stage, find_metric
 from flytewheel.recipe import AbTestingSpec, AutomationSpec
@@ -259,27 +261,20 @@ def _analyse(
         share=rollout.share,
         guardrails=ab_testing.guardrails,
     )
-    findings = tuple(
-        guardrails.judge(
-            guardrail,
-            counts.sums[guardrail.metric]["control"],
-            counts.sums[guardrail.metric]["treatment"],
-            burn_in_users=ab_testing.burn_in_users,
-            confidence_level=ab_testing.confidence_level,
-        )
-        for guardrail in ab_testing.guardrails
+    design = Design(
+        tuple(declare_guardrail(guardrail) for guardrail in ab_testing.guardrails),
+        confidence_level=ab_testing.confidence_level,
+        burn_in_users=ab_testing.burn_in_users,
     )
-    split = (counts.users["control"], counts.users["treatment"], rollout.share)
-    splits = 0 < rollout.share < 1
+    shares = {"control": 1 - rollout.share, "treatment": rollout.share}
+    analysis = analyse(design, [counts], look=0, shares=[shares])
+    findings = analysis.of("guardrail")
     evidence = {
         "share": rollout.share,
         "since": rollout.since,
         "stage_hours": round(rollout.stage_hours, 3),
         "users": counts.users,
-        "srm": {
-            "mismatch": guardrails.has_sample_ratio_mismatch(*split),
-            "log_e": guardrails.srm_log_e_value(*split) if splits else None,
-        },
+        "srm": {"mismatch": analysis.mismatch, "log_e": analysis.sample_ratios[0].log_e},
         "guardrails": findings,
         "rules": digest(ab_testing),
     }

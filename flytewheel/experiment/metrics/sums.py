@@ -20,12 +20,14 @@ class UserSums:
     """Numerator and denominator of each user of one arm, both `(users,)`; users without a denominator are left out.
 
     `before` holds the same users' sums of the time before the experiment, in the same order (zeros for who was not
-    there yet): the covariate of CUPED. None where it was not asked for.
+    there yet): the covariate of CUPED. None where it was not asked for. `keys`, `(users,)` in the same order, says who
+    a user is across stages and arms; without them a combination of stages takes their dependence at its largest.
     """
 
     numerators: NDArray[np.float64]
     denominators: NDArray[np.float64]
     before: UserSums | None = None
+    keys: NDArray[np.generic] | None = None
 
     @property
     def users(self) -> int:
