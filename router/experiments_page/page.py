@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from flytewheel.evaluation_page.style import section, words
-from flytewheel.experiment.guardrails import SRM_LIMIT
+from flytewheel.experiment.analysis.srm import SRM_LIMIT
 from flytewheel.experiment.reading.findings import Finding
 from flytewheel.experiment.reading.history import History, Look
 from flytewheel.experiment.reading.sentence import (

@@ -1,8 +1,7 @@
 """What a look found of one metric, with the interval that holds at every look together.
 
-D ± SE·√((1 + 1/(τ²I))·(2 ln(1/α) + ln(1 + τ²I))), I = 1/SE² and τ by the margin (`guardrails.choose_tau`): the normal
-mixture's confidence sequence (Robbins 1970; Johari, Pekelis and Walsh 2015). Where the evidence brings the interval
-itself, that one is taken.
+Evidence of an earlier version has no interval: it is made from the standard error as `analysis.always_valid` does, with
+τ by the margin.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flytewheel.experiment.guardrails import choose_tau, plan_effect
+from flytewheel.experiment.analysis.always_valid import bound_difference
+from flytewheel.experiment.analysis.e_values import choose_tau, plan_effect
 from flytewheel.experiment.metrics import METRICS
 
 OUTCOMES = ("harm", "hold", "cleared")
@@ -69,7 +69,7 @@ def _read_finding(found: Mapping[str, Any], asked: Mapping[str, Any], level: flo
     difference, error = _read(found.get("difference")), _read(found.get("standard_error"))
     low, high = _read_interval(found.get("interval"))
     if low is None and difference is not None and error and planned > 0:
-        half = error * bound(error, planned, 1 - level)
+        half = float(bound_difference(error**2, tau=choose_tau(planned, 1 - level), alpha=1 - level))
         low, high = difference - half, difference + half
     outcome = str(found.get("outcome"))
     return Finding(
@@ -86,12 +86,6 @@ def _read_finding(found: Mapping[str, Any], asked: Mapping[str, Any], level: flo
         metric.worse if metric is not None else "higher" if (margin or 0.0) >= 0 else "lower",
         tail is not None,
     )
-
-
-def bound(error: float, planned: float, alpha: float) -> float:
-    """Half the interval's width in standard errors."""
-    scale = choose_tau(planned, alpha) ** 2 / error**2
-    return math.sqrt((1 + 1 / scale) * (2 * math.log(1 / alpha) + math.log1p(scale)))
 
 
 def _read_interval(value: Any) -> tuple[float | None, float | None]:

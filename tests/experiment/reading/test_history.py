@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,7 +10,6 @@ import pytest
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment.drafts import draft_experiment
 from flytewheel.experiment.experiments import stop_experiment
-from flytewheel.experiment.reading.findings import bound
 from flytewheel.experiment.reading.history import find_id, read_history
 from flytewheel.experiment.reading.sentence import name_verdict, tell
 from flytewheel.experiment.reading.summary import summarise
@@ -37,9 +37,10 @@ def test_looks_are_read_as_they_were_stored(database_url: str) -> None:
     assert (found.outcome, found.difference) == ("cleared", stored["difference"])
     assert found.low is not None
     assert found.high is not None
-    # By hand: D ± SE·bound, the margin 0.3·0.7 planned for; and it clears, so it lies above the margin.
-    half = stored["standard_error"] * bound(stored["standard_error"], abs(stored["margin"]), 0.05)
-    assert found.high - found.low == pytest.approx(2 * half)
+    # D ± SE·√((1 + 1/(τ²I))·(2 ln(1/α) + ln(1 + τ²I))), τ = 1.6 margins; it clears, so it lies above the margin.
+    scale = (1.6 * stored["margin"] / stored["standard_error"]) ** 2
+    half = stored["standard_error"] * math.sqrt((1 + 1 / scale) * (2 * math.log(20) + math.log1p(scale)))
+    assert found.high - found.low == pytest.approx(2 * half, rel=0.01)
     assert found.low > stored["margin"]
     assert history.looks[1].users == {"control": 345, "treatment": 115}
     assert history.exposed == 1.0
