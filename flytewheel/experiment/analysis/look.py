@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from flytewheel.experiment import guardrails
 from flytewheel.experiment.analysis.always_valid import bound_difference
@@ -225,7 +225,8 @@ def _bounds(path: Sequence[_Step], level: float) -> tuple[float, ...]:
 
 
 def _is_better(path: Sequence[_Step], level: float) -> bool:
-    if all(step.z < norm.isf(level / 2) for step in path):  # no boundary lies below that of a single look
+    single = -float(ndtri(level / 2))  # below that of a single look no boundary lies
+    if all(step.z < single for step in path):
         return False
     return any(step.z >= bound for step, bound in zip(path, _bounds(path, level), strict=True))
 
