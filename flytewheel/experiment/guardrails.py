@@ -26,9 +26,9 @@ from dataclasses import replace
 from flytewheel.experiment.analysis.always_valid import bound_difference
 from flytewheel.experiment.analysis.differences import Difference
 from flytewheel.experiment.analysis.e_values import MIN_EVENTS, choose_tau, size_margin, weigh
-from flytewheel.experiment.analysis.records import Finding
+from flytewheel.experiment.analysis.records import Design, Finding
 from flytewheel.experiment.metrics import Metric, find_metric
-from flytewheel.recipe import Guardrail
+from flytewheel.recipe import AbTestingSpec, Guardrail
 
 
 def declare_guardrail(guardrail: Guardrail) -> Metric:
@@ -42,6 +42,22 @@ def declare_guardrail(guardrail: Guardrail) -> Metric:
         role="guardrail",
         relative_margin=guardrail.relative_margin,
         absolute_margin=guardrail.absolute_margin,
+    )
+
+
+def make_design(ab_testing: AbTestingSpec) -> Design:
+    """What a recipe fixes before the data. The primary metric is looked at by plan at each stage's end.
+
+    Raises:
+        ExperimentError: a metric is not known.
+    """
+    guarded = tuple(declare_guardrail(guardrail) for guardrail in ab_testing.guardrails)
+    primary = [replace(metric, role="primary") for metric in guarded if metric.name == ab_testing.primary_metric]
+    return Design(
+        (*primary, *guarded),
+        confidence_level=ab_testing.confidence_level,
+        burn_in_users=ab_testing.burn_in_users,
+        looks=max(1, sum(share < 1 for share in ab_testing.rollout_stages)),
     )
 
 

@@ -152,6 +152,12 @@ class AbTestingSpec(Measured):
     confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
     rollout_stages: Many[Share] = (0.1, 0.25, 0.5, 1.0)
     stage_duration_hours: Positive = 24.0
+    max_duration_days: Positive = Field(
+        default=28.0, description="a canary that is not cleared by then is taken back; a stage may take 14 days"
+    )
+    stale_after_hours: Positive = Field(
+        default=24.0, description="with nothing new for so long a canary is held, whatever was counted before"
+    )
 
     @model_validator(mode="after")
     def _stages_grow_to_one(self) -> Self:

@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 from flytewheel.errors import ExperimentError
+from flytewheel.experiment.decision import WAITS
 from flytewheel.experiment.experiments import Experiment, get_experiment, set_share, stop_experiment
 from flytewheel.experiment.ledger import read_rollout
-from flytewheel.experiment.rollout import WAITS, Tick, approve, tick
+from flytewheel.experiment.rollout import Tick, approve, tick
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, Guardrail
 from flytewheel.records import digest
 from tests.experiment.canary import age_stage, crowd, open_canary, read, store

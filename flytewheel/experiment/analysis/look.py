@@ -2,25 +2,28 @@
 
 What is asked of each role:
 - a *guardrail* is judged in the present stage alone, at every look (flytewheel/experiment/guardrails.py);
-- a *primary* over all stages, each a stratum, and decided at planned looks only (sequential.py), by Holm where there
-  are several or more than one treatment. A boundary that was crossed stays crossed: the experiment could have stopped
-  there;
+- a *primary* is compared over all stages, each a stratum. Its α has two sides, each half of it. *Better* can wait: it
+  is decided at the planned looks, by a group-sequential boundary (sequential.py); one that was crossed stays crossed,
+  because the experiment could have stopped there. *Worse* cannot wait: a one-sided e-value against no difference
+  (e_values.py) decides it at any look. Several primaries, or treatments, share α by Holm (holm.py);
 - what is *watched* has its interval.
-Between the planned looks each of them has an interval that holds at every look (always_valid.py). Whatever cannot be
-told is `hold`, with the reason; nothing is ever a neutral number.
+Each of them has an interval that holds at every look (always_valid.py). Whatever cannot be told is `hold`, with the
+reason; nothing is ever a neutral number.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+
+from scipy.special import ndtri
 
 from flytewheel.experiment import guardrails
 from flytewheel.experiment.analysis.always_valid import bound_difference
 from flytewheel.experiment.analysis.differences import Difference, compare
-from flytewheel.experiment.analysis.e_values import MIN_EVENTS, choose_tau
+from flytewheel.experiment.analysis.e_values import MIN_EVENTS, choose_tau, log_e_value
 from flytewheel.experiment.analysis.holm import step_down
 from flytewheel.experiment.analysis.records import Analysis, Design, Finding, PastLook, SampleRatio
 from flytewheel.experiment.analysis.sequential import find_boundaries
@@ -159,60 +162,81 @@ def _fill(design: Design, metric: Metric, blank: Finding, difference: float, var
     )
     if planned <= 0:
         return replace(told, reason="the control's rate is zero: give an absolute margin")
-    half = float(bound_difference(variance, tau=choose_tau(planned, alpha), alpha=alpha))
-    return replace(told, interval=(difference - half, difference + half))
+    tau = choose_tau(planned, alpha)
+    half = float(bound_difference(variance, tau=tau, alpha=alpha))
+    told = replace(told, interval=(difference - half, difference + half))
+    if metric.role != "primary" or told.z is None:
+        return told
+    toward_bad = -1.0 if metric.worse == "lower" else 1.0
+    return replace(told, log_e_harm=float(log_e_value(toward_bad * told.z, 1 / variance, tau)))
 
 
 # ------------------------------------------------------------------------------------------------------------ primaries
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A planned look: how much of the plan it is, and z with the good direction up."""
+
+    look: int
+    information: float
+    part: float
+    z: float
+
+
 def _decide(
     design: Design, questions: Sequence[tuple[Metric, Finding]], look: int, history: Sequence[PastLook]
 ) -> list[Finding]:
-    alpha = 1 - design.confidence_level
-    paths = [_trace(design, found, look, history) for _, found in questions]
-    answers = step_down([partial(_is_crossed, path) for path in paths], alpha)
-    decided = []
-    for (metric, found), path, (rejected, level) in zip(questions, paths, answers, strict=True):
-        crossed = _find_crossing(path, level) if rejected else None
-        boundary = _bounds(path, level)[-1] if look and path and path[-1][0] == look else None
-        found = replace(found, boundary=boundary)
-        if crossed is not None:
-            worse = (crossed < 0) == (metric.worse == "lower")
-            outcome, reason = ("worse", "worse than the control") if worse else ("better", "better than the control")
-            found = replace(found, outcome=outcome, reason=reason)  # type: ignore[arg-type]
-        elif not found.reason:
-            found = replace(found, reason="cannot tell yet" if look else "between the planned looks")
-        decided.append(found)
-    return decided
+    paths = [_trace(design, metric, found, look, history) for metric, found in questions]
+    tests = [partial(_is_rejected, path, found) for path, (_, found) in zip(paths, questions, strict=True)]
+    answers = step_down(tests, 1 - design.confidence_level)
+    return [
+        _word(found, path, level, look) for (_, found), path, (_, level) in zip(questions, paths, answers, strict=True)
+    ]
 
 
-def _trace(
-    design: Design, found: Finding, look: int, history: Sequence[PastLook]
-) -> list[tuple[int, float, float, float]]:
-    """The planned looks so far: (look, information, part of the plan, z)."""
+def _word(found: Finding, path: Sequence[_Step], level: float, look: int) -> Finding:
+    now = look > 0 and bool(path) and path[-1].look == look
+    found = replace(found, boundary=_bounds(path, level)[-1] if now else None)
+    if _is_worse(found, level):
+        return replace(found, outcome="worse", reason="worse than the control")
+    if _is_better(path, level):
+        return replace(found, outcome="better", reason="better than the control")
+    return found if found.reason else replace(found, reason="cannot tell yet" if look else "between the planned looks")
+
+
+def _trace(design: Design, metric: Metric, found: Finding, look: int, history: Sequence[PastLook]) -> list[_Step]:
     mine = {one.look: one for one in history if (one.metric, one.arm) == (found.metric, found.arm)}
     if look and found.information is not None and found.z is not None:
         mine[look] = PastLook(look, found.metric, found.arm, found.information, found.z)
     planned = design.planned_information.get(found.metric)
+    good = 1.0 if metric.worse == "lower" else -1.0
     path = []
     for number, one in sorted(mine.items()):
         part = number / design.looks if planned is None or number >= design.looks else one.information / planned
-        path.append((number, one.information, min(1.0, part), one.z))
+        path.append(_Step(number, one.information, min(1.0, part), good * one.z))
     return path
 
 
-def _bounds(path: Sequence[tuple[int, float, float, float]], level: float) -> tuple[float, ...]:
-    return find_boundaries([one[1] for one in path], [one[2] for one in path], alpha=level)
+def _bounds(path: Sequence[_Step], level: float) -> tuple[float, ...]:
+    return find_boundaries(
+        [step.information for step in path], [step.part for step in path], alpha=level / 2, two_sided=False
+    )
 
 
-def _find_crossing(path: Sequence[tuple[int, float, float, float]], level: float) -> float | None:
-    """The z of the first planned look that crossed its boundary at this level."""
-    return next((one[3] for one, bound in zip(path, _bounds(path, level), strict=True) if abs(one[3]) >= bound), None)
+def _is_better(path: Sequence[_Step], level: float) -> bool:
+    single = -float(ndtri(level / 2))  # below that of a single look no boundary lies
+    if all(step.z < single for step in path):
+        return False
+    return any(step.z >= bound for step, bound in zip(path, _bounds(path, level), strict=True))
 
 
-def _is_crossed(path: Sequence[tuple[int, float, float, float]], level: float) -> bool:
-    return _find_crossing(path, level) is not None
+def _is_worse(found: Finding, level: float) -> bool:
+    return found.log_e_harm is not None and found.log_e_harm >= -math.log(level / 2)
+
+
+def _is_rejected(path: Sequence[_Step], found: Finding, level: float) -> bool:
+    return _is_worse(found, level) or _is_better(path, level)
 
 
 # ---------------------------------------------------------------------------------------------------------------- split

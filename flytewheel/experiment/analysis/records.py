@@ -51,9 +51,10 @@ class Finding:
     metric's own; `margin` is δ₀, with its sign; e-values are natural logarithms. `reason` holds no figures, so that
     the same finding reads the same at every look.
 
-    `interval` holds at every look (a confidence sequence), whatever the role. `boundary` is the |z| that a planned look
-    asks of a primary. `theta` is CUPED's, `variance_kept` the part of the variance that it left. `cap` is the largest
-    denominator that a user could have, `capped_users` how many had more.
+    `interval` holds at every look (a confidence sequence), whatever the role. `boundary` is the z, with the good
+    direction up, that a planned look asks of a primary; its `log_e_harm` is against no difference. `theta` is CUPED's,
+    `variance_kept` the part of the variance that it left. `cap` is the largest denominator that a user could have,
+    `capped_users` how many had more.
     """
 
     metric: str
