@@ -23,7 +23,7 @@ _COLOURS = {
     "stop_for_srm": "red",
     "reject_at_max_duration": "red",
 }
-_SIGNS = {"harm": "✖", "hold": "…", "cleared": "✔"}
+_SIGNS = {"harm": "✖", "hold": "…", "cleared": "✔", "worse": "✖", "better": "✔", "watch": "·"}
 
 
 @click.group()
@@ -163,7 +163,7 @@ def _print(history: History) -> None:
     click.echo()
     table: list[tuple[Any, ...]] = [
         (
-            found.metric,
+            found.metric if found.role == "guardrail" else f"{found.metric} ({found.role})",
             f"{_SIGNS[found.outcome]} {found.outcome}",
             _show(found.control),
             _show(found.treatment),

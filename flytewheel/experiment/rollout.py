@@ -10,7 +10,7 @@ are cleared. Dwell is the database's time.
 |---|---|
 | `stop_for_srm` | experiment stopped, rollout paused |
 | `roll_back`, `reject_at_max_duration` | experiment stopped, rollout rolled back |
-| `hold` | a line in the log when the reasons change |
+| `hold` | a line in the log when the reasons change, and every six hours: whoever reads sees the figures move |
 | `advance` | next stage and share, a new stratum |
 | `promote` | the verdict; everything else by the router |
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from flytewheel.database import Connection, connect
@@ -43,6 +44,7 @@ from flytewheel.experiment.metrics import count_stage, find_metric
 from flytewheel.recipe import AbTestingSpec, AutomationSpec
 from flytewheel.records import digest, to_jsonable
 
+LOOK_EVERY = timedelta(hours=6)
 _CLOSES = {"roll_back": "rolled_back", "reject_at_max_duration": "rolled_back", "stop_for_srm": "paused"}
 
 
@@ -145,7 +147,8 @@ def tick(
             )
         else:
             last = last_decision(connection, rollout)
-            if last is None or (last.action, last.detail.get("reasons")) != (decision, list(reasons)):
+            told = None if last is None else (last.action, last.detail.get("reasons"))
+            if last is None or told != (decision, list(reasons)) or rollout.now - last.at >= LOOK_EVERY:
                 log_rollout(connection, rollout.rollout_id, rollout.fence, actor, decision, detail)
         fence = lock_fence(connection, rollout.rollout_id)
     return _close(rollout, decision, reasons, evidence, stage=stage, share=share, fence=fence)

@@ -21,13 +21,13 @@ _MOST_BARS = 60
 Point = tuple[Look, Finding]
 
 
-def draw_intervals(history: History, metric: str) -> str:
+def draw_intervals(history: History, metric: str, role: str = "guardrail") -> str:
     """The picture of one metric with its figures as a table; empty where no look has an interval."""
     points = [
         (look, found)
         for look in history.looks
         for found in look.findings
-        if found.metric == metric and found.low is not None and found.high is not None
+        if (found.metric, found.role) == (metric, role) and found.low is not None and found.high is not None
     ]
     if not points:
         return ""

@@ -18,7 +18,9 @@ _NARROW = 16  # pixels below which a stretch has no room for its sign
 
 def draw_lanes(history: History) -> str:
     """The picture; empty without looks."""
-    names = list(dict.fromkeys(found.metric for look in history.looks for found in look.findings))
+    names = list(
+        dict.fromkeys(found.metric for look in history.looks for found in look.findings if found.role == "guardrail")
+    )
     if not names:
         return ""
     last = history.looks[-1]
@@ -58,9 +60,8 @@ def draw_lanes(history: History) -> str:
 
 def list_stretches(looks: Sequence[Look], metric: str, end: float) -> list[tuple[float, float, str]]:
     """From and until which day a metric said what; neighbours that say the same in one stage are one stretch."""
-    said = [
-        (look.days, look.stage, found.outcome) for look in looks for found in look.findings if found.metric == metric
-    ]
+    found = [(look, one) for look in looks for one in look.findings if (one.metric, one.role) == (metric, "guardrail")]
+    said = [(look.days, look.stage, one.outcome) for look, one in found]
     stretches: list[tuple[float, float, str]] = []
     stage_before: int | None = None
     for number, (start, stage, outcome) in enumerate(said):

@@ -97,15 +97,17 @@ def _draw_finding(found: Finding, heads: Sequence[str]) -> str:
     )
     told = "".join(f'<td data-head="{head}">{cell}</td>' for head, cell in zip(heads[1:], cells, strict=True))
     name = NAMES.get(found.metric, found.metric.replace("_", " "))
-    return f'<tr><th scope="row">{words(name)}</th>{told}</tr>'
+    part = "" if found.role == "guardrail" else f"<small>{words(found.role)}</small>"
+    return f'<tr><th scope="row">{words(name)}{part}</th>{told}</tr>'
 
 
 def _draw_charts(history: History) -> str:
-    names = list(dict.fromkeys(found.metric for look in history.looks for found in look.findings))
+    found = list(dict.fromkeys((one.metric, one.role) for look in history.looks for one in look.findings))
     cards = "".join(
-        f'<div class="card"><h3>{words(NAMES.get(name, name.replace("_", " ")))}</h3>{drawn}</div>'
-        for name in names
-        if (drawn := draw_intervals(history, name))
+        f'<div class="card"><h3>{words(NAMES.get(name, name.replace("_", " ")))}'
+        f"{'' if role == 'guardrail' else f' ({words(role)})'}</h3>{drawn}</div>"
+        for name, role in found
+        if (drawn := draw_intervals(history, name, role))
     )
     return f'<div class="charts">{cards}</div>' if cards else ""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flytewheel.evaluation_page.style import BODY_STYLE, STYLE, words
 from flytewheel.figures import clean, document
 
-LOOKS = {"harm": "bad", "hold": "unsure", "cleared": "good"}
-SIGNS = {"harm": "✖", "hold": "…", "cleared": "✔"}
+LOOKS = {"harm": "bad", "hold": "unsure", "cleared": "good", "worse": "bad", "better": "good", "watch": "plain"}
+SIGNS = {"harm": "✖", "hold": "…", "cleared": "✔", "worse": "✖", "better": "✔", "watch": "·"}
 VERDICT_LOOKS = {
     "promote": ("good", "✔"),
     "advance": ("good", "✔"),

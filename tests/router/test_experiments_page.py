@@ -29,6 +29,7 @@ RULES = AbTestingSpec(
         Guardrail(metric="error_rate", absolute_margin=0.05),
     ],
     rollout_stages=(0.25, 0.5, 1.0),
+    stale_after_hours=100,
 )
 
 

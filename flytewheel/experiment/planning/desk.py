@@ -51,7 +51,7 @@ def make_plan(
         ExperimentError: too little is known, or a figure is out of its range; the message says what to give.
         DatabaseError: PostgreSQL is away.
     """
-    wanted = {ab_testing.primary_metric, *(guardrail.metric for guardrail in ab_testing.guardrails)}
+    wanted = {ab_testing.primary_metric, *(guardrail.metric for guardrail in ab_testing.guarded)}
     past = None if database_url is None else read_traffic(database_url, name, sorted(wanted), days=days)
     traffic = settle_traffic(past, given or Given(), name)
     longest = ab_testing.max_duration_days if max_days is None else max_days

@@ -23,7 +23,7 @@ _SIZES, _LOOKS = 9, 14
 
 def draw_plan(ab_testing: AbTestingSpec, plan: Plan, *, name: str, harms: Mapping[str, float] | None = None) -> str:
     """The sheet as SVG: a column for each guardrail, and one for the primary metric."""
-    columns = [_draw_guardrail(guardrail, ab_testing, plan, harms or {}) for guardrail in ab_testing.guardrails]
+    columns = [_draw_guardrail(guardrail, ab_testing, plan, harms or {}) for guardrail in ab_testing.guarded]
     if plan.primary:
         columns.append([_draw_primary(ab_testing, plan)])
     names = [

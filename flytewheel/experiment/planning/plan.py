@@ -21,7 +21,6 @@ import numpy as np
 
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment.analysis.e_values import PLANNED_POWER
-from flytewheel.experiment.metrics import METRICS
 from flytewheel.experiment.planning.guarding import Course, Rules, find_detectable, follow
 from flytewheel.experiment.planning.passage import Floats
 from flytewheel.experiment.planning.primary import PrimaryStage, plan_primary
@@ -107,7 +106,7 @@ def plan_design(
             guardrail, so that nothing could clear a stage.
     """
     stated = dict(harms or {})
-    guarded = {guardrail.metric for guardrail in ab_testing.guardrails}
+    guarded = {guardrail.metric for guardrail in ab_testing.guarded}
     if not guarded:
         raise ExperimentError("no guardrail is set: nothing can clear a stage; give ab_testing.guardrails")
     if strange := sorted(set(stated) - guarded):
@@ -181,7 +180,7 @@ def follow_all(
     rules = read_rules(ab_testing)
     return {
         guardrail.metric: follow(guardrail, traffic, rules, share=share, looks=looks)
-        for guardrail in ab_testing.guardrails
+        for guardrail in ab_testing.guarded
     }
 
 
@@ -227,7 +226,7 @@ def _plan_stage(
     alarms = 1 - float(np.prod([1 - course.harm[-1] for course in healthy.values()]))
     guarded = tuple(
         _plan_guardrail(guardrail, healthy[guardrail.metric], share, looks, ab_testing, traffic, harms)
-        for guardrail in ab_testing.guardrails
+        for guardrail in ab_testing.guarded
     )
     users = traffic.users_per_day * share
     return Stage(number, share, users, float(clearing[-1]), alarms, expect_days(looks, clearing), guarded)
@@ -272,15 +271,17 @@ def _name_limit(stages: Sequence[Stage], through: float, max_days: float) -> str
 
 def with_margin(ab_testing: AbTestingSpec, metric: str, margin: float) -> AbTestingSpec:
     """The design with another margin of one guardrail, in the same unit."""
-    changed = tuple(
-        guardrail
-        if guardrail.metric != metric
-        else guardrail.model_copy(
-            update={"relative_margin" if guardrail.relative_margin is not None else "absolute_margin": margin}
-        )
-        for guardrail in ab_testing.guardrails
+
+    def change(guardrail: Guardrail) -> Guardrail:
+        if guardrail.metric != metric:
+            return guardrail
+        unit = "relative_margin" if guardrail.relative_margin is not None else "absolute_margin"
+        return guardrail.model_copy(update={unit: margin})
+
+    others = tuple(spec for spec in ab_testing.metrics if spec.role != "guardrail")
+    return ab_testing.model_copy(
+        update={"guardrails": tuple(change(one) for one in ab_testing.guarded), "metrics": others}
     )
-    return ab_testing.model_copy(update={"guardrails": changed})
 
 
 def with_share(ab_testing: AbTestingSpec, share: float) -> AbTestingSpec:
@@ -292,14 +293,3 @@ def with_share(ab_testing: AbTestingSpec, share: float) -> AbTestingSpec:
 def with_users(traffic: Traffic, users_per_day: float) -> Traffic:
     """The same traffic of more or fewer users."""
     return replace(traffic, users_per_day=users_per_day)
-
-
-def check_metrics(ab_testing: AbTestingSpec) -> None:
-    """Refuses guardrails that no baseline could be had for.
-
-    Raises:
-        ExperimentError: a metric is not known.
-    """
-    for guardrail in ab_testing.guardrails:
-        if guardrail.metric not in METRICS:
-            raise ExperimentError(f"metric {guardrail.metric!r} of a guardrail is not known: known are {list(METRICS)}")

@@ -82,5 +82,5 @@ def list_margins(ab_testing: AbTestingSpec) -> dict[str, float]:
         guardrail.metric: guardrail.relative_margin
         if guardrail.relative_margin is not None
         else guardrail.absolute_margin or 0.0
-        for guardrail in ab_testing.guardrails
+        for guardrail in ab_testing.guarded
     }

@@ -15,7 +15,7 @@ from flytewheel.experiment.analysis.always_valid import bound_difference
 from flytewheel.experiment.analysis.e_values import choose_tau, plan_effect
 from flytewheel.experiment.metrics import METRICS
 
-OUTCOMES = ("harm", "hold", "cleared")
+OUTCOMES = ("harm", "hold", "cleared", "better", "worse", "watch")
 _LEVEL = 0.95
 
 
@@ -37,6 +37,7 @@ class Finding:
     relative: float | None
     worse: Literal["lower", "higher"]
     quantile: bool = False
+    role: str = "guardrail"
 
     @property
     def harm_side(self) -> int:
@@ -51,9 +52,10 @@ def read_findings(evidence: Mapping[str, Any], body: Mapping[str, Any]) -> tuple
         evidence: of a tick.
         body: the experiment's, where guardrails and level stand.
     """
-    asked = {one.get("metric"): one for one in body.get("guardrails") or () if isinstance(one, Mapping)}
+    declared = (*(body.get("guardrails") or ()), *(body.get("metrics") or ()))
+    asked = {one.get("metric") or one.get("name"): one for one in declared if isinstance(one, Mapping)}
     level = _read(body.get("confidence_level")) or _LEVEL
-    found = evidence.get("guardrails") or ()
+    found = (*(evidence.get("guardrails") or ()), *(evidence.get("primaries") or ()))
     return tuple(
         _read_finding(one, asked.get(one.get("metric")) or {}, level) for one in found if isinstance(one, Mapping)
     )
@@ -85,6 +87,7 @@ def _read_finding(found: Mapping[str, Any], asked: Mapping[str, Any], level: flo
         relative,
         metric.worse if metric is not None else "higher" if (margin or 0.0) >= 0 else "lower",
         tail is not None,
+        str(found.get("role") or "guardrail"),
     )
 
 

@@ -166,7 +166,8 @@ def read_looks(experiment: Experiment, log: Sequence[Entry]) -> tuple[Look, ...]
         evidence = entry.detail.get("evidence")
         if entry.action not in LOOKS or not isinstance(evidence, Mapping):
             continue
-        srm = evidence.get("srm") or {}
+        ratios = [one for one in evidence.get("sample_ratios") or () if isinstance(one, Mapping)]
+        of_all = next((one for one in ratios if one.get("router") is None), evidence.get("srm") or {})
         found.append(
             Look(
                 at=entry.at,
@@ -177,8 +178,8 @@ def read_looks(experiment: Experiment, log: Sequence[Entry]) -> tuple[Look, ...]
                 reasons=tuple(str(reason) for reason in entry.detail.get("reasons") or ()),
                 users={str(arm): int(count) for arm, count in (evidence.get("users") or {}).items()},
                 findings=read_findings(evidence, experiment.body),
-                mismatch=bool(srm.get("mismatch")),
-                log_e_srm=_number(srm.get("log_e")),
+                mismatch=any(bool(one.get("mismatch")) for one in (*ratios, of_all)),
+                log_e_srm=_number(of_all.get("log_e")),
                 stage_hours=_number(evidence.get("stage_hours")),
                 digest=str(entry.detail.get("digest") or ""),
                 actor=entry.actor,

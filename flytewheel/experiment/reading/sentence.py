@@ -57,6 +57,7 @@ def tell(history: History) -> str:
         return f"{since} nobody has looked yet; a tick does (`flytewheel rollout tick {experiment.name}`)."
     if verdict == "roll_back" and last is not None:
         harmed = [found for found in last.findings if found.outcome == "harm"]
+        harmed = harmed or [found for found in last.findings if found.outcome == "worse"]
         told = "; ".join(tell_finding(found, history, canary=True) for found in harmed) or "; ".join(last.reasons)
         return f"{since} {told}: it was taken back."
     if verdict == "stop_for_srm" and last is not None:
@@ -173,15 +174,16 @@ def _tell_split(look: Look) -> str:
 
 
 def _tell_hold(look: Look, history: History) -> str:
-    harmed = [found for found in look.findings if found.outcome == "harm"]
+    guarded = [found for found in look.findings if found.role == "guardrail"]
+    harmed = [found for found in guarded if found.outcome == "harm"]
     if harmed:
         told = "; ".join(tell_finding(found, history, canary=True) for found in harmed)
         return f"{told}: it waits for a person."
-    open_ = [found for found in look.findings if found.outcome != "cleared"]
+    open_ = [found for found in guarded if found.outcome != "cleared"]
     if not open_:
         return f"nothing is worse than allowed; it holds: {'; '.join(look.reasons)}."
     told = "; ".join(_tell_open(found, history) for found in open_)
-    rest = len(look.findings) - len(open_)
+    rest = len(guarded) - len(open_)
     done = f" {_count(rest, 'other metric')} {'is' if rest == 1 else 'are'} cleared." if rest else ""
     return f"it cannot be told yet: {told}.{done}"
 
@@ -194,7 +196,11 @@ def _tell_open(found: Finding, history: History) -> str:
 
 
 def _compare(found: Finding, allowed: str) -> str:
-    sure = {"harm": f"more than the {allowed} allowed", "cleared": f"within the {allowed} allowed"}
+    sure = {
+        "harm": f"more than the {allowed} allowed",
+        "worse": "credibly worse",
+        "cleared": f"within the {allowed} allowed",
+    }
     return sure.get(found.outcome, f"where {allowed} {found.worse} is allowed")
 
 

@@ -21,7 +21,9 @@ THUMBS = Guardrail(metric="thumbs_up_rate", relative_margin=0.3)
 
 
 def rules(**changes: Any) -> AbTestingSpec:
-    return AbTestingSpec(**({"guardrails": [THUMBS], "rollout_stages": (0.25, 0.5, 1.0)} | changes))
+    return AbTestingSpec(
+        **({"guardrails": [THUMBS], "rollout_stages": (0.25, 0.5, 1.0), "stale_after_hours": 100.0} | changes)
+    )
 
 
 def test_looks_are_read_as_they_were_stored(database_url: str) -> None:
@@ -32,7 +34,8 @@ def test_looks_are_read_as_they_were_stored(database_url: str) -> None:
     history = read_history(database_url, experiment.experiment_id)
     assert [look.decision for look in history.looks] == ["hold", "advance"]
     assert [round(look.days, 2) for look in history.looks] == [1.0, 2.0]
-    (found,) = history.looks[1].findings
+    found, primary = history.looks[1].findings
+    assert (found.role, primary.role) == ("guardrail", "primary")
     stored = second.evidence["guardrails"][0]
     assert (found.outcome, found.difference) == ("cleared", stored["difference"])
     assert found.low is not None
