@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ import click
 from flytewheel.terminal import as_json, open_services, print_table, say
 
 if TYPE_CHECKING:
+    from flytewheel.experiment.planning.plan import Plan
     from flytewheel.experiment.reading.history import History
 
 _COLOURS = {
@@ -181,3 +183,87 @@ def _print(history: History) -> None:
 
 def _show(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
+
+
+# ------------------------------------------------------------------------------------------------------------ planning
+
+
+class Stated(click.ParamType):
+    """`METRIC=NUMBER`."""
+
+    name = "METRIC=NUMBER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        """The metric and the number."""
+        metric, equals, number = str(value).partition("=")
+        try:
+            if equals and metric:
+                return metric.strip(), float(number)
+        except ValueError:
+            pass
+        self.fail(f"expected METRIC=NUMBER, such as error_rate=0.008, not {value!r}", param, ctx)
+
+
+@experiments.command("plan")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--users-per-day", type=click.FloatRange(min=0, min_open=True), help="Different users on a day.")
+@click.option("--returning", type=click.FloatRange(0, 1), help="Of them, the part that is there on another day.")
+@click.option("--requests", type=click.FloatRange(min=0, min_open=True), help="Of a user on a day.")
+@click.option("--requests-spread", type=click.FloatRange(min=0), help="Standard deviation of that between users.")
+@click.option("--votes", type=click.FloatRange(0, 1, min_open=True), help="Of the requests, those that get a vote.")
+@click.option("--baseline", "baselines", type=Stated(), multiple=True, help="A metric's rate today.")
+@click.option("--harm", "harms", type=Stated(), multiple=True, help="To be found: worse by this. Default: 3 margins.")
+@click.option("--days", type=click.IntRange(min=1), default=28, show_default=True, help="Of the past that are read.")
+@click.option("--max-days", type=click.FloatRange(min=0, min_open=True), help="Default: ab_testing.max_duration_days.")
+@click.option("--no-database", is_flag=True, help="Only what is given counts.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Writes power curves: FILE.svg or FILE.png.")
+@as_json
+def experiments_plan(
+    recipe: Path,
+    users_per_day: float | None,
+    returning: float | None,
+    requests: float | None,
+    requests_spread: float | None,
+    votes: float | None,
+    baselines: tuple[tuple[str, float], ...],
+    harms: tuple[tuple[str, float], ...],
+    days: int,
+    max_days: float | None,
+    no_database: bool,
+    picture: Path | None,
+    json_: bool,
+) -> None:
+    """Say how many days the canary of RECIPE takes with this traffic, and what it finds. A design that cannot decide
+    is refused, with what would.
+
+    Traffic is read from the database where there is some; what is given as an option goes before that.
+    """
+    from flytewheel.errors import ExperimentError
+    from flytewheel.experiment.planning.desk import Given, make_plan
+    from flytewheel.experiment.planning.picture import draw_plan, write_picture
+    from flytewheel.recipe import load_recipe
+
+    found = load_recipe(recipe)
+    database_url = None if no_database else open_services(with_router=False).database_url
+    plan = make_plan(
+        found.ab_testing,
+        found.name,
+        given=Given(users_per_day, returning, requests, requests_spread, votes, dict(baselines)),
+        database_url=database_url,
+        days=days,
+        max_days=max_days,
+        harms=dict(harms),
+    )
+    if picture is not None:
+        write_picture(draw_plan(found.ab_testing, plan, name=found.name, harms=dict(harms)), picture)
+    say(plan, json_, lambda: _print_plan(plan))
+    if not plan.decides:
+        raise ExperimentError("; ".join(plan.limits))
+
+
+def _print_plan(plan: Plan) -> None:
+    from flytewheel.experiment.planning.words import describe_plan, describe_traffic
+
+    click.echo(describe_traffic(plan.traffic))
+    for line in describe_plan(plan):
+        click.echo(line)

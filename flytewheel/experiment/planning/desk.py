@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from flytewheel.errors import ExperimentError
+from flytewheel.errors import DatabaseError, ExperimentError
+from flytewheel.experiment.metrics import METRICS
 from flytewheel.experiment.planning.past import DAYS, read_traffic
 from flytewheel.experiment.planning.plan import Plan, plan_design
 from flytewheel.experiment.planning.remedies import find_remedies
 from flytewheel.experiment.planning.traffic import Baseline, Traffic
+from flytewheel.experiment.planning.words import describe_plan, describe_traffic
 from flytewheel.recipe import AbTestingSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a person states; it goes before what the database says. `baselines` are rates by metric."""
+    """What a person states; it goes before what the database says. `votes` is the part of the requests that get one,
+    `baselines` are rates by metric.
+    """
 
     users_per_day: float | None = None
     returning: float | None = None
     requests: float | None = None
     requests_spread: float | None = None
+    votes: float | None = None
     baselines: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -84,7 +89,23 @@ def settle_traffic(past: Traffic | None, given: Given, name: str) -> Traffic:
         if not 0 <= rate <= 1:
             raise ExperimentError(f"--baseline {metric}={rate:g}: expected a rate in [0, 1]")
         baselines[metric] = replace(baselines.get(metric, Baseline(rate)), rate=rate)
+    if given.votes is not None:
+        voted = [metric for metric in baselines if metric in METRICS and METRICS[metric].denominator == "votes"]
+        baselines |= {metric: replace(baselines[metric], counted=given.votes) for metric in voted}
     source = known.source if past is not None else "given"
     if past is not None and (stated or given.baselines):
         source += ", with what was given"
     return replace(known, **stated, baselines=baselines, source=source)
+
+
+def foretell(database_url: str, name: str, ab_testing: AbTestingSpec) -> list[str]:
+    """The plan of a canary to come by the traffic that there was, in lines; why there is none where there is not.
+
+    It informs and stops nothing: a canary that cannot decide yet may still find harm.
+    """
+    try:
+        plan = make_plan(ab_testing, name, database_url=database_url, remedies=False)
+    except (ExperimentError, DatabaseError) as error:
+        return [f"not planned: {error}"]
+    more = [] if plan.decides else ["`flytewheel experiments plan RECIPE` says what would decide"]
+    return [describe_traffic(plan.traffic), *describe_plan(plan), *more]

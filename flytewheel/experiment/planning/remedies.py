@@ -13,7 +13,8 @@ from flytewheel.experiment.planning.plan import WANTED, find_through, list_share
 from flytewheel.experiment.planning.traffic import Traffic
 from flytewheel.recipe import AbTestingSpec
 
-_WIDER, _MORE_USERS, _LONGER = 8.0, 1000.0, 20.0  # times, at most
+_WIDER = (1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 8.0)  # times
+_MORE_USERS, _LONGER = 1000.0, 20.0  # times, at most
 _CLOSE = 1.02
 
 
@@ -48,7 +49,10 @@ def find_remedies(ab_testing: AbTestingSpec, traffic: Traffic, *, max_days: floa
         return find_through(ab_testing, traffic, max_days=max_days * factor) >= WANTED
 
     share = search(lambda factor: shared(first * factor), 0.5 / first) if first < 0.5 else None
-    margin, users, days = search(widened, _WIDER), search(crowded, _MORE_USERS), search(longer, _LONGER)
+    # A margin can be too wide as well: beyond it there is no room left in [0, 1], and nothing could be told.
+    widest = next((factor for factor in _WIDER if widened(factor)), 1.0)
+    margin = search(widened, widest)
+    users, days = search(crowded, _MORE_USERS), search(longer, _LONGER)
     return Remedies(
         None if share is None else min(0.5, math.ceil(100 * first * share) / 100),
         margin,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flytewheel.experiment.planning.plan import WANTED, Guarded, Plan, Stage
 from flytewheel.experiment.planning.remedies import Remedies
+from flytewheel.experiment.planning.traffic import Traffic
 
 
 def describe_plan(plan: Plan) -> list[str]:
@@ -71,3 +72,12 @@ def show_size(value: float, relative: bool) -> str:
 
 def _days(days: float | None) -> str:
     return "more time than there is" if days is None else f"{days:.1f} days"
+
+
+def describe_traffic(traffic: Traffic) -> str:
+    """What the plan rests on."""
+    rates = ", ".join(f"{metric} {found.rate:.4g}" for metric, found in sorted(traffic.baselines.items()))
+    return (
+        f"traffic ({traffic.source}): {traffic.users_per_day:,.0f} users a day, {traffic.returning:.0%} of them on"
+        f" another day too, {traffic.requests:.3g} ± {traffic.requests_spread:.2g} requests each; {rates}"
+    )

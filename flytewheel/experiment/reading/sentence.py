@@ -196,11 +196,9 @@ def _tell_open(found: Finding, history: History) -> str:
 
 
 def _compare(found: Finding, allowed: str) -> str:
-    sure = {
-        "harm": f"more than the {allowed} allowed",
-        "worse": "credibly worse",
-        "cleared": f"within the {allowed} allowed",
-    }
+    if found.outcome == "worse":
+        return "credibly worse"
+    sure = {"harm": f"more than the {allowed} allowed", "cleared": f"within the {allowed} allowed"}
     return sure.get(found.outcome, f"where {allowed} {found.worse} is allowed")
 
 
