@@ -26,6 +26,7 @@ from flytewheel.gate_commands import gate
 from flytewheel.keys_commands import keys
 from flytewheel.lineage_commands import lineage
 from flytewheel.models_commands import models
+from flytewheel.offline_commands import experiments_offline
 from flytewheel.plan_commands import plan
 from flytewheel.review_commands import review
 from flytewheel.rollout_commands import rollout
@@ -173,6 +174,7 @@ def experiments_list(json_: bool) -> None:
     _say(found, json_, lambda: _table(("experiment", "model", "state", "control", "treatment", "share"), rows))
 
 
+experiments.add_command(experiments_offline)
 main.add_command(backends)
 main.add_command(checkpoints)
 main.add_command(datasets)
