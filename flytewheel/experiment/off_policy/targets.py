@@ -80,8 +80,12 @@ def _learn(answers: Answers, floor: float) -> tuple[Answers, Floats]:
         contexts = first.contexts[first.actions == arm]
         moments[arm] = contexts.T @ contexts
         products[arm] = contexts.T @ ((1 + first.rewards[first.actions == arm]) / 2)
-    scores = score_linucb(moments, products, second.contexts) if len(second) else np.zeros((0, arms))
-    return second, mix_floor(match_highest(scores), min(floor, 1 / arms))
+    target = np.zeros((len(second), arms))
+    served = np.flatnonzero(np.bincount(first.actions, minlength=arms))  # of no other arm anything was learnt
+    if len(second) and len(served):
+        scores = score_linucb(moments[served], products[served], second.contexts)
+        target[:, served] = mix_floor(match_highest(scores), min(floor, 1 / len(served)))
+    return second, target
 
 
 def _find(name: str, answers: Answers, names: Mapping[str, str]) -> int:
