@@ -19,6 +19,7 @@ from flytewheel.backends_commands import backends
 from flytewheel.checkpoint_commands import checkpoints
 from flytewheel.dataset_commands import datasets
 from flytewheel.doctor_commands import doctor
+from flytewheel.duel_commands import experiments_duels
 from flytewheel.errors import FlytewheelError
 from flytewheel.eval_commands import evaluate
 from flytewheel.feedback_commands import feedback
@@ -174,6 +175,7 @@ def experiments_list(json_: bool) -> None:
     _say(found, json_, lambda: _table(("experiment", "model", "state", "control", "treatment", "share"), rows))
 
 
+experiments.add_command(experiments_duels)
 experiments.add_command(experiments_offline)
 main.add_command(backends)
 main.add_command(checkpoints)

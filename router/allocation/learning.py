@@ -91,7 +91,8 @@ class Learning:
         if given is None or given.arm not in experiment.arms:
             call.route = replace(call.route, champion=experiment.control, experiment=None)
             return None
-        call.features = list(given.context)
+        if given.context:
+            call.noted = {"features": given.context}
         return given
 
     async def close(self) -> None:

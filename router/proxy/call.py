@@ -33,7 +33,7 @@ class Call:
     `endpoint` is the path that the client asked, `path` the one that its backend is asked; where they differ,
     `translation` stands between them. `asks` is false where nothing is asked of a model. `override` is the version or
     arm that somebody of the staff wants, whoever the user is. `fault` is what a translation found wrong in the answer;
-    `features` what a contextual allocation saw when it gave the arm.
+    `noted` goes into the metadata of what is remembered: what an allocation saw of the user, which duel it belongs to.
     """
 
     endpoint: str
@@ -68,7 +68,7 @@ class Call:
     chunks: list[bytes] = field(default_factory=list)
     kept: int = 0
     fault: str | None = None
-    features: list[float] | None = None
+    noted: dict[str, Any] | None = None
 
     @property
     def user(self) -> str:

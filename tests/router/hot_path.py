@@ -24,10 +24,12 @@ from router.allocation import Allocation
 from router.backends.backend import Status
 from router.backends.pool import BackendPool
 from router.backends.view import BackendView
+from router.duels import DuelEndpoint
 from router.feedback import open_feedback
 from router.front import Front
 from router.log import Log
 from router.metrics import Metrics
+from router.paths import DUELS
 from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.receipts import ReceiptBook
@@ -135,6 +137,7 @@ class HotPath:
         front = Front(_refuse, door=self.keys, meter=rates)
         for path in PROTOCOLS:
             front.add(path, ("POST",), SERVE, ChatProxy(state, rates))
+        front.add(DUELS, ("POST",), SERVE, DuelEndpoint(state, ChatProxy(state, rates), rates))
         state.feedback.add_to(front)
         config = uvicorn.Config(
             front, port=self._ports[0], http="httptools", lifespan="off", log_level="error", access_log=False
