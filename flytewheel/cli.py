@@ -158,24 +158,6 @@ def _addresses(services: Services) -> list[tuple[Any, ...]]:
 # -------------------------------------------------------------------------------- experiments
 
 
-@main.group()
-def experiments() -> None:
-    """Canaries and other comparisons at the router."""
-
-
-@experiments.command("list")
-@as_json
-def experiments_list(json_: bool) -> None:
-    """List experiments, the running ones first."""
-    from flytewheel.experiment.experiments import list_experiments
-
-    found = list_experiments(_services().database_url)
-    rows = [
-        (each.experiment_id, each.name, each.state, each.control, each.treatment, f"{each.share:.0%}") for each in found
-    ]
-    _say(found, json_, lambda: _table(("experiment", "model", "state", "control", "treatment", "share"), rows))
-
-
 experiments.add_command(experiments_duels)
 experiments.add_command(experiments_offline)
 main.add_command(backends)

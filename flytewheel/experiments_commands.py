@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -183,6 +183,31 @@ def _print(history: History) -> None:
 
 def _show(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
+
+
+@experiments.command("holdout")
+@click.option("--share", type=click.FloatRange(0, 1, max_open=True), help="Of all users, drawn by hash.")
+@click.option("--add", multiple=True, metavar="USER", help="A user by id; may be given more than once.")
+@click.option("--remove", multiple=True, metavar="USER", help="A user of the list who is held out no more.")
+@click.option("--users", type=click.File(encoding="utf-8"), help="A file of ids to add, one a line.")
+@as_json
+def experiments_holdout(
+    share: float | None, add: tuple[str, ...], remove: tuple[str, ...], users: TextIO | None, json_: bool
+) -> None:
+    """Keep users out of every experiment that opens from now on: they meet champions only. Those that run keep theirs.
+
+    Without options it says who is held out. Of listed users only a hash is kept.
+    """
+    from flytewheel.experiment.layers import change_holdout
+
+    listed = [line.strip() for line in users if line.strip()] if users is not None else []
+    database_url = open_services(with_router=False).database_url
+    found = change_holdout(database_url, share=share, add=[*add, *listed], remove=remove)
+
+    def text() -> None:
+        click.echo(f"held out: {found.share:.2%} of all users by hash, and {len(found.users):,} by list")
+
+    say({"share": found.share, "listed": len(found.users)}, json_, text)
 
 
 # ------------------------------------------------------------------------------------------------------------ planning

@@ -20,6 +20,7 @@ from typing import Any
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment.allocation.design import read_design
+from flytewheel.experiment.layers import OPEN, Layer, begin_layer, check_asked, read_layer
 from flytewheel.experiment.metrics.strata import begin_stratum
 from flytewheel.records import canonical_json
 
@@ -30,7 +31,9 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (experiment_id) DO NOTHING
 MOST_ARMS = 10
 _ARM = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TAKEN = frozenset(("control", "treatment", "champion", "override"))
-_COLUMNS = "experiment_id, name, state, control, treatment, share, body, launch_key, reason, created_at, stopped_at"
+_COLUMNS = (
+    "experiment_id, name, state, control, treatment, share, body, launch_key, reason, created_at, stopped_at, layer"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Experiment:
     reason: str | None = None
     created_at: datetime | None = None
     stopped_at: datetime | None = None
+    layer: Layer = OPEN  # who may meet it at all
 
     @property
     def arms(self) -> dict[str, str]:
@@ -117,6 +121,7 @@ def open_experiment(
             "INSERT INTO rollouts (rollout_id, name, experiment_id, state, stage) VALUES (%s, %s, %s, 'active', 0)",
             (rollout_id, name, experiment_id),
         )
+        begin_layer(connection, experiment_id, body)
         begin_stratum(connection, experiment_id, split(share), stage=0)
         detail: dict[str, Any] = {"control": control, "treatment": treatment, "share": share, "launch_key": launch_key}
         if isinstance(override := body.get("override"), Mapping):  # a person's, of the gate's verdict
@@ -176,6 +181,7 @@ def _check_body(name: str, control: str, treatment: str, body: Mapping[str, Any]
             f"experiment on {name}: expected at most {MOST_ARMS} arms, each of another version: {arms}"
         )
     read_design(body, tuple(arms))
+    check_asked(body)
 
 
 def find_launch(database_url: str, *, name: str, control: str, treatment: str, launch_key: str) -> Experiment | None:
@@ -273,7 +279,7 @@ def _select(connection: Connection, condition: str, values: tuple[Any, ...]) -> 
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM experiments WHERE {condition} ORDER BY created_at DESC, experiment_id".encode(), values
     )
-    return [Experiment(*row) for row in rows]
+    return [Experiment(*row[:-1], read_layer(row[-1])) for row in rows]
 
 
 def _find_launch(connection: Connection, launch_key: str) -> Experiment | None:
