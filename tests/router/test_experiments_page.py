@@ -97,8 +97,8 @@ def test_an_experiment_is_read_without_a_script(
     said = "share of thumbs up: hold from day 1.0, cleared from day 2.0, hold from day 4.0, harm from day 5.0"
     assert said in lanes.get_attribute("aria-label")
     charts = page.locator(".charts svg")
-    assert charts.count() == 3
-    for place in range(3):
+    assert charts.count() == 4  # three guardrails and the primary
+    for place in range(4):
         assert charts.nth(place).get_attribute("role") == "img"
         assert "looks; at the newest, after" in charts.nth(place).get_attribute("aria-label")
     assert page.locator("#split ~ .card").inner_text().startswith("✔ as it should be")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from flytewheel.experiment.assign import draw_unit
@@ -13,15 +15,16 @@ KEY = ASSIGNMENT_KEY.encode()
 
 
 @pytest.fixture
-def held_out(router: LiveRouter) -> str:
+def held_out(router: LiveRouter) -> Iterator[str]:
     """Somebody who is on the list while this test opens experiments."""
     change_holdout(router.database_url, add=["a held-out user"])
-    return "a held-out user"
+    yield "a held-out user"
+    change_holdout(router.database_url, remove=["a held-out user"])
 
 
 def test_whom_an_experiment_is_not_for_meets_the_champion(router: LiveRouter, held_out: str) -> None:
     control = router.serve("layered", "stable")
-    treatment = router.register("layered", "canary")
+    treatment = router.register("layered", "trial")
     body = {"exclusion_group": "layered-group", "group_share": 0.5}
     launched = router.send(
         "POST",
@@ -43,7 +46,7 @@ def test_whom_an_experiment_is_not_for_meets_the_champion(router: LiveRouter, he
         assert answer.headers["x-flytewheel-version"] == version
         stored = router.interaction(answer.headers["x-flytewheel-interaction"])
         assert stored.get("experiment_id") == (experiment_id if counted else None)
-        assert stored.get("arm") == ("treatment" if counted else "champion")
+        assert stored.get("arm") == ("treatment" if counted else None)
         assert (stored.get("propensity") == pytest.approx(0.9)) if counted else stored.get("propensity") is None
     groups = router.get(f"/api/users/{outside}/experiment-group?name=layered").json()["groups"]
     assert groups == []
@@ -52,11 +55,11 @@ def test_whom_an_experiment_is_not_for_meets_the_champion(router: LiveRouter, he
     # A second experiment of the group takes the other half; a third finds no room, and says so.
     other = router.serve("layered-too", "stable")
     more = {"name": "layered-too", "control": other, "share": 0.5, "launch_key": "too", "body": body}
-    second = router.send("POST", "/experiments", more | {"treatment": router.register("layered-too", "canary")})
+    second = router.send("POST", "/experiments", more | {"treatment": router.register("layered-too", "trial")})
     assert second.status_code == 201, second.text
     third = router.serve("layered-three", "stable")
     more |= {"name": "layered-three", "control": third, "launch_key": "three"}
-    refused = router.send("POST", "/experiments", more | {"treatment": router.register("layered-three", "canary")})
+    refused = router.send("POST", "/experiments", more | {"treatment": router.register("layered-three", "trial")})
     assert refused.status_code == 409
     assert "has 0 of 1000 slots free, 500 are asked for" in refused.json()["error"]["message"]
     both = [
