@@ -1,7 +1,7 @@
 """What `flytewheel experiments plan` foretells, against traffic drawn user by user: probabilities and expected days.
 
-Designs over shares, returning rates, intra-user correlations and harms, 10,000 runs each (latency: 1,000), with a look a
-day for 14 days, counted and weighed by the shipped arithmetic. Seeds are fixed; a probability of 10,000 runs has a
+Designs over shares, returning rates, intra-user correlations and harms, 10,000 runs each (latency: 1,000), with a look
+a day for 14 days, counted and weighed by the shipped arithmetic. Seeds are fixed; a probability of 10,000 runs has a
 standard error of at most 0.5 points, one of 1,000 runs of 1.6.
 """
 
@@ -91,4 +91,4 @@ def list_designs() -> list[tuple[Guardrail, Traffic, float, float]]:
 
 
 if __name__ == "__main__":
-    sys.exit(report(measure, "expected days and power of plans"))
+    sys.exit(report(measure, __doc__.splitlines()[0]))
