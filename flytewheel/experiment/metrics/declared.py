@@ -1,14 +1,24 @@
-"""Decides what a metric is: a ratio of two of a user's counters, which direction is bad, and what it is used for."""
+"""Decides what a metric is: a ratio of two of a user's counters, which direction is bad, and what it is used for.
+
+Counters and the metrics that need no declaring are the recipe's vocabulary (flytewheel/recipe/metrics.py); a recipe
+adds own ones, and gives roles, margins and caps.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from flytewheel.errors import ExperimentError
+from flytewheel.recipe import AbTestingSpec
+from flytewheel.recipe.metrics import BUILT_IN, Role, Worse
 
-Role = Literal["primary", "guardrail", "watch"]
+# Counters that count a part of another's answers: their ratio lies in [0, 1].
+_PARTS = {
+    ("ups", "votes"), ("downs", "votes"), ("slow", "timed"), ("first_slow", "first_timed"), ("grounded", "checked"),
+    ("unsupported", "spans"),
+}  # fmt: skip
+_UNBOUNDED = {"tokens", "rating_sum", "reward_sum", "spans", "unsupported"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +41,28 @@ class Metric:
     name: str
     numerator: str
     denominator: str
-    worse: Literal["lower", "higher"]
+    worse: Worse
     role: Role = "watch"
     relative_margin: float | None = None
     absolute_margin: float | None = None
     cap: float | None = None
     tail: float | None = None
 
+    @property
+    def is_share(self) -> bool:
+        """Whether it lies in [0, 1] by its making: answers of some kind among answers."""
+        pair = (self.numerator, self.denominator)
+        return pair in _PARTS or (self.denominator == "requests" and self.numerator not in _UNBOUNDED)
+
 
 METRICS: Mapping[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("thumbs_up_rate", "ups", "votes", "lower"),
-        Metric("error_rate", "failed", "requests", "higher"),
-        Metric("latency_p95", "slow", "timed", "higher", tail=0.05),
-        Metric("correction_rate", "corrected", "requests", "higher"),
-        Metric("conversion_rate", "ups", "requests", "lower"),
-    )
+    name: Metric(name, plain.numerator, plain.denominator, plain.worse, tail=plain.tail)
+    for name, plain in BUILT_IN.items()
 }
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of this name.
+    """The built-in metric of this name.
 
     Raises:
         ExperimentError: there is none.
@@ -60,3 +70,36 @@ def find_metric(name: str) -> Metric:
     if name not in METRICS:
         raise ExperimentError(f"metric {name!r} of a guardrail is not known: known are {', '.join(METRICS)}")
     return METRICS[name]
+
+
+def declare_metrics(ab_testing: AbTestingSpec) -> dict[str, Metric]:
+    """Everything that a recipe measures, by name: its primaries, its guardrails with their margins, what it watches.
+
+    A metric that is both primary and guardrail keeps its margin and is a primary.
+    """
+    found: dict[str, Metric] = {}
+    for spec in ab_testing.metrics:
+        if spec.name in METRICS:
+            plain = METRICS[spec.name]
+        else:
+            assert spec.numerator
+            assert spec.denominator
+            assert spec.worse  # the recipe refuses an own metric without
+            plain = Metric(spec.name, spec.numerator, spec.denominator, spec.worse)
+        found[spec.name] = replace(
+            plain,
+            role=spec.role,
+            relative_margin=spec.relative_margin,
+            absolute_margin=spec.absolute_margin,
+            cap=spec.cap,
+        )
+    for guardrail in ab_testing.guardrails:
+        found[guardrail.metric] = replace(
+            found.get(guardrail.metric) or METRICS[guardrail.metric],
+            role="guardrail",
+            relative_margin=guardrail.relative_margin,
+            absolute_margin=guardrail.absolute_margin,
+        )
+    for name in ab_testing.primaries:
+        found[name] = replace(found.get(name) or METRICS[name], role="primary")
+    return found

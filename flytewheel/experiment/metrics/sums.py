@@ -7,7 +7,8 @@ The unit is the user (DESIGN §7), so requests are summed by user before anythin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,13 @@ class UserSums:
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """A stage's counts. `users` is everyone seen, by arm; `sums` goes by metric, then by arm. Arms go by name."""
+    """A stage's counts. `users` is everyone seen, by arm; `sums` goes by metric, then by arm. Arms go by name.
+
+    `stage` is the rollout's, `since` when it began, `shares` what each arm was drawn with (None: anew each time).
+    """
 
     users: Mapping[str, int]
     sums: Mapping[str, Mapping[str, UserSums]]
+    stage: int = 0
+    since: datetime | None = None
+    shares: Mapping[str, float | None] = field(default_factory=dict)
