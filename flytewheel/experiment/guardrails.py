@@ -32,14 +32,9 @@ from flytewheel.recipe import AbTestingSpec
 
 
 def make_design(ab_testing: AbTestingSpec) -> Design:
-    """What a recipe fixes before the data. A primary that is a guardrail, too, is both. Primaries are looked at by plan
-    at each stage's end.
-    """
-    declared = declare_metrics(ab_testing)
-    guarded = [replace(declared[guardrail.metric], role="guardrail") for guardrail in ab_testing.guarded]
-    others = [metric for metric in declared.values() if metric.role != "guardrail"]
+    """What a recipe fixes before the data. Primaries are looked at by plan at each stage's end."""
     return Design(
-        (*others, *guarded),
+        declare_metrics(ab_testing),
         confidence_level=ab_testing.confidence_level,
         burn_in_users=ab_testing.burn_in_users,
         looks=max(1, sum(share < 1 for share in ab_testing.rollout_stages)),

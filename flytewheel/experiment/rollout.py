@@ -105,7 +105,7 @@ def tick(
         The decision; `none` where no rollout is active, or another change came first.
 
     Raises:
-        ExperimentError: a guardrail names an unknown metric, or neither or no existing rollout is named.
+        ExperimentError: neither a model nor an existing rollout is named.
         DatabaseError: PostgreSQL is away; nothing was decided.
     """
     with connect(database_url) as connection:
@@ -230,10 +230,15 @@ def _gather(
 ) -> dict[str, Any]:
     """Everything that a decision rests on, as it is stored."""
     design = make_design(ab_testing)
-    asked = {metric.name: metric for metric in design.metrics}
-    stages = count_stages(connection, rollout.experiment_id, asked, burn_in_users=ab_testing.burn_in_users, before=True)
-    log = read_log(connection, rollout.rollout_id)
-    history = _read_history(log)
+    stages = count_stages(
+        connection,
+        rollout.experiment_id,
+        design.metrics,
+        burn_in_users=ab_testing.burn_in_users,
+        before=True,
+        keys=True,
+    )
+    history = _read_history(read_log(connection, rollout.rollout_id))
     due = rollout.stage_hours >= ab_testing.stage_duration_hours
     planned = rollout.stage + 1
     look = planned if due and all(past.look != planned for past in history) else 0
