@@ -19,6 +19,7 @@ from flytewheel.backends_commands import backends
 from flytewheel.checkpoint_commands import checkpoints
 from flytewheel.dataset_commands import datasets
 from flytewheel.doctor_commands import doctor
+from flytewheel.duel_commands import experiments_duels
 from flytewheel.errors import FlytewheelError
 from flytewheel.eval_commands import evaluate
 from flytewheel.feedback_commands import feedback
@@ -26,6 +27,7 @@ from flytewheel.gate_commands import gate
 from flytewheel.keys_commands import keys
 from flytewheel.lineage_commands import lineage
 from flytewheel.models_commands import models
+from flytewheel.offline_commands import experiments_offline
 from flytewheel.plan_commands import plan
 from flytewheel.review_commands import review
 from flytewheel.rollout_commands import rollout
@@ -173,6 +175,8 @@ def experiments_list(json_: bool) -> None:
     _say(found, json_, lambda: _table(("experiment", "model", "state", "control", "treatment", "share"), rows))
 
 
+experiments.add_command(experiments_duels)
+experiments.add_command(experiments_offline)
 main.add_command(backends)
 main.add_command(checkpoints)
 main.add_command(datasets)

@@ -399,6 +399,18 @@ CREATE OR REPLACE FUNCTION draw_unit(key bytea, experiment_id text, user_id text
         ::bit(56)::bigint >> 3) / 9007199254740992.0::float8
 $$;
 
+-- Who was given which arm by an allocation that learns (flytewheel/experiment/allocation): the first to write a user's row says it,
+-- for every router. `place` is draw_unit(…) × 2⁵³: without the key nobody can tell whose it is.
+CREATE TABLE IF NOT EXISTS given_arms (
+    experiment_id text        NOT NULL REFERENCES experiments (experiment_id) ON DELETE CASCADE,
+    place         bigint      NOT NULL,
+    arm           text        NOT NULL,
+    propensity    double precision NOT NULL CHECK (propensity > 0 AND propensity <= 1),
+    context       double precision[] NOT NULL DEFAULT '{}',  -- what a contextual policy saw
+    given_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (experiment_id, place)
+);
+
 -- API keys of the router: hashes, never the keys. Whoever holds a copy of the table is told of every change.
 CREATE TABLE IF NOT EXISTS api_keys (
     key_id     text PRIMARY KEY,

@@ -1,6 +1,7 @@
 """The paths that models are asked on, the same for clients and backends, and the names that models are asked by."""
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
+DUELS = "/v1/duels/chat/completions"  # two answers side by side
 OLLAMA_CHAT, OLLAMA_GENERATE = "/api/chat", "/api/generate"
 OLLAMA_EMBED, OLLAMA_EMBEDDINGS = "/api/embed", "/api/embeddings"
 # Of Ollama's protocol: what is refused there is said in its form.

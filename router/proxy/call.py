@@ -32,7 +32,8 @@ class Call:
 
     `endpoint` is the path that the client asked, `path` the one that its backend is asked; where they differ,
     `translation` stands between them. `asks` is false where nothing is asked of a model. `override` is the version or
-    arm that somebody of the staff wants, whoever the user is. `fault` is what a translation found wrong in the answer.
+    arm that somebody of the staff wants, whoever the user is. `fault` is what a translation found wrong in the answer;
+    `noted` goes into the metadata of what is remembered: what an allocation saw of the user, which duel it belongs to.
     """
 
     endpoint: str
@@ -67,6 +68,7 @@ class Call:
     chunks: list[bytes] = field(default_factory=list)
     kept: int = 0
     fault: str | None = None
+    noted: dict[str, Any] | None = None
 
     @property
     def user(self) -> str:

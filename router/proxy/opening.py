@@ -85,7 +85,9 @@ class Opener:
         Raises:
             RefusedError: nobody answers.
         """
-        state, tries = self._state, choose_versions(self._state, call)
+        state = self._state
+        given = await state.allocation.give(call) if state.allocation.running else None
+        tries = choose_versions(state, call, given)
         for version in tries[:-1]:
             call.version = version
             try:

@@ -77,6 +77,8 @@ def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[st
         metadata["broken"] = broken
     if call.override is not None:
         metadata["override"] = {**call.override, "by": call.caller.key_id}
+    if call.noted is not None:
+        metadata |= call.noted
     if not call.query:
         metadata["no_text"] = True
     given = call.body.get("metadata")
