@@ -30,7 +30,7 @@ from flytewheel.experiment.analysis.records import Analysis, Design, Finding, Pa
 from flytewheel.experiment.analysis.sequential import find_boundaries
 from flytewheel.experiment.analysis.srm import has_sample_ratio_mismatch, srm_log_e_value
 from flytewheel.experiment.analysis.strata import Stratum, combine
-from flytewheel.experiment.metrics import Metric, StageCounts
+from flytewheel.experiment.metrics import Metric, StageCounts, UserSums
 
 PLANNED_DIFFERENCE = 0.05  # of the control's rate, that an interval without a margin is tuned to
 REPEATED = "a user counts twice in an arm"
@@ -116,6 +116,8 @@ def _begin(design: Design, metric: Metric, arm: str, stage: StageCounts) -> tupl
     blank = Finding(metric.name, "hold", "", role=metric.role, arm=arm, **seen)
     if any(each.keys is not None and len(np.unique(each.keys)) < each.users for each in sums.values()):
         return None, replace(blank, reason=REPEATED)
+    if metric.is_share and (outside := [name for name, each in sums.items() if _leaves_range(each)]):
+        return None, replace(blank, reason=f"shares outside 0 to 1 in {' and '.join(outside)}")
     found = compare(metric, sums, arm, design.control)
     if isinstance(found, tuple):
         return None, replace(blank, reason=f"no data in {' and '.join(found)}")
@@ -130,6 +132,12 @@ def _begin(design: Design, metric: Metric, arm: str, stage: StageCounts) -> tupl
         cap=found.cap,
         capped_users=found.capped_users,
     )
+
+
+def _leaves_range(sums: UserSums) -> bool:
+    """Whether a user has fewer than none or more than all; NaN is told elsewhere."""
+    room = 1e-9 * np.abs(sums.denominators)
+    return bool(((sums.numerators < -room) | (sums.numerators > sums.denominators + room)).any())
 
 
 def _find_lacking(design: Design, metric: Metric, read: Sequence[Difference]) -> str | None:
