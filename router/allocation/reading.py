@@ -10,7 +10,7 @@ from flytewheel.recipe import Rewards
 from router.feedback.link import NOTES, read_note
 from router.feedback.rewards import Note
 
-_PAGE = 500  # notes between two looks at other work: some 10 ms
+_PAGE = 200  # notes between two looks at other work: some 5 ms
 _OF_EXPERIMENT = NOTES + "i.body ->> 'experiment_id' = %s"
 
 

@@ -123,7 +123,7 @@ class DuelEndpoint:
                 self._meter.charge(side.caller, side.unit.user, tokens)
 
     def _join(self, call: Call, sides: list[Call], found: list[dict[str, Any] | RefusedError]) -> dict[str, Any]:
-        choices = []
+        choices: list[dict[str, Any]] = []
         for side, answer in zip(sides, found, strict=True):
             if isinstance(answer, dict):
                 first = answer["choices"][0]

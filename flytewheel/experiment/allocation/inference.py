@@ -122,11 +122,10 @@ def estimate_batched(
 
 def _mean_before(arm: Flags, outcomes: Floats) -> Floats:
     """The mean outcome of an arm's users before each user; before the first, that of everybody so far, or 0."""
-    order = np.arange(len(outcomes))
-    seen, summed = np.cumsum(arm) - arm, np.cumsum(np.where(arm, outcomes, 0.0)) - np.where(arm, outcomes, 0.0)
-    everybody = (np.cumsum(outcomes) - outcomes) / np.maximum(order, 1)
-    found: Floats = np.where(seen > 0, summed / np.maximum(seen, 1), everybody)
-    return found
+    own = np.where(arm, outcomes, 0.0)
+    seen, summed = np.cumsum(arm.astype(float)) - arm, np.cumsum(own) - own
+    everybody = (np.cumsum(outcomes) - outcomes) / np.maximum(np.arange(len(outcomes)), 1)
+    return np.asarray(np.where(seen > 0, summed / np.maximum(seen, 1), everybody), dtype=np.float64)
 
 
 def _check(treated: Flags, outcomes: Floats, third: Floats | Sequence[int] | NDArray[np.int64]) -> None:

@@ -72,7 +72,7 @@ def score_linucb(moments: Floats, products: Floats, context: Floats, width: floa
         context: `(…, d)`.
         width: α.
     """
-    inverse = np.linalg.inv(moments + RIDGE * np.eye(moments.shape[-1]))
+    inverse: Floats = np.asarray(np.linalg.inv(moments + RIDGE * np.eye(moments.shape[-1])), dtype=np.float64)
     return bound_linucb(inverse, np.einsum("kij,kj->ki", inverse, products), context, width)
 
 

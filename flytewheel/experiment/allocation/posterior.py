@@ -160,7 +160,7 @@ class Posterior:
         users, rewards, moments, products = self.weigh(now_hour)
         design = self.design
         if design.policy == "linucb":
-            inverse = np.linalg.inv(moments + RIDGE * np.eye(self._size))
+            inverse: Floats = np.asarray(np.linalg.inv(moments + RIDGE * np.eye(self._size)), dtype=np.float64)
             return Policy(None, inverse, np.einsum("kij,kj->ki", inverse, products), design.mixed)
         good, bad = np.maximum(rewards, 0.0), np.maximum(users - rewards, 0.0)  # rounding may leave −1e-16
         best = match_best(good, bad) if design.policy == "thompson" else match_highest(score_greedy(good, bad))

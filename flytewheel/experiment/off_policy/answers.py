@@ -57,5 +57,4 @@ class Answers:
 def sum_by_user(users: NDArray[np.int64], values: Floats) -> Floats:
     """Sums of `values` `(answers,)` by user, `(users seen,)`."""
     _, places = np.unique(users, return_inverse=True)
-    found: Floats = np.bincount(places, weights=values)
-    return found
+    return np.asarray(np.bincount(places, weights=values), dtype=np.float64)

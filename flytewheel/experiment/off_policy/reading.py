@@ -8,12 +8,13 @@ from datetime import datetime
 import numpy as np
 
 from flytewheel.database import Connection
+from flytewheel.experiment.allocation.design import Feature
 from flytewheel.experiment.allocation.features import make_context
 from flytewheel.experiment.experiments import Experiment
 from flytewheel.experiment.off_policy.answers import Answers
 from flytewheel.records import FeedbackEvent
 
-FEATURES = ("topic", "prompt_length")
+FEATURES: tuple[Feature, ...] = ("topic", "prompt_length")
 _PAGE = 2_000
 _LOG = """
 SELECT i.user_id, i.body ->> 'arm', (i.body ->> 'propensity')::float8, coalesce(i.body ->> 'topic', ''),
