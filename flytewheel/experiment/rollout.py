@@ -42,6 +42,7 @@ from flytewheel.experiment.guardrails import make_design
 from flytewheel.experiment.ledger import (
     Entry,
     Rollout,
+    count_routers,
     find_rollout,
     is_approved,
     last_decision,
@@ -242,7 +243,10 @@ def _gather(
     due = rollout.stage_hours >= ab_testing.stage_duration_hours
     planned = rollout.stage + 1
     look = planned if due and all(past.look != planned for past in history) else 0
-    analysis = analyse(design, stages, look=look, history=history)
+    split = stages[-1].shares
+    plain = set(split) == {"control", "treatment"} and None not in split.values()
+    routers = count_routers(connection, rollout) if plain else {}
+    analysis = analyse(design, stages, look=look, history=history, routers=routers)
     evidence = {
         "share": rollout.share,
         "since": rollout.since,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -278,3 +279,19 @@ def test_stored_decisions_are_derived_again(database_url: str) -> None:
     # The stage's end was the first planned look of the primary, and what it saw is kept for the next.
     assert [detail["evidence"]["look"] for detail in stored] == [0, 0, 1, 0]
     assert stored[2]["evidence"]["primaries"][0]["z"] is not None
+
+
+def test_a_router_that_splits_otherwise_stops_the_experiment(database_url: str) -> None:
+    experiment = open_canary(database_url, share=0.5)
+    rows = [
+        replace(row, router="r1" if int(row.user.split("-")[1]) < (300 if row.arm == "control" else 60) else "r2")
+        for row in (*crowd("control", 360, up=0.7, requests=1), *crowd("treatment", 360, up=0.7, requests=1))
+    ]
+    store(database_url, experiment, rows)
+    done = look(database_url)
+    assert done.decision == "stop_for_srm"
+    assert done.reasons == (
+        "sample ratio mismatch at router r1: users an arm contradict the share",
+        "sample ratio mismatch at router r2: users an arm contradict the share",
+    )
+    assert rederive({"evidence": done.evidence, "digest": digest(done.evidence)}).reasons == done.reasons

@@ -109,11 +109,15 @@ def _measure(design: Design, metric: Metric, arm: str, stages: Sequence[StageCou
 
 def _begin(design: Design, metric: Metric, arm: str, stage: StageCounts) -> tuple[Difference | None, Finding]:
     sums = stage.sums.get(metric.name, {})
-    seen = {
-        "control_users": sums[design.control].users if design.control in sums else 0,
-        "treatment_users": sums[arm].users if arm in sums else 0,
-    }
-    blank = Finding(metric.name, "hold", "", role=metric.role, arm=arm, **seen)
+    blank = Finding(
+        metric.name,
+        "hold",
+        "",
+        control_users=sums[design.control].users if design.control in sums else 0,
+        treatment_users=sums[arm].users if arm in sums else 0,
+        role=metric.role,
+        arm=arm,
+    )
     if any(each.keys is not None and len(np.unique(each.keys)) < each.users for each in sums.values()):
         return None, replace(blank, reason=REPEATED)
     if metric.is_share and (outside := [name for name, each in sums.items() if _leaves_range(each)]):
