@@ -495,7 +495,7 @@ INSERT INTO experiment_strata (experiment_id, number, stage, since, shares)   --
     WHERE NOT EXISTS (SELECT FROM experiment_strata s WHERE s.experiment_id = r.experiment_id);
 CREATE TABLE IF NOT EXISTS metric_looks (
     counting      integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    experiment_id text    NOT NULL UNIQUE REFERENCES experiments (experiment_id) ON DELETE CASCADE,
+    experiment_id text    NOT NULL UNIQUE,        -- no reference: it would lock the experiment, and whoever aborts it waits
     source        text    NOT NULL,
     seen          pg_snapshot,                    -- of the last look: what it did not see is new; null: count from nothing
     looked_at     timestamptz,

@@ -27,34 +27,14 @@ from flytewheel.experiment.analysis.always_valid import bound_difference
 from flytewheel.experiment.analysis.differences import Difference
 from flytewheel.experiment.analysis.e_values import MIN_EVENTS, choose_tau, size_margin, weigh
 from flytewheel.experiment.analysis.records import Design, Finding
-from flytewheel.experiment.metrics import Metric, find_metric
-from flytewheel.recipe import AbTestingSpec, Guardrail
-
-
-def declare_guardrail(guardrail: Guardrail) -> Metric:
-    """The metric of a recipe's guardrail, with its margin.
-
-    Raises:
-        ExperimentError: the metric is not known.
-    """
-    return replace(
-        find_metric(guardrail.metric),
-        role="guardrail",
-        relative_margin=guardrail.relative_margin,
-        absolute_margin=guardrail.absolute_margin,
-    )
+from flytewheel.experiment.metrics import Metric, declare_metrics
+from flytewheel.recipe import AbTestingSpec
 
 
 def make_design(ab_testing: AbTestingSpec) -> Design:
-    """What a recipe fixes before the data. The primary metric is looked at by plan at each stage's end.
-
-    Raises:
-        ExperimentError: a metric is not known.
-    """
-    guarded = tuple(declare_guardrail(guardrail) for guardrail in ab_testing.guardrails)
-    primary = [replace(metric, role="primary") for metric in guarded if metric.name == ab_testing.primary_metric]
+    """What a recipe fixes before the data. Primaries are looked at by plan at each stage's end."""
     return Design(
-        (*primary, *guarded),
+        declare_metrics(ab_testing),
         confidence_level=ab_testing.confidence_level,
         burn_in_users=ab_testing.burn_in_users,
         looks=max(1, sum(share < 1 for share in ab_testing.rollout_stages)),
@@ -68,7 +48,6 @@ def judge(
     *,
     burn_in_users: int,
     confidence_level: float,
-    share: bool = True,
 ) -> Finding:
     """Judges one guardrail at one look.
 
@@ -78,7 +57,6 @@ def judge(
         blank: the finding that is filled in: names, and the figures that do not depend on the role.
         burn_in_users: users an arm below which nothing is said.
         confidence_level: 1 − α of each side.
-        share: the metric counts events in [0, 1].
 
     Returns:
         The outcome with its figures; whatever cannot be told is `hold`, with the reason.
@@ -92,13 +70,13 @@ def judge(
         (before.total, after.total),
         burn_in_users=burn_in_users,
         confidence_level=confidence_level,
-        share=share,
+        share=metric.is_share,
         shift=found.shift,
     )
     told = replace(
         blank,
         margin=float(weighed.margin),
-        expected_events=float(weighed.expected) if share else None,
+        expected_events=float(weighed.expected) if metric.is_share else None,
     )
     held = int(weighed.held)
     if held >= 0:

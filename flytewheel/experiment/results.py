@@ -26,8 +26,8 @@ from flytewheel.experiment.analysis.srm import has_sample_ratio_mismatch
 from flytewheel.experiment.assign import Arm
 from flytewheel.experiment.experiments import Experiment, get_experiment
 from flytewheel.experiment.ledger import find_rollout
-from flytewheel.experiment.metrics import ARMS, StageCounts, count_stage
-from flytewheel.recipe import AbTestingSpec, Guardrail
+from flytewheel.experiment.metrics import ARMS, StageCounts, find_metric, read_stages, take_look
+from flytewheel.recipe import AbTestingSpec
 
 PLANNED_DIFFERENCE = 0.05  # points of the rate that the mixture is tuned to
 MIN_EVENTS = 10.0  # conversions, and impressions without one, in each arm
@@ -83,18 +83,11 @@ def read_results(database_url: str, experiment_id: str, *, spec: AbTestingSpec |
         reason = "no winner yet: the experiment has not started"
         return Results(experiment, None, None, (), None, reason, spec.confidence_level)
     with connect(database_url) as connection:
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         rollout = find_rollout(connection, experiment_id=experiment_id)
         if rollout is None:
             raise ExperimentError(f"experiment {experiment_id} has no rollout; it cannot be counted")
-        counts = count_stage(
-            connection,
-            name=experiment.name,
-            experiment_id=experiment_id,
-            since=rollout.since,
-            share=rollout.share,
-            guardrails=[Guardrail(metric="conversion_rate", relative_margin=0.05)],
-        )
+        look = take_look(connection, experiment_id)
+        counts = read_stages(connection, look, [find_metric("conversion_rate")])[-1]
         latencies = _read_latencies(connection, experiment, rollout.since)
     variants = tuple(_describe(experiment, arm, counts, latencies.get(arm)) for arm in ARMS)
     return judge_winner(experiment, rollout.stage, rollout.since, variants, counts, spec)

@@ -21,7 +21,7 @@ promoted: until that has succeeded the experiment goes on at its share, and the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -30,6 +30,7 @@ from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment import launch
 from flytewheel.experiment.analysis.look import analyse
+from flytewheel.experiment.analysis.records import PastLook
 from flytewheel.experiment.decision import WAITS, Decision, decide, list_rules
 from flytewheel.experiment.experiments import (
     close_experiment,
@@ -39,8 +40,18 @@ from flytewheel.experiment.experiments import (
     move_share,
 )
 from flytewheel.experiment.guardrails import make_design
-from flytewheel.experiment.ledger import Rollout, find_rollout, is_approved, last_decision, lock_fence, read_newest
-from flytewheel.experiment.metrics import count_stage, find_metric
+from flytewheel.experiment.ledger import (
+    Entry,
+    Rollout,
+    count_routers,
+    find_rollout,
+    is_approved,
+    last_decision,
+    lock_fence,
+    read_log,
+    read_newest,
+)
+from flytewheel.experiment.metrics import count_stages
 from flytewheel.recipe import AbTestingSpec, AutomationSpec
 from flytewheel.records import digest, to_jsonable
 
@@ -97,11 +108,9 @@ def tick(
         The decision; `none` where no rollout is active, or another change came first.
 
     Raises:
-        ExperimentError: a guardrail names an unknown metric, or neither or no existing rollout is named.
+        ExperimentError: neither a model nor an existing rollout is named.
         DatabaseError: PostgreSQL is away; nothing was decided.
     """
-    for guardrail in ab_testing.guardrails:
-        find_metric(guardrail.metric)
     with connect(database_url) as connection:
         rollout = find_rollout(connection, name=name, experiment_id=experiment_id)
         if rollout is None:
@@ -147,8 +156,9 @@ def tick(
             )
         else:
             last = last_decision(connection, rollout)
-            told = None if last is None else (last.action, last.detail.get("reasons"))
-            if last is None or told != (decision, list(reasons)) or rollout.now - last.at >= LOOK_EVERY:
+            changed = last is None or (last.action, last.detail.get("reasons")) != (decision, list(reasons))
+            due = last is not None and rollout.now - last.at >= LOOK_EVERY
+            if changed or due or evidence["look"]:  # later planned looks need what this one saw
                 log_rollout(connection, rollout.rollout_id, rollout.fence, actor, decision, detail)
         fence = lock_fence(connection, rollout.rollout_id)
     return _close(rollout, decision, reasons, evidence, stage=stage, share=share, fence=fence)
@@ -223,23 +233,30 @@ def _gather(
     connection: Connection, rollout: Rollout, ab_testing: AbTestingSpec, automation: AutomationSpec
 ) -> dict[str, Any]:
     """Everything that a decision rests on, as it is stored."""
-    counts = count_stage(
+    design = make_design(ab_testing)
+    stages = count_stages(
         connection,
-        name=rollout.name,
-        experiment_id=rollout.experiment_id,
-        since=rollout.since,
-        share=rollout.share,
-        guardrails=ab_testing.guardrails,
+        rollout.experiment_id,
+        design.metrics,
+        burn_in_users=ab_testing.burn_in_users,
+        before=True,
+        keys=True,
     )
-    shares = {"control": 1 - rollout.share, "treatment": rollout.share}
-    analysis = analyse(make_design(ab_testing), [counts], look=0, shares=[shares])
+    history = _read_history(read_log(connection, rollout.rollout_id))
+    due = rollout.stage_hours >= ab_testing.stage_duration_hours
+    planned = rollout.stage + 1
+    look = planned if due and all(past.look != planned for past in history) else 0
+    split = stages[-1].shares
+    plain = set(split) == {"control", "treatment"} and None not in split.values()
+    routers = count_routers(connection, rollout) if plain else {}
+    analysis = analyse(design, stages, look=look, history=history, routers=routers)
     evidence = {
         "share": rollout.share,
         "since": rollout.since,
         "stage_hours": round(rollout.stage_hours, 6),
         "age_hours": round(rollout.age_hours, 6),
         "newest_hours": read_newest(connection, rollout),
-        "users": counts.users,
+        "users": analysis.users,
         "look": analysis.look,
         "sample_ratios": analysis.sample_ratios,
         "guardrails": analysis.of("guardrail"),
@@ -250,6 +267,17 @@ def _gather(
     }
     jsonable: dict[str, Any] = to_jsonable(evidence)
     return jsonable
+
+
+def _read_history(log: Sequence[Entry]) -> tuple[PastLook, ...]:
+    """What the planned looks so far left in the log."""
+    stored = [entry.detail["evidence"] for entry in log if entry.detail.get("evidence", {}).get("look")]
+    return tuple(
+        PastLook(evidence["look"], found["metric"], found["arm"], found["information"], found["z"])
+        for evidence in reversed(stored)
+        for found in evidence["primaries"]
+        if found["information"] is not None and found["z"] is not None
+    )
 
 
 def _next_stage(rollout: Rollout, ab_testing: AbTestingSpec) -> tuple[int, float]:

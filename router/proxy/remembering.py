@@ -7,6 +7,7 @@ like any other.
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 from router.feedback.grounding import Served
@@ -15,6 +16,7 @@ from router.proxy.call import MOST_KEPT, Call
 from router.state import RouterState
 
 NO_TEXT = "[no text]"
+ROUTER = platform.node()[:100] or "router"  # each one's users are held against the shares, too
 
 
 def remember(state: RouterState, call: Call, status: str, broken: str | None) -> int:
@@ -63,6 +65,7 @@ def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[st
         "endpoint": call.endpoint,
         "stream": call.streamed,
         "unit": call.unit.kind,
+        "router": ROUTER,
         "first_token_ms": round(1000 * (call.first_s or 0.0), 3),
         "finish_reason": answer.finish_reason,
         **answer.tokens,

@@ -135,10 +135,10 @@ class HotPath:
         state.apply(Table({"demo": self._route}, loaded=True))
         rates = Rates(None, b"key")
         front = Front(_refuse, door=self.keys, meter=rates)
-        for path in PROTOCOLS:
-            front.add(path, ("POST",), SERVE, ChatProxy(state, rates))
         front.add(DUELS, ("POST",), SERVE, DuelEndpoint(state, ChatProxy(state, rates), rates))
         state.feedback.add_to(front)
+        for path in PROTOCOLS:
+            front.add(path, ("POST",), SERVE, ChatProxy(state, rates))
         config = uvicorn.Config(
             front, port=self._ports[0], http="httptools", lifespan="off", log_level="error", access_log=False
         )

@@ -63,6 +63,17 @@ def test_two_routers_come_to_the_same_by_any_way(events: list[tuple[int, int, fl
         assert np.allclose(one, two, atol=1e-12)
 
 
+def test_contexts_add_up_by_hand() -> None:
+    """Users with x = (1, ½) and (1, 1), earning 1 and ¼: Σxxᵀ = [[2, 1.5], [1.5, 1.25]], Σxr = (1.25, 0.75)."""
+    posterior = Posterior(Design("linucb", ARMS, features=("prompt_length",)))
+    posterior.set_reward(Reward(0.1, "treatment", "i", 1.0, 0), np.array([1.0, 0.5]))
+    posterior.set_reward(Reward(0.2, "treatment", "j", 0.25, 0), np.array([1.0, 1.0]))
+    _, _, moments, products = posterior.weigh(0)
+    assert moments[1].tolist() == [[2, 1.5], [1.5, 1.25]]
+    assert products.tolist() == [[0, 0], [1.25, 0.75]]
+    assert not posterior.set_reward(Reward(0.3, "treatment", "k", 1.0, 0))  # nothing is known of what was seen
+
+
 def test_sums_merge_by_adding_and_survive_json() -> None:
     design = Design("linucb", ARMS, features=("prompt_length",))
     whole, one, two = Posterior(design), Posterior(design), Posterior(design)

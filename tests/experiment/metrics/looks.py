@@ -33,11 +33,9 @@ def counted(connection: psycopg.Connection[Any], found: Look) -> list[tuple[Any,
 
 
 def answer(experiment: Experiment, number: int, user: str, arm: str | None, **changes: Any) -> Interaction:
-    given: dict[str, Any] = {"latency_ms": 100.0 + number, "metadata": {"completion_tokens": number}}
+    given: dict[str, Any] = {"latency_ms": 100.0 + number, "metadata": {"completion_tokens": number}, "timestamp": NOW}
     served = {"experiment_id": experiment.experiment_id, "arm": arm, "propensity": 0.5} if arm else {}
-    return Interaction(
-        interaction_id=f"i{number}", user_id=user, timestamp=NOW, query="q", response="a", **(given | served | changes)
-    )
+    return Interaction(interaction_id=f"i{number}", user_id=user, query="q", response="a", **(given | served | changes))
 
 
 def put(connection: psycopg.Connection[Any], row: Interaction | FeedbackEvent, source: str = "demo") -> None:

@@ -82,7 +82,7 @@ def test_a_duel_from_question_to_verdict(database_url: str, experiment: Experime
                 proof = router.state.receipts.read(*choice["flytewheel"].values(), 0.0)
                 assert (proof.version, proof.arm, proof.experiment_id) == ("", "duel", None)
             choose(router, body, "this" if said[1] == "said by v2" else "other")
-        assert min(orders.values()) >= 4  # of 24 tosses: less than once in a thousand
+        assert 4 <= orders["said by v1"] <= 20  # of 24 tosses: less than once in a thousand
 
         pair = [stored(database_url, choice["flytewheel"]["interaction_id"]) for choice in body["choices"]]
         duels = [each["metadata"]["duel"] for each in pair]
