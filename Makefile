@@ -29,6 +29,7 @@ $(READY): pyproject.toml constraints.txt images/llama_cpp.cmake
 	  CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF '-DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/images/llama_cpp.cmake'" \
 	  $(PIP) --no-build-isolation llama-cpp-python
 	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps gbstats==0.8.0 || echo "no gbstats: the tests that compare with it are skipped"   # declares numpy<2, runs on 2.4
 	@touch $@
 
 demo: $(READY)   ## one turn of the loop on the bundled feedback, with its own services; no network needed
@@ -90,6 +91,7 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.parity --quick
 	$(BIN)/python -m benchmarks.log --quick
 	$(BIN)/python -m benchmarks.assignment --quick
+	$(BIN)/python -m benchmarks.calibration --quick
 	FLYTEWHEEL_LITELLM="$$(ls $(CURDIR)/.venv-litellm/bin/litellm 2>/dev/null)" $(BIN)/python -m benchmarks.router --quick
 
 .venv-litellm:   # LiteLLM's proxy, which benchmarks.router compares with where it is; in an environment of its own, its pins are not ours

@@ -5,6 +5,7 @@ those that the processes of a router share.
 from pathlib import Path
 
 CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
+DUELS = "/v1/duels/chat/completions"  # two answers side by side
 OLLAMA_CHAT, OLLAMA_GENERATE = "/api/chat", "/api/generate"
 OLLAMA_EMBED, OLLAMA_EMBEDDINGS = "/api/embed", "/api/embeddings"
 # Of Ollama's protocol: what is refused there is said in its form.

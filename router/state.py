@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from flytewheel.authorities import trust_authorities
 from flytewheel.errors import SettingsError
 from flytewheel.settings import PREFIX, Settings
+from router.allocation import Allocation
 from router.backends.view import BackendView
 from router.feedback import FeedbackRoom, open_feedback
 from router.log import Log, open_log
@@ -45,6 +46,7 @@ class RouterState:
     routes: Mapping[str, Route] = field(default_factory=dict)
     withheld: Mapping[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
+    allocation: Allocation = field(default_factory=Allocation)  # a worker's learns
 
     async def find_route(self, name: str) -> Route | None:
         """The route of a model name. Right after the start, waits until the table was read once."""
@@ -57,6 +59,7 @@ class RouterState:
         """Goes by this table from now on."""
         self.routes = table.routes
         self.withheld = table.withheld
+        self.allocation.follow(table.routes)
         if table.loaded:
             self.loaded.set()
 
@@ -97,11 +100,13 @@ async def open_state(settings: Settings, pool: BackendView, metrics: Path | None
     """What a worker with checked settings serves with."""
     state = RouterState(pool=pool, **open_parts(settings, metrics))
     state.feedback = open_feedback(state, lambda: state.routes)
+    state.allocation = Allocation((settings.home, state))
     return state
 
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued."""
+    await state.allocation.close()
     await state.feedback.close()
     await state.pool.close()
     await state.log.close()

@@ -29,7 +29,7 @@ class Route:
     def versions(self) -> set[str]:
         if self.experiment is None:
             return {self.champion}
-        return {self.champion, self.experiment.control, self.experiment.treatment}
+        return {self.champion, *self.experiment.arms.values()}
 
 
 @dataclass(frozen=True, slots=True)

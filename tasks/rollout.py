@@ -18,7 +18,7 @@ from tasks.services import connect
 
 
 class Ticked(NamedTuple):
-    """A decision (flytewheel/experiment/decision.py) about an experiment, made at a fencing token; `message` says why."""
+    """A decision (flytewheel/experiment/decision.py) about an experiment, at a fencing token; `message` says why."""
 
     decision: str
     experiment_id: str

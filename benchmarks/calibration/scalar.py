@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from flytewheel.experiment.allocation.policies import match_best, mix_floor
 
 from benchmarks.calibration.crowd import Crowd, Events, draw_events, sum_users
-from flytewheel.experiment.allocation.policies import match_best, mix_floor
 from flytewheel.experiment.analysis.look import analyse
 from flytewheel.experiment.analysis.records import Design, Finding, PastLook
 from flytewheel.experiment.metrics import StageCounts, UserSums, find_metric
@@ -36,17 +36,15 @@ def ramp(generator: np.random.Generator, *, every_hours: int) -> Called:
     events = draw_events(RAMP, generator)
     design = Design((PRIMARY,), looks=len(RAMP.stages))
     ends = [24 * first for first, _ in RAMP.stages[1:]] + [RAMP.hours]
-    kept = [
-        StageCounts({}, {PRIMARY.name: sum_users(events, RAMP, hour=RAMP.hours, stage=number)}) for number in range(3)
-    ]
     shares = [{"control": 1 - share, "treatment": share} for _, share in RAMP.stages]
+    kept = [_count(sum_users(events, RAMP, hour=RAMP.hours, stage=number), shares[number]) for number in range(3)]
     history: tuple[PastLook, ...] = ()
     apart = missed = False
     for end in range(every_hours, RAMP.hours + 1, every_hours):
         stage = next(number for number, last in enumerate(ends) if end <= last)
-        now = StageCounts({}, {PRIMARY.name: sum_users(events, RAMP, hour=end - 1, stage=stage)})
+        now = _count(sum_users(events, RAMP, hour=end - 1, stage=stage), shares[stage])
         look = ends.index(end) + 1 if end in ends else 0
-        found = analyse(design, [*kept[:stage], now], look=look, shares=shares[: stage + 1], history=history)
+        found = analyse(design, [*kept[:stage], now], look=look, history=history)
         history += found.to_history()
         apart, missed = _tell(found.findings[0], apart, missed)
     return Called(apart, missed)
@@ -56,7 +54,6 @@ def thompson(generator: np.random.Generator) -> Called:
     """Batches of new users under Thompson sampling; each batch ends with a planned look."""
     design = Design((PRIMARY,), looks=BATCHES)
     stages: list[StageCounts] = []
-    shares: list[dict[str, float]] = []
     history: tuple[PastLook, ...] = ()
     apart = missed = False
     good, bad = np.zeros(2), np.zeros(2)
@@ -68,16 +65,15 @@ def thompson(generator: np.random.Generator) -> Called:
         rates = {arm: sums.numerators / sums.denominators for arm, sums in arms.items()}
         good += [rates["control"].sum(), rates["treatment"].sum()]
         bad += [(1 - rates["control"]).sum(), (1 - rates["treatment"]).sum()]
-        stages.append(_count(arms))
-        shares.append({"control": 1 - share, "treatment": share})
-        found = analyse(design, stages, look=batch + 1, shares=shares, history=history)
+        stages.append(_count(arms, {"control": 1 - share, "treatment": share}))
+        found = analyse(design, stages, look=batch + 1, history=history)
         history += found.to_history()
         apart, missed = _tell(found.findings[0], apart, missed)
     return Called(apart, missed)
 
 
-def _count(arms: dict[str, UserSums]) -> StageCounts:
-    return StageCounts({arm: sums.users for arm, sums in arms.items()}, {PRIMARY.name: arms})
+def _count(arms: dict[str, UserSums], shares: dict[str, float]) -> StageCounts:
+    return StageCounts({arm: sums.users for arm, sums in arms.items()}, {PRIMARY.name: arms}, shares=shares)
 
 
 def _renumber(events: Events, first: int) -> Events:

@@ -39,7 +39,7 @@ def draft_experiment(
         DatabaseError: PostgreSQL is away.
     """
     launch = {"name": name, "control": control, "treatment": treatment, "launch_key": launch_key}
-    check_launch(share=share, **launch)
+    check_launch(share=share, body=body, **launch)
     experiment_id = name_experiment(name, launch_key)
     with connect(database_url) as connection:
         lock_name(connection, name)

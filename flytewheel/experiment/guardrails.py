@@ -32,11 +32,9 @@ from flytewheel.recipe import AbTestingSpec
 
 
 def make_design(ab_testing: AbTestingSpec) -> Design:
-    """What a recipe fixes before the data. The primary metric is looked at by plan at each stage's end."""
-    metrics = declare_metrics(ab_testing)
+    """What a recipe fixes before the data. Primaries are looked at by plan at each stage's end."""
     return Design(
-        metrics,
-        means=frozenset(metric.name for metric in metrics if not metric.is_share),
+        declare_metrics(ab_testing),
         confidence_level=ab_testing.confidence_level,
         burn_in_users=ab_testing.burn_in_users,
         looks=max(1, sum(share < 1 for share in ab_testing.rollout_stages)),
@@ -50,7 +48,6 @@ def judge(
     *,
     burn_in_users: int,
     confidence_level: float,
-    share: bool = True,
 ) -> Finding:
     """Judges one guardrail at one look.
 
@@ -60,7 +57,6 @@ def judge(
         blank: the finding that is filled in: names, and the figures that do not depend on the role.
         burn_in_users: users an arm below which nothing is said.
         confidence_level: 1 − α of each side.
-        share: the metric counts events in [0, 1].
 
     Returns:
         The outcome with its figures; whatever cannot be told is `hold`, with the reason.
@@ -74,13 +70,13 @@ def judge(
         (before.total, after.total),
         burn_in_users=burn_in_users,
         confidence_level=confidence_level,
-        share=share,
+        share=metric.is_share,
         shift=found.shift,
     )
     told = replace(
         blank,
         margin=float(weighed.margin),
-        expected_events=float(weighed.expected) if share else None,
+        expected_events=float(weighed.expected) if metric.is_share else None,
     )
     held = int(weighed.held)
     if held >= 0:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
+
+_SAMPLE = 2000  # of the latest interactions: a router that serves one in a hundred is among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,11 @@ class Rollout:
     treatment: str
     share: float
     age_hours: float
+
+    @property
+    def now(self) -> datetime:
+        """When the row was read, by the database's clock."""
+        return self.since + timedelta(hours=self.stage_hours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +119,43 @@ def read_newest(connection: Connection, rollout: Rollout) -> float | None:
     """Hours since the newest interaction of the present stage was stored, in the database's time; None without any."""
     row = connection.execute(
         "SELECT extract(epoch FROM clock_timestamp() - stored_at)::float8 / 3600 FROM interactions WHERE source = %s"
-        " AND body ->> 'experiment_id' = %s AND stored_at >= %s ORDER BY stored_at DESC LIMIT 1",
+        " AND body ->> 'experiment_id' = %s AND stored_at >= %s ORDER BY xid DESC LIMIT 1",
         (rollout.name, rollout.experiment_id, rollout.since),
     ).fetchone()
     return None if row is None else float(row[0])
+
+
+def count_routers(connection: Connection, rollout: Rollout) -> dict[str, dict[str, int]]:
+    """Users an arm in the present stage, by the router that served them; empty where fewer than two routers serve.
+
+    What was drawn under an earlier share is left out. The latest interactions tell whether there are several at all.
+    """
+    where = "source = %(name)s AND body ->> 'experiment_id' = %(experiment)s AND stored_at >= %(since)s"
+    given = {
+        "name": rollout.name,
+        "experiment": rollout.experiment_id,
+        "since": rollout.since,
+        "share": rollout.share,
+        "sample": _SAMPLE,
+    }
+    several = connection.execute(
+        "SELECT count(DISTINCT router) FROM (SELECT body #>> '{metadata,router}' AS router FROM interactions WHERE "
+        f"{where} ORDER BY xid DESC LIMIT %(sample)s) AS latest".encode(),
+        given,
+    ).fetchone()
+    if several is None or several[0] < 2:
+        return {}
+    rows = connection.execute(
+        "SELECT body #>> '{metadata,router}', body ->> 'arm', count(DISTINCT user_id) FROM interactions WHERE "
+        f"{where} AND body ->> 'arm' IS NOT NULL AND body #>> '{{metadata,router}}' IS NOT NULL"
+        " AND coalesce(abs((body ->> 'propensity')::float8 - CASE body ->> 'arm' WHEN 'treatment' THEN %(share)s"
+        " ELSE 1 - %(share)s END) < 1e-9, true) GROUP BY 1, 2".encode(),
+        given,
+    )
+    routers: dict[str, dict[str, int]] = {}
+    for router, arm, users in rows:
+        routers.setdefault(router, {})[arm] = users
+    return routers
 
 
 def is_approved(connection: Connection, rollout: Rollout) -> bool:

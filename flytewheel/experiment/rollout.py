@@ -10,7 +10,7 @@ are cleared. Dwell is the database's time.
 |---|---|
 | `stop_for_srm` | experiment stopped, rollout paused |
 | `roll_back`, `reject_at_max_duration` | experiment stopped, rollout rolled back |
-| `hold` | a line in the log when the reasons change |
+| `hold` | a line in the log when the reasons change, and every six hours: whoever reads sees the figures move |
 | `advance` | next stage and share, a new stratum |
 | `promote` | the verdict; everything else by the router |
 
@@ -21,14 +21,16 @@ promoted: until that has succeeded the experiment goes on at its share, and the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment import launch
 from flytewheel.experiment.analysis.look import analyse
+from flytewheel.experiment.analysis.records import PastLook
 from flytewheel.experiment.decision import WAITS, Decision, decide, list_rules
 from flytewheel.experiment.experiments import (
     close_experiment,
@@ -38,11 +40,22 @@ from flytewheel.experiment.experiments import (
     move_share,
 )
 from flytewheel.experiment.guardrails import make_design
-from flytewheel.experiment.ledger import Rollout, find_rollout, is_approved, last_decision, lock_fence, read_newest
+from flytewheel.experiment.ledger import (
+    Entry,
+    Rollout,
+    count_routers,
+    find_rollout,
+    is_approved,
+    last_decision,
+    lock_fence,
+    read_log,
+    read_newest,
+)
 from flytewheel.experiment.metrics import count_stages
 from flytewheel.recipe import AbTestingSpec, AutomationSpec
 from flytewheel.records import digest, to_jsonable
 
+LOOK_EVERY = timedelta(hours=6)
 _CLOSES = {"roll_back": "rolled_back", "reject_at_max_duration": "rolled_back", "stop_for_srm": "paused"}
 
 
@@ -143,7 +156,9 @@ def tick(
             )
         else:
             last = last_decision(connection, rollout)
-            if last is None or (last.action, last.detail.get("reasons")) != (decision, list(reasons)):
+            changed = last is None or (last.action, last.detail.get("reasons")) != (decision, list(reasons))
+            due = last is not None and rollout.now - last.at >= LOOK_EVERY
+            if changed or due or evidence["look"]:  # later planned looks need what this one saw
                 log_rollout(connection, rollout.rollout_id, rollout.fence, actor, decision, detail)
         fence = lock_fence(connection, rollout.rollout_id)
     return _close(rollout, decision, reasons, evidence, stage=stage, share=share, fence=fence)
@@ -227,16 +242,21 @@ def _gather(
         before=True,
         keys=True,
     )
-    counts = stages[-1]
-    shares = [{arm: share or 0.0 for arm, share in stage.shares.items()} for stage in stages]
-    analysis = analyse(design, stages, look=0, shares=shares)
+    history = _read_history(read_log(connection, rollout.rollout_id))
+    due = rollout.stage_hours >= ab_testing.stage_duration_hours
+    planned = rollout.stage + 1
+    look = planned if due and all(past.look != planned for past in history) else 0
+    split = stages[-1].shares
+    plain = set(split) == {"control", "treatment"} and None not in split.values()
+    routers = count_routers(connection, rollout) if plain else {}
+    analysis = analyse(design, stages, look=look, history=history, routers=routers)
     evidence = {
         "share": rollout.share,
         "since": rollout.since,
         "stage_hours": round(rollout.stage_hours, 6),
         "age_hours": round(rollout.age_hours, 6),
         "newest_hours": read_newest(connection, rollout),
-        "users": counts.users,
+        "users": analysis.users,
         "look": analysis.look,
         "sample_ratios": analysis.sample_ratios,
         "guardrails": analysis.of("guardrail"),
@@ -247,6 +267,17 @@ def _gather(
     }
     jsonable: dict[str, Any] = to_jsonable(evidence)
     return jsonable
+
+
+def _read_history(log: Sequence[Entry]) -> tuple[PastLook, ...]:
+    """What the planned looks so far left in the log."""
+    stored = [entry.detail["evidence"] for entry in log if entry.detail.get("evidence", {}).get("look")]
+    return tuple(
+        PastLook(evidence["look"], found["metric"], found["arm"], found["information"], found["z"])
+        for evidence in reversed(stored)
+        for found in evidence["primaries"]
+        if found["information"] is not None and found["z"] is not None
+    )
 
 
 def _next_stage(rollout: Rollout, ab_testing: AbTestingSpec) -> tuple[int, float]:

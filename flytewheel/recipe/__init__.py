@@ -146,7 +146,16 @@ class AbTestingSpec(Measured):
 
     initial_traffic_split: Annotated[Number, Field(gt=0, lt=1)] = 0.1
     allocation: Literal["fixed", "thompson", "epsilon_greedy", "linucb"] = "fixed"
-    exploration: Share = 0.1
+    exploration: Share = Field(default=0.1, description="ε of epsilon_greedy and linucb: who meets any arm, by chance")
+    arm_floor: Annotated[Number, Field(gt=0, le=0.5)] = Field(
+        default=0.1, description="the least probability of each arm for a new user, where an allocation learns"
+    )
+    reward_half_life_hours: Positive | None = Field(
+        default=None, description="a reward's weight halves in this time, where users or models change; null: never"
+    )
+    context_features: Many[Literal["topic", "prompt_length", "recent_reward"]] = Field(
+        default=("topic", "prompt_length", "recent_reward"), description="what linucb sees of a new user's request"
+    )
     min_sample_size: AtLeastOne = Field(default=1000, description="users an arm")
     burn_in_users: AtLeastOne = 50
     confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
@@ -157,6 +166,12 @@ class AbTestingSpec(Measured):
     )
     stale_after_hours: Positive = Field(
         default=24.0, description="with nothing new for so long a canary is held, whatever was counted before"
+    )
+    exclusion_group: str | None = Field(
+        default=None, max_length=100, description="of experiments, on whichever models, that share no user"
+    )
+    group_share: Annotated[Number, Field(gt=0, le=1)] = Field(
+        default=1.0, description="of the group's users, that this one takes; the others are left to other experiments"
     )
 
     @model_validator(mode="after")

@@ -43,11 +43,10 @@ _SEND = "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload"
 _MARK = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
 _STRETCH = "source = ANY(%(names)s) AND xid >= %(low)s::xid8 AND xid < %(high)s::xid8"
 _IDS = f"SELECT event_id FROM feedback_events WHERE {_STRETCH}"
-_FOUND = """
+NOTES = """
 SELECT e.xid::text, e.body, e."timestamp", i.source, coalesce(i.body ->> 'model_version', ''), i.body ->> 'arm',
-    (i.body ->> 'propensity')::double precision, i.body ->> 'experiment_id', i."timestamp"
-FROM feedback_events e JOIN interactions i USING (interaction_id) WHERE e.event_id = ANY(%s)
-"""
+    (i.body ->> 'propensity')::double precision, i.body ->> 'experiment_id', i."timestamp", i.user_id
+FROM feedback_events e JOIN interactions i USING (interaction_id) WHERE """
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(tuple[str, list[Note]]).decode
@@ -191,9 +190,9 @@ class RewardLink:
         cursor = await connection.execute(_IDS, {"names": list(self._names()), "low": low, "high": high})
         ids = [name for (name,) in await cursor.fetchall() if wanted(name)]
         for start in range(0, len(ids), _PAGE):
-            cursor = await connection.execute(_FOUND, (ids[start : start + _PAGE],))
+            cursor = await connection.execute(NOTES + "e.event_id = ANY(%s)", (ids[start : start + _PAGE],))
             rows = sorted(await cursor.fetchall(), key=lambda row: int(row[0]))
-            yield [_read_note(self._hub.rewards, *row[1:]) for row in rows]
+            yield [read_note(self._hub.rewards, *row[1:]) for row in rows]
 
 
 async def _read_mark(connection: psycopg.AsyncConnection[Any]) -> str:
@@ -218,10 +217,11 @@ def _pack(origin: str, notes: Sequence[Note]) -> Iterator[str]:
         yield (b"[" + head + b",[" + b",".join(parts) + b"]]").decode()
 
 
-def _read_note(
+def read_note(
     rewards: Rewards, body: Any, at: datetime, name: str, version: str, arm: str | None, propensity: float | None,
-    experiment_id: str | None, given: datetime,
+    experiment_id: str | None, given: datetime, user: str,
 ) -> Note:  # fmt: skip
+    """The note of a stored event, as a row of `NOTES` behind its first column."""
     event = FeedbackEvent.model_validate(body)
     return Note(
         event.event_id,
@@ -237,4 +237,5 @@ def _read_note(
         propensity,
         experiment_id,
         int(given.timestamp() * 1000),
+        user,
     )

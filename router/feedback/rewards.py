@@ -29,7 +29,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 class Note(NamedTuple):
     """One stored event and its worth. `value` is in [-1, 1]; `at_us` microseconds since 1970, `given_ms` of the answer
-    in milliseconds; `name`, `version`, `arm`, `propensity` and `experiment_id` are those of the answer.
+    in milliseconds; `name`, `version`, `arm`, `propensity`, `experiment_id` and `user` are those of the answer.
     """
 
     event_id: str
@@ -45,6 +45,7 @@ class Note(NamedTuple):
     propensity: float | None
     experiment_id: str | None
     given_ms: int
+    user: str = ""
 
 
 class Total(NamedTuple):
@@ -75,6 +76,7 @@ def make_note(made: Made, value: float) -> Note:
         given.propensity,
         given.experiment_id,
         given.given_ms,
+        given.user,
     )
 
 

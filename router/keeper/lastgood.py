@@ -168,7 +168,7 @@ class LastGood:
 
 def list_arms(running: Mapping[str, Experiment]) -> set[Key]:
     """The versions of experiments, also of those that nobody meets for want of the database."""
-    return {(name, version) for name, one in running.items() for version in (one.control, one.treatment)}
+    return {(name, version) for name, one in running.items() for version in one.arms.values()}
 
 
 def _without_contact(content: _Content) -> tuple[object, ...]:

@@ -156,6 +156,6 @@ class Routing:
 def _keep_old(before: Route, route: Route) -> Route:
     """The old champion, with the new experiment where its versions are those that answer already."""
     experiment = route.experiment
-    if experiment is not None and not {experiment.control, experiment.treatment} <= before.versions:
+    if experiment is not None and not set(experiment.arms.values()) <= before.versions:
         experiment = None
     return Route(route.name, before.champion, experiment)

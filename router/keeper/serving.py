@@ -212,7 +212,7 @@ class Keeping(RouterState):
     async def _stop_blocked(self) -> None:
         """Ends experiments an arm of which may not serve any more."""
         for name, experiment in list((self.routing.running or {}).items()):
-            arms = (experiment.treatment, experiment.control)
+            arms = tuple(experiment.arms.values())
             tainted = self._blocked.find(name, arms) if self._blocked is not None else None
             if tainted is not None:
                 self.routing.running = {k: v for k, v in (self.routing.running or {}).items() if k != name}

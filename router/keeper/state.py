@@ -68,7 +68,8 @@ class KeeperState(Keeping):
             RegistryError, RouterError: a version is missing or cannot be served.
         """
         launch = {"name": name, "control": control, "treatment": treatment, "launch_key": launch_key}
-        experiments.check_launch(share=share, **launch)
+        experiments.check_launch(share=share, body=body, **launch)
+        versions = list(experiments.name_arms(control, treatment, body).values())
         async with self.lock(name):
             earlier = await asyncio.to_thread(experiments.find_launch, self.database_url, **launch)
             if earlier is not None and not earlier.draft:
@@ -81,11 +82,11 @@ class KeeperState(Keeping):
                     f"control {control} is not the champion of {name} ({champion or 'none is set'});"
                     f" set it with PUT /models/{name}/champion"
                 )
-            with self.holding((name, control), (name, treatment)):
-                for version in (control, treatment):
+            with self.holding(*((name, version) for version in versions)):
+                for version in versions:
                     await self._refuse_blocked(name, version)
                 try:
-                    await asyncio.gather(self.pool.ensure(name, control), self.pool.ensure(name, treatment))
+                    await asyncio.gather(*(self.pool.ensure(name, version) for version in versions))
                     opened = await asyncio.to_thread(
                         experiments.open_experiment, self.database_url, share=share, body=body, **launch
                     )

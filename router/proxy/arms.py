@@ -1,13 +1,17 @@
 """Decides which versions a call may be answered by, in the order of trying.
 
-The arm is chosen by the sticky hash of the user (flytewheel/experiment/assign.py). Somebody of the staff may ask for a
+The arm is chosen by the sticky hash of the user (flytewheel/experiment/assign.py), or was given by an allocation that
+learns (router/allocation). Somebody of the staff may ask for a
 version or an arm instead: that call has no propensity and belongs to no experiment, so that no analysis counts it, and
 nobody else answers for the version that was asked for.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flytewheel.experiment.assign import choose_arm
+from router.allocation.giving import Given
 from router.proxy.call import Call
 from router.refusals import RefusedError
 from router.state import RouterState
@@ -15,8 +19,21 @@ from router.state import RouterState
 OVERRIDE = "override"  # the arm of such calls in metrics and receipts
 
 
-def choose_versions(state: RouterState, call: Call) -> list[str]:
+def leave_out(state: RouterState, call: Call) -> None:
+    """Takes the experiment off the call of a user who may not meet it: the champion answers, and nothing is counted."""
+    experiment = call.route.experiment
+    if experiment is None or call.override is not None or experiment.layer.admits(state.assignment_key, call.unit.user):
+        return
+    call.route = replace(call.route, experiment=None)
+
+
+def choose_versions(state: RouterState, call: Call, given: Given | None = None) -> list[str]:
     """The versions to try; the first is the assigned one. Writes arm, propensity and version into the call.
+
+    Args:
+        state: this process's.
+        call: the request.
+        given: the arm that an allocation gave the user; None: the sticky draw says it.
 
     Raises:
         RefusedError: what is asked for is not there.
@@ -27,6 +44,10 @@ def choose_versions(state: RouterState, call: Call) -> list[str]:
         tries = [_find_wanted(state, call, call.override)]
     elif experiment is None:
         tries = [call.route.champion]
+    elif given is not None:
+        call.arm, call.propensity = given.arm, given.propensity
+        state.metrics.assignments.labels(experiment.experiment_id, given.arm).inc()
+        tries = list(dict.fromkeys((experiment.arms[given.arm], experiment.control)))
     else:
         chosen = choose_arm(state.assignment_key, experiment.experiment_id, call.unit.user, experiment.share)
         call.arm, call.propensity = chosen.arm, chosen.propensity
@@ -41,7 +62,7 @@ def _find_wanted(state: RouterState, call: Call, wanted: dict[str, str]) -> str:
     route, experiment = call.route, call.route.experiment
     arms = {"champion": route.champion}
     if experiment is not None:
-        arms |= {"control": experiment.control, "treatment": experiment.treatment}
+        arms |= experiment.arms
     if "arm" in wanted:
         if wanted["arm"] not in arms:
             raise RefusedError(

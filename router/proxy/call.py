@@ -33,7 +33,8 @@ class Call:
     `endpoint` is the path that the client asked, `path` the one that its backend is asked; where they differ,
     `translation` stands between them. `asks` is false where nothing is asked of a model. `override` is the version or
     arm that somebody of the staff wants, whoever the user is. `fault` is what was found wrong in an answer that its
-    backend took for a good one, `told` that the answer says so itself.
+    backend took for a good one, `told` that the answer says so itself. `noted` goes into the metadata of what is
+    remembered: what an allocation saw of the user, which duel it belongs to.
     """
 
     endpoint: str
@@ -69,6 +70,7 @@ class Call:
     kept: int = 0
     fault: str | None = None
     told: bool = False
+    noted: dict[str, Any] | None = None
 
     @property
     def user(self) -> str:

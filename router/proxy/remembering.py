@@ -7,6 +7,7 @@ like any other.
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 from flytewheel.records import NO_TEXT
@@ -14,6 +15,8 @@ from router.feedback.grounding import Served
 from router.protocols.answers import Answer, read_answer
 from router.proxy.call import MOST_KEPT, Call
 from router.state import RouterState
+
+ROUTER = platform.node()[:100] or "router"  # each one's users are held against the shares, too
 
 
 def remember(state: RouterState, call: Call, status: str, broken: str | None) -> int:
@@ -73,6 +76,7 @@ def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[st
         "endpoint": call.endpoint,
         "stream": call.streamed,
         "unit": call.unit.kind,
+        "router": ROUTER,
         "first_token_ms": round(1000 * (call.first_s or 0.0), 3),
         "finish_reason": answer.finish_reason,
         **answer.tokens,
@@ -87,6 +91,8 @@ def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[st
         metadata["broken"] = broken
     if call.override is not None:
         metadata["override"] = {**call.override, "by": call.caller.key_id}
+    if call.noted is not None:
+        metadata |= call.noted
     if not call.query:
         metadata["no_text"] = True
     given = call.body.get("metadata")

@@ -1,4 +1,5 @@
-"""`/api/users/{id}/experiment-group`: the arm that a user meets, by the same hash that the chat path uses.
+"""`/api/users/{id}/experiment-group`: the arm that a user meets, by the same hash that the chat path uses,
+or as an allocation that learns gave it.
 
 It is looked up, not served: nothing is counted or logged, and asking changes nothing. The id is the one that requests
 carry as `user`; people who are known by a cookie or a key only are not to be found here.
@@ -6,12 +7,13 @@ carry as `user`; people who are known by a cookie or a key only are not to be fo
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import asyncio
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict
 
-from flytewheel.experiment.assign import choose_arm
+from flytewheel.experiment.allocation.given import find_arm
 from router.access.callers import READ
 from router.access.needs import needs
 from router.control import State
@@ -26,7 +28,7 @@ class Group(BaseModel):
 
     experiment_id: str
     name: str
-    variant: Literal["control", "treatment"]
+    variant: str
     version: str
     share: float
     propensity: float
@@ -72,15 +74,18 @@ async def get_group(
         experiment = route.experiment
         if experiment is None or name not in (None, route.name):
             continue
-        chosen = choose_arm(state.assignment_key, experiment.experiment_id, user_id, experiment.share)
+        given = await asyncio.to_thread(find_arm, state.database_url, state.assignment_key, experiment, user_id)
+        if given is None:
+            continue
+        arm, propensity = given
         groups.append(
             Group(
                 experiment_id=experiment.experiment_id,
                 name=route.name,
-                variant=chosen.arm,
-                version=experiment.treatment if chosen.arm == "treatment" else experiment.control,
+                variant=arm,
+                version=experiment.arms[arm],
                 share=experiment.share,
-                propensity=chosen.propensity,
+                propensity=propensity,
             )
         )
     return Groups(user_id=user_id, groups=groups)

@@ -8,7 +8,9 @@ from router.access.callers import SERVE
 from router.access.keys import Keys
 from router.access.origins import Origins
 from router.access.rates import Rates
+from router.duels import DuelEndpoint
 from router.front import Endpoint, Front
+from router.paths import DUELS
 from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.state import RouterState
@@ -23,5 +25,8 @@ def make_app(settings: Settings, state: RouterState, access: tuple[Keys, Rates],
     proxy = ChatProxy(state, rates)
     for path in PROTOCOLS:
         front.add(path, ("POST",), SERVE, proxy, body_limit=IMAGES_FACTOR * settings.body_limit)
+    front.add(
+        DUELS, ("POST",), SERVE, DuelEndpoint(state, proxy, rates), body_limit=IMAGES_FACTOR * settings.body_limit
+    )
     state.feedback.add_to(front)
     return front

@@ -26,6 +26,7 @@ class Served:
     latency_ms: float = 100.0
     failed: bool = False
     fallback: bool = False
+    router: str | None = None
     said: Sequence[tuple[str, float | None]] = field(default_factory=tuple)
 
 
@@ -53,7 +54,8 @@ def store(
             experiment_id=experiment.experiment_id,
             arm=row.arm,
             propensity=share if row.arm == "treatment" else 1 - share,
-            metadata={"fallback": "it broke"} if row.fallback else {},
+            metadata=({"fallback": "it broke"} if row.fallback else {})
+            | ({"router": row.router} if row.router else {}),
         )
         body, digest = encode_body(interaction)
         interactions.append(

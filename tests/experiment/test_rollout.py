@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 
 from flytewheel.errors import ExperimentError
-from flytewheel.experiment.decision import WAITS
+from flytewheel.experiment.decision import WAITS, rederive
 from flytewheel.experiment.experiments import Experiment, get_experiment, set_share, stop_experiment
 from flytewheel.experiment.ledger import read_rollout
 from flytewheel.experiment.rollout import Tick, approve, tick
@@ -236,3 +237,61 @@ def test_a_database_error_leaves_nothing_half_done(database_url: str) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         look(database_url)
     assert state(database_url) == ("active", 0, 0, "running", 0.1)
+
+
+def test_what_is_not_cleared_in_the_longest_time_is_taken_back(database_url: str) -> None:
+    experiment = open_canary(database_url, share=0.1)
+    fill(database_url, experiment)
+    rules = spec(guardrails=[Guardrail(metric="thumbs_up_rate", relative_margin=0.05)], max_duration_days=20.0)
+    assert look(database_url, rules=rules).decision == "hold"
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE rollouts SET created_at = created_at - interval '21 days'")
+    done = look(database_url, rules=rules)
+    assert (done.decision, done.reasons[0]) == ("reject_at_max_duration", "not cleared within 20 days")
+    assert state(database_url)[0::3] == ("rolled_back", "stopped")
+    assert actions(database_url) == ["opened", "hold", "reject_at_max_duration"]
+
+
+def test_without_anything_new_for_a_day_a_cleared_canary_is_held(database_url: str) -> None:
+    fill(database_url, open_canary(database_url, share=0.1))
+    age_stage(database_url, 60)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE interactions SET stored_at = stored_at - interval '25 hours'")
+        connection.execute("UPDATE experiment_strata SET since = since - interval '60 hours'")
+    assert look(database_url).reasons == ("stale: nothing was stored for more than 24 hours",)
+    assert look(database_url, rules=spec(stale_after_hours=48.0)).decision == "advance"
+
+
+def test_stored_decisions_are_derived_again(database_url: str) -> None:
+    experiment = open_canary(database_url, share=0.1)
+    look(database_url)
+    fill(database_url, experiment)
+    look(database_url)
+    age_stage(database_url, 25)
+    look(database_url)
+    fill(database_url, experiment, treatment=0.2)
+    assert look(database_url).decision == "roll_back"
+    _, log = read_rollout(database_url, "demo")
+    stored = [entry.detail for entry in reversed(log) if "evidence" in entry.detail]
+    assert [detail["decision"] for detail in stored] == ["hold", "hold", "advance", "roll_back"]
+    assert [list(rederive(detail).reasons) for detail in stored] == [detail["reasons"] for detail in stored]
+    assert [rederive(detail).decision for detail in stored] == [detail["decision"] for detail in stored]
+    # The stage's end was the first planned look of the primary, and what it saw is kept for the next.
+    assert [detail["evidence"]["look"] for detail in stored] == [0, 0, 1, 0]
+    assert stored[2]["evidence"]["primaries"][0]["z"] is not None
+
+
+def test_a_router_that_splits_otherwise_stops_the_experiment(database_url: str) -> None:
+    experiment = open_canary(database_url, share=0.5)
+    rows = [
+        replace(row, router="r1" if int(row.user.split("-")[1]) < (300 if row.arm == "control" else 60) else "r2")
+        for row in (*crowd("control", 360, up=0.7, requests=1), *crowd("treatment", 360, up=0.7, requests=1))
+    ]
+    store(database_url, experiment, rows)
+    done = look(database_url)
+    assert done.decision == "stop_for_srm"
+    assert done.reasons == (
+        "sample ratio mismatch at router r1: users an arm contradict the share",
+        "sample ratio mismatch at router r2: users an arm contradict the share",
+    )
+    assert rederive({"evidence": done.evidence, "digest": digest(done.evidence)}).reasons == done.reasons

@@ -19,20 +19,24 @@ from flytewheel.experiment.experiments import Experiment
 from router.access.callers import SERVE
 from router.access.keys import Keys
 from router.access.rates import Rates
+from router.allocation import Allocation
 from router.backends.backend import Status
 from router.backends.pool import BackendPool
 from router.backends.rules import Rules
 from router.backends.view import BackendView
+from router.duels import DuelEndpoint
 from router.feedback import open_feedback
 from router.front import Front
 from router.log import Log
 from router.metrics import Metrics
+from router.paths import DUELS
 from router.protocols import PROTOCOLS
 from router.proxy import ChatProxy
 from router.receipts import ReceiptBook
 from router.refusals import RefusedError, send_error
 from router.server import Server, bind, make_config
 from router.state import Route, RouterState, close_state
+from router.table import Table
 from tests.router.live import ADMIN_KEY, ASSIGNMENT_KEY, free_port, wait_until
 
 DIGEST = "d" * 64
@@ -137,10 +141,11 @@ class HotPath:
                 )
             )
         self.state = state = open_hot_state(self.database_url, self._folder, view)
-        state.routes = {"demo": self._route}
-        state.loaded.set()
+        state.apply(Table({"demo": self._route}, loaded=True))
         rates = Rates(None, b"key")
         front = Front(_refuse, door=self.keys, meter=rates)
+        front.add(DUELS, ("POST",), SERVE, DuelEndpoint(state, ChatProxy(state, rates), rates))
+        state.feedback.add_to(front)
         for path in PROTOCOLS:
             front.add(path, ("POST",), SERVE, ChatProxy(state, rates))
         server = Server(make_config(front))
@@ -165,6 +170,7 @@ def open_hot_state(database_url: str, folder: Path, pool: BackendView | BackendP
         metrics=Metrics(),
     )
     state.feedback = open_feedback(state, lambda: state.routes)
+    state.allocation = Allocation((folder, state))
     return state
 
 

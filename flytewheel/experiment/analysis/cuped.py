@@ -33,13 +33,13 @@ class Adjustment:
 
 def adjust(control: UserSums, treatment: UserSums) -> Adjustment | None:
     """The adjustment of one difference, or None where none helps."""
-    befores = (control.before, treatment.before)
-    if befores[0] is None or befores[1] is None:
+    then, then_treated = control.before, treatment.before
+    if then is None or then_treated is None:
         return None
-    arms = [_Arm.read(sums, before) for sums, before in zip((control, treatment), befores, strict=True)]
+    arms = (_Arm.read(control, then), _Arm.read(treatment, then_treated))
     if arms[0] is None or arms[1] is None:
         return None
-    pooled = _Arm.read(_join(control, treatment), _join(*befores))
+    pooled = _Arm.read(_join(control, treatment), _join(then, then_treated))
     if pooled is None:
         return None
     spread = float(pooled.before @ pooled.before)

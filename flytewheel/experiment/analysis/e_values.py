@@ -65,7 +65,8 @@ def choose_tau(margin: Floats, alpha: float) -> Floats:
     normal = NormalDist()
     planned = (normal.inv_cdf(1 - alpha) + normal.inv_cdf(PLANNED_POWER)) ** 2
     c = -2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))
-    return abs(margin) * math.sqrt(c / (planned / 2))
+    tau: Floats = np.abs(margin) * math.sqrt(c / (planned / 2))
+    return tau
 
 
 def plan_effect(tail: float, margin: float) -> float:
@@ -138,7 +139,7 @@ def weigh(
     )
     return Weighing(
         difference,
-        toward_bad * size,
+        np.asarray(toward_bad * size, dtype=float),
         expected,
         variance,
         np.asarray(log_e_harm, dtype=float),

@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from scipy.stats import norm
+import numpy as np
+from scipy.special import ndtri
 
 from flytewheel.experiment import guardrails
 from flytewheel.experiment.analysis.always_valid import bound_difference
@@ -29,7 +30,7 @@ from flytewheel.experiment.analysis.records import Analysis, Design, Finding, Pa
 from flytewheel.experiment.analysis.sequential import find_boundaries
 from flytewheel.experiment.analysis.srm import has_sample_ratio_mismatch, srm_log_e_value
 from flytewheel.experiment.analysis.strata import Stratum, combine
-from flytewheel.experiment.metrics import Metric, StageCounts
+from flytewheel.experiment.metrics import Metric, StageCounts, UserSums
 
 PLANNED_DIFFERENCE = 0.05  # of the control's rate, that an interval without a margin is tuned to
 REPEATED = "a user counts twice in an arm"
@@ -40,7 +41,6 @@ def analyse(
     stages: Sequence[StageCounts],
     *,
     look: int,
-    shares: Sequence[Mapping[str, float]],
     history: Sequence[PastLook] = (),
     routers: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Analysis:
@@ -48,14 +48,13 @@ def analyse(
 
     Args:
         design: what was fixed before the data.
-        stages: counts by stage, the present one last; at least one.
+        stages: counts by stage with its shares, the present one last; at least one.
         look: the planned look that this is, from 1; 0 for a look between them.
-        shares: of each stage, the share of each arm.
         history: what earlier planned looks left (`Analysis.to_history`), of all of them.
         routers: users an arm in the present stage, by router, where that is known.
     """
     present = stages[-1]
-    arms = [arm for arm in dict.fromkeys((*shares[-1], *present.users)) if arm != design.control]
+    arms = [arm for arm in dict.fromkeys((*present.shares, *present.users)) if arm != design.control]
     findings: list[Finding] = []
     questions: list[tuple[Metric, Finding]] = []
     for metric in design.metrics:
@@ -65,14 +64,13 @@ def analyse(
             else:
                 findings.append(_look_at(design, metric, arm, present))
     primaries = _decide(design, questions, look, history)
-    return Analysis(look, dict(present.users), (*primaries, *findings), _check_split(stages, shares, routers or {}))
+    return Analysis(look, dict(present.users), (*primaries, *findings), _check_split(stages, routers or {}))
 
 
 def _look_at(design: Design, metric: Metric, arm: str, stage: StageCounts) -> Finding:
     found, blank = _begin(design, metric, arm, stage)
     if found is None:
         return blank
-    share = metric.name not in design.means
     if metric.role == "guardrail":
         return guardrails.judge(
             metric,
@@ -80,12 +78,11 @@ def _look_at(design: Design, metric: Metric, arm: str, stage: StageCounts) -> Fi
             blank,
             burn_in_users=design.burn_in_users,
             confidence_level=design.confidence_level,
-            share=share,
         )
     lacking = _find_lacking(design, metric, [found])
     if lacking is not None:
         return replace(blank, outcome="watch", reason=lacking)
-    stratum = found.to_stratum(share=share)
+    stratum = found.to_stratum(share=metric.is_share)
     return _fill(design, metric, replace(blank, outcome="watch", reason=""), stratum.difference, stratum.variance)
 
 
@@ -106,19 +103,25 @@ def _measure(design: Design, metric: Metric, arm: str, stages: Sequence[StageCou
     lacking = _find_lacking(design, metric, counted)
     if lacking is not None:
         return replace(blank, reason=lacking)
-    strata: list[Stratum] = [one.to_stratum(share=metric.name not in design.means) for one in counted]
+    strata: list[Stratum] = [one.to_stratum(share=metric.is_share) for one in counted]
     return _fill(design, metric, blank, *combine(strata))
 
 
 def _begin(design: Design, metric: Metric, arm: str, stage: StageCounts) -> tuple[Difference | None, Finding]:
     sums = stage.sums.get(metric.name, {})
-    seen = {
-        "control_users": sums[design.control].users if design.control in sums else 0,
-        "treatment_users": sums[arm].users if arm in sums else 0,
-    }
-    blank = Finding(metric.name, "hold", "", role=metric.role, arm=arm, **seen)
-    if any(each.keys is not None and len(set(each.keys.tolist())) < each.users for each in sums.values()):
+    blank = Finding(
+        metric.name,
+        "hold",
+        "",
+        control_users=sums[design.control].users if design.control in sums else 0,
+        treatment_users=sums[arm].users if arm in sums else 0,
+        role=metric.role,
+        arm=arm,
+    )
+    if any(each.keys is not None and len(np.unique(each.keys)) < each.users for each in sums.values()):
         return None, replace(blank, reason=REPEATED)
+    if metric.is_share and (outside := [name for name, each in sums.items() if _leaves_range(each)]):
+        return None, replace(blank, reason=f"shares outside 0 to 1 in {' and '.join(outside)}")
     found = compare(metric, sums, arm, design.control)
     if isinstance(found, tuple):
         return None, replace(blank, reason=f"no data in {' and '.join(found)}")
@@ -135,10 +138,16 @@ def _begin(design: Design, metric: Metric, arm: str, stage: StageCounts) -> tupl
     )
 
 
+def _leaves_range(sums: UserSums) -> bool:
+    """Whether a user has fewer than none or more than all; NaN is told elsewhere."""
+    room = 1e-9 * np.abs(sums.denominators)
+    return bool(((sums.numerators < -room) | (sums.numerators > sums.denominators + room)).any())
+
+
 def _find_lacking(design: Design, metric: Metric, read: Sequence[Difference]) -> str | None:
     if all(min(one.control.users, one.treatment.users) < max(2, design.burn_in_users) for one in read):
         return f"burn-in: fewer than {design.burn_in_users} users in an arm"
-    if metric.name in design.means:
+    if not metric.is_share:
         return None
     for place in (0, 1):
         arms = [(one.control, one.treatment)[place] for one in read]
@@ -225,7 +234,8 @@ def _bounds(path: Sequence[_Step], level: float) -> tuple[float, ...]:
 
 
 def _is_better(path: Sequence[_Step], level: float) -> bool:
-    if all(step.z < norm.isf(level / 2) for step in path):  # no boundary lies below that of a single look
+    single = -float(ndtri(level / 2))  # below that of a single look no boundary lies
+    if all(step.z < single for step in path):
         return False
     return any(step.z >= bound for step, bound in zip(path, _bounds(path, level), strict=True))
 
@@ -241,28 +251,29 @@ def _is_rejected(path: Sequence[_Step], found: Finding, level: float) -> bool:
 # ---------------------------------------------------------------------------------------------------------------- split
 
 
-def _check_split(
-    stages: Sequence[StageCounts], shares: Sequence[Mapping[str, float]], routers: Mapping[str, Mapping[str, int]]
-) -> tuple[SampleRatio, ...]:
-    checked = [
-        SampleRatio(
-            number,
-            dict(stage.users),
-            dict(share),
-            srm_log_e_value(stage.users, share),
-            has_sample_ratio_mismatch(stage.users, share),
-        )
-        for number, (stage, share) in enumerate(zip(stages, shares, strict=True))
-    ]
+def _check_split(stages: Sequence[StageCounts], routers: Mapping[str, Mapping[str, int]]) -> tuple[SampleRatio, ...]:
+    checked = [_compare_split(number, stage.users, stage.shares) for number, stage in enumerate(stages)]
+    last = len(stages) - 1
     checked += [
-        SampleRatio(
-            len(stages) - 1,
-            dict(users),
-            dict(shares[-1]),
-            srm_log_e_value(users, shares[-1]),
-            has_sample_ratio_mismatch(users, shares[-1], tests=len(routers)),
-            router,
-        )
+        _compare_split(last, users, stages[-1].shares, router=router, tests=len(routers))
         for router, users in sorted(routers.items())
     ]
     return tuple(checked)
+
+
+def _compare_split(
+    stage: int,
+    users: Mapping[str, int],
+    shares: Mapping[str, float | None],
+    *,
+    router: str | None = None,
+    tests: int = 1,
+) -> SampleRatio:
+    """Where arms are drawn anew for every request (a share is None) users have no share to be held against."""
+    known = {arm: share for arm, share in shares.items() if share is not None}
+    if len(known) < len(shares):
+        known = {}
+    log_e = srm_log_e_value(users, known)
+    return SampleRatio(
+        stage, dict(users), dict(shares), log_e, has_sample_ratio_mismatch(users, known, tests=tests), router
+    )

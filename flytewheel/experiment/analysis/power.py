@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 
 def standard_error(user_variance: float, users: float, share: float) -> float:
@@ -23,16 +23,16 @@ def power(effect: float, error: float, *, alpha: float = 0.05, two_sided: bool =
     """The probability of seeing a true difference `effect` (one-sided: in its own direction)."""
     size = abs(effect) / error
     if not two_sided:
-        return float(norm.sf(norm.isf(alpha) - size))
-    limit = norm.isf(alpha / 2)
-    return float(norm.sf(limit - size) + norm.cdf(-limit - size))
+        return float(ndtr(size + ndtri(alpha)))
+    limit = ndtri(alpha / 2)  # below 0
+    return float(ndtr(size + limit) + ndtr(limit - size))
 
 
 def mde(error: float, *, power_wanted: float = 0.8, alpha: float = 0.05, two_sided: bool = True) -> float:
     """The smallest true difference that is seen with this power, above 0."""
     if not two_sided:
-        return float((norm.isf(alpha) + norm.ppf(power_wanted)) * error)
-    far = 2 * (norm.isf(alpha / 2) + max(0.0, norm.ppf(power_wanted)) + 1)
+        return float((ndtri(power_wanted) - ndtri(alpha)) * error)
+    far = 2 * (1 - ndtri(alpha / 2) + max(0.0, ndtri(power_wanted)))
     size = brentq(lambda effect: power(effect, 1.0, alpha=alpha) - power_wanted, 0.0, far, xtol=1e-12)
     return float(size) * error
 

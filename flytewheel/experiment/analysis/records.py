@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from flytewheel.experiment.metrics.declared import Metric, Role
+from flytewheel.experiment.metrics import Metric
+from flytewheel.recipe.metrics import Role
 
 Outcome = Literal["harm", "cleared", "hold", "better", "worse", "watch"]
 Floats = float | NDArray[np.float64]
@@ -21,8 +22,7 @@ Floats = float | NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class Design:
     """What was fixed before the data. `looks` is the number of planned looks of the primaries; `planned_information`
-    (1/SE² at the end, by metric) spends by information, and without it by the number of the look. `means` names the
-    metrics that count no events in [0, 1]: their variance and their burn-in have no bound from a rate.
+    (1/SE² at the end, by metric) spends by information, and without it by the number of the look.
     """
 
     metrics: tuple[Metric, ...]
@@ -31,7 +31,6 @@ class Design:
     looks: int = 1
     planned_information: Mapping[str, float] = field(default_factory=dict)
     control: str = "control"
-    means: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class SampleRatio:
 
     stage: int
     users: Mapping[str, int]
-    shares: Mapping[str, float]
+    shares: Mapping[str, float | None]
     log_e: float | None
     mismatch: bool
     router: str | None = None

@@ -18,8 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import ndtr
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 FARTHEST = 8.0  # a z beyond which nothing is asked: P(|Z| > 8) = 1e-15
 _LEAST_STEP = 1e-6  # of the information: a look with less new information than that is none
@@ -29,7 +28,7 @@ def spend(fraction: float, alpha: float) -> float:
     """What one side has spent of its `alpha` at this part of the information; all of it from 1 on."""
     if fraction <= 0:
         return 0.0
-    return float(2 * norm.sf(norm.isf(alpha / 2) / math.sqrt(min(1.0, fraction))))
+    return float(2 * ndtr(ndtri(alpha / 2) / math.sqrt(min(1.0, fraction))))
 
 
 def find_boundaries(
@@ -75,7 +74,7 @@ def _solve(state: _State | None, now: float, due: float) -> float:
     if due <= 1e-15:
         return FARTHEST
     if state is None:
-        return min(FARTHEST, float(norm.isf(due)))
+        return min(FARTHEST, float(-ndtri(due)))
     held, scale = state, math.sqrt(now - state.information)
 
     def miss(z: float) -> float:
