@@ -64,7 +64,9 @@ class Journal:
     def append(self, payload: bytes) -> bool:
         """Writes a record; false where there is no room, or the disk takes none (`trouble` says why)."""
         data = frame(payload)
-        if len(data) > LONGEST or time.monotonic() < self._retry_at or not self._budget.takes(len(data)):
+        if self._retry_at and time.monotonic() < self._retry_at:
+            return False
+        if len(data) > LONGEST or not self._budget.takes(len(data)):
             return False
         with self._lock:
             try:
@@ -77,7 +79,7 @@ class Journal:
                 self.trouble = f"the spool {self._folder} takes nothing: {error.strerror or error}"
                 self._retry_at = time.monotonic() + _RETRY_S
                 return False
-            self.trouble = None
+            self.trouble, self._retry_at = None, 0.0
             self.appended += 1
             self._unsynced = True
         return True

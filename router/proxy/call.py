@@ -127,7 +127,7 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
         body=body,
         asked_model=asked_model,
         streamed=protocol.is_streamed(body),
-        route=await _find_route(state, asked_model),
+        route=state.routes.get(read_name(asked_model) or "") or await _find_route(state, asked_model),
         caller=caller,
         unit=unit,
         asks=prompt is not NOTHING_ASKED,
