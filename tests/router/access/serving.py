@@ -86,13 +86,17 @@ async def refuse_rest(scope: Any, receive: Any, send: Any) -> None:
 
 
 @contextlib.contextmanager
-def serve(app: Callable[..., Awaitable[None]], limits: WireLimits | None = None) -> Iterator[int]:
-    """Serves an application in a thread; yields its port."""
+def serve(
+    app: Callable[..., Awaitable[None]], limits: WireLimits | None = None, *, idle_s: int | None = None
+) -> Iterator[int]:
+    """Serves an application in a thread; yields its port. `idle_s`: how long an idle connection is kept."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(2048)
         config = make_config(app)
         config.http_protocol_class = make_protocol(limits)
+        if idle_s is not None:
+            config.timeout_keep_alive = idle_s
         server = uvicorn.Server(config)
 
         def run() -> None:

@@ -222,3 +222,37 @@ def test_an_endless_body_of_unknown_length_gets_413(seen: Seen) -> None:
         assert statuses(exchange(port, huge, timeout_s=1)[0]) == [413]
         within = b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 65536\r\n\r\n" + b"z" * 65536
         assert statuses(exchange(port, within, timeout_s=1)[0]) == [200]
+
+
+def test_a_large_body_is_not_taken_for_the_head_of_the_next_request(port: int, seen: Seen) -> None:
+    """In one piece with the heads of both: their own sizes count, not those of the pieces that they came in."""
+    body = b"x" * 60_000
+    first = b"POST /echo?1 HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    last = b"GET /echo?2 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    answer, closed = exchange(port, first + first + last)
+    assert statuses(answer) == [200, 200, 200]
+    assert closed
+    assert [len(found or b"") for _, _, found in seen.requests] == [len(body), len(body), 0]
+
+
+def test_an_idle_connection_is_closed_and_one_that_is_used_stays(seen: Seen) -> None:
+    request = b"GET /echo HTTP/1.1\r\nhost: a\r\n\r\n"
+
+    def ask(connection: socket.socket) -> None:
+        connection.sendall(request)
+        answer = b""
+        while not answer.endswith(b"GET /echo 0 -"):
+            part = connection.recv(4096)
+            assert part, "it was closed"
+            answer += part
+
+    with serve(make_front(seen), idle_s=2) as at, socket.create_connection(("127.0.0.1", at), timeout=10) as used:
+        with socket.create_connection(("127.0.0.1", at), timeout=10) as idle:
+            ask(idle)
+            began, closed = time.monotonic(), False
+            while not closed:
+                ask(used)
+                _, closed = drain(idle, 0.3)
+                assert time.monotonic() - began < 20
+            assert time.monotonic() - began > 1.9
+        ask(used)

@@ -9,8 +9,9 @@ from typing import TypeVar
 import aiohttp
 import pytest
 
+from router.asgi import DONE
 from router.backends.connector import Connector
-from router.proxy.upstream import Client
+from router.proxy.upstream import Client, Upstream
 
 Found = TypeVar("Found")
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -119,6 +120,9 @@ def test_answers_of_every_form_are_read_and_redirects_not_followed(
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal",),
         (b"HTTP/1.1 200 OK\r\n" + b"a: " + b"x" * 100_000 + b"\r\n\r\n",),
+        (b"HTTP/1.1 200 OK\r\na: ", *[b"x" * 30_000] * 3),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"content-length: 0\r\n\r\n",),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",),
     ],
 )
 def test_an_answer_that_breaks_off_is_a_clients_error(parts: tuple[bytes, ...]) -> None:
@@ -179,3 +183,136 @@ def test_a_line_break_in_a_configured_header_is_refused() -> None:
             await client.post(session, url, b"{}", {"x-key": "a\r\nx-other: b"}, TIMEOUT)
 
     run(answer(), ask)
+
+
+def serve_all(*answers: bytes) -> Serve:
+    """Answers one request after the other on a connection."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for each in answers:
+            try:
+                await read_request(reader)
+            except asyncio.IncompleteReadError:
+                return
+            writer.write(each)
+            await writer.drain()
+        await reader.read()
+
+    return serve
+
+
+PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        PLAIN + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        PLAIN + b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+    ],
+)
+def test_what_nobody_asked_for_is_no_answer_to_the_next_request(first: bytes) -> None:
+    async def ask(client: Client, session: aiohttp.ClientSession, url: str) -> list[tuple[int, bytes]]:
+        return [await post(client, session, url), await post(client, session, url)]
+
+    found, connections = run(serve_all(first), ask)
+    assert found == [(200, b"ok"), (200, b"ok")]
+    assert connections == 2
+
+
+def test_a_session_and_a_client_share_connections() -> None:
+    async def ask(client: Client, session: aiohttp.ClientSession, url: str) -> list[bytes]:
+        found = []
+        for _ in range(2):
+            found.append((await post(client, session, url))[1])
+            async with session.post(url, data=b"{}") as answer:
+                found.append(await answer.read())
+        return found
+
+    assert run(serve_all(PLAIN, PLAIN, PLAIN, PLAIN), ask) == ([b"ok"] * 4, 1)
+
+
+def test_a_request_that_is_given_up_at_once_is_not_sent() -> None:
+    seen = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            seen.append(data)
+            writer.write(PLAIN)
+
+    async def ask(client: Client, session: aiohttp.ClientSession, url: str) -> bytes:
+        await post(client, session, url)  # there is a connection
+        connector = session.connector
+        assert isinstance(connector, Connector)
+        ((key, _),) = connector._conns.items()
+        pipe = connector.take(key)
+        assert pipe is not None
+        upstream = Upstream(connector, key, pipe, set(), TIMEOUT)
+        pipe.ask(b"never", upstream)
+        upstream.close()
+        return (await post(client, session, url))[1]
+
+    assert run(serve, ask) == (b"ok", 2)
+    assert not any(b"never" in data for data in seen)
+
+
+def test_what_is_passed_on_comes_in_order_and_waits_for_who_is_slow() -> None:
+    """8 MiB in chunks; the taker is slow at every third, and never holds more than the socket's buffers beside."""
+    chunks = [bytes([number % 251]) * 65536 for number in range(128)]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for chunk in chunks:
+            writer.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+
+    async def ask(client: Client, session: aiohttp.ClientSession, url: str) -> tuple[bytes, int]:
+        upstream = await client.post(session, url, b"{}", {}, TIMEOUT)
+        taken: list[bytes] = []
+        busy = most = 0
+
+        async def slowly() -> None:
+            nonlocal busy
+            busy += 1
+            assert busy == 1
+            await asyncio.sleep(0.002)
+            busy -= 1
+
+        def take(chunk: bytes) -> Awaitable[None]:
+            nonlocal most
+            assert not busy
+            taken.append(chunk)
+            most = max(most, len(chunk))
+            return slowly() if len(taken) % 3 == 0 else DONE
+
+        await upstream.pass_on(take)
+        assert not upstream.broken
+        upstream.close()
+        return b"".join(taken), most
+
+    (body, most), _ = run(serve, ask)
+    assert body == b"".join(chunks)
+    assert most < 1 << 20
+
+
+def test_a_stream_that_breaks_off_is_passed_on_up_to_there() -> None:
+    async def ask(client: Client, session: aiohttp.ClientSession, url: str) -> list[bytes]:
+        upstream = await client.post(session, url, b"{}", {}, TIMEOUT)
+        taken: list[bytes] = []
+
+        def take(chunk: bytes) -> Awaitable[None]:
+            taken.append(chunk)
+            return DONE
+
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await upstream.pass_on(take)
+        assert upstream.broken
+        upstream.close()
+        return taken
+
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    found, _ = run(answer(head + b"1\r\na\r\n", b"1\r\nb\r\n"), ask)
+    assert b"".join(found) == b"ab"
