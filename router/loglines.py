@@ -44,6 +44,7 @@ _FORMS = re.compile(
     re.IGNORECASE,
 )
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
+_BREAKS = {code: f"\\u{code:04x}" for code in (0x7F, 0x85, 0x2028, 0x2029)}  # which JSON allows, and readers split at
 _QUIET = frozenset(
     ("Invalid HTTP request received.", "Unsupported upgrade request.")
 )  # of whoever sends them, as often as they like: the answer says it
@@ -105,7 +106,7 @@ class Lines(logging.Formatter):
         return self._blanks.blank("\n".join(filter(None, (text, trace))))
 
     def _write(self, told: Mapping[str, Any]) -> str:
-        return json.dumps(self._blanks.blank_all(dict(told)), ensure_ascii=False)
+        return json.dumps(self._blanks.blank_all(dict(told)), ensure_ascii=False).translate(_BREAKS)
 
 
 def set_up_logging(settings: Settings, *, stream: IO[str] | None = None) -> None:

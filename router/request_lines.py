@@ -1,7 +1,7 @@
 """One line of JSON for each request, where `FLYTEWHEEL_ACCESS_LOG` asks for it: what was asked, how it went, how long
 it took, and which answer it is about.
 
-Off by default: a line costs 40 µs of CPU, a tenth of a whole proxied request, and `/metrics` and the interactions hold
+Off by default: a line costs 75 µs of CPU, a fifth of a whole proxied request, and `/metrics` and the interactions hold
 most of it. A line never holds the query, a header or a body; the path is cut. It is written when the last byte is
 sent, or when the client or the router went, which `complete` tells from an end.
 """

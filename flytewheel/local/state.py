@@ -63,6 +63,8 @@ class Services:
         retention_days: age at which interactions are deleted; 0: never.
         workers: of an embedded router; 0: the default.
         drain_s: what its running answers have when it is told to end; 0: the default.
+        drain_notice_s: before that; 0: the default.
+        access_log: whether its log has a line for each request.
         control_only_after_s: without a database; 0: the default.
     """
 
@@ -90,6 +92,8 @@ class Services:
     retention_days: float = 0
     workers: int = 0
     drain_s: float = 0
+    drain_notice_s: float = 0
+    access_log: bool = False
     control_only_after_s: float = 0
 
     @property
@@ -252,6 +256,8 @@ def assemble(settings: Settings, state: State | None) -> Services:
         retention_days=settings.retention_days or 0,
         workers=settings.workers or (state.workers if state else 0),
         drain_s=settings.drain_s if "drain_s" in settings.model_fields_set else 0,
+        drain_notice_s=settings.drain_notice_s if "drain_notice_s" in settings.model_fields_set else 0,
+        access_log=settings.access_log,
         control_only_after_s=(
             settings.control_only_after_s if "control_only_after_s" in settings.model_fields_set else 0
         ),

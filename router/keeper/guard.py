@@ -106,8 +106,8 @@ class Guard:
         self._started += 1
         pid = os.fork()
         if pid == 0:
-            for end in (write, *self._left):
-                os.close(end)
+            for life in (write, *self._left):
+                os.close(life)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for end in (ours, self._told, self._heard):

@@ -103,6 +103,6 @@ def test_it_is_off_unless_asked_for_and_a_line_stays_cheap() -> None:
     began = time.process_time()
     for _ in range(1000):
         handler.handle(record)
-    assert time.process_time() - began < 1.0  # 40 µs each where nothing else runs
+    assert time.process_time() - began < 1.0
     told = json.loads(stream.getvalue().splitlines()[0])
     assert (told["path"], told["status"], told["bytes"]) == ("/v1/[secret]", None, 3)

@@ -65,6 +65,14 @@ def chat(router: LiveRouter, **body: Any) -> httpx.Response:
     return router.post("/api/chat", json={"model": "flytewheel/demo", "messages": ASKED, "user": "ada", **body})
 
 
+@pytest.fixture
+def recovering(translated: LiveRouter) -> Iterator[None]:
+    """Hostile answers count as failures: good ones come between, so that nobody's breaker opens."""
+    yield
+    for _ in range(3):
+        assert chat(translated).status_code == 200
+
+
 def script(server: VllmStandIn, *events: Any, content_type: str = SSE) -> None:
     """The next answer is these events."""
     server.scripts.append((content_type, [write_events(events)]))
@@ -171,6 +179,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.usefixtures("recovering")
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_stream_ends_in_an_error_and_the_interaction_says_broken(
     translated: LiveRouter, vllm: VllmStandIn, name: str
@@ -191,6 +200,7 @@ def test_a_hostile_stream_ends_in_an_error_and_the_interaction_says_broken(
     assert stored["metadata"]["broken"]
 
 
+@pytest.mark.usefixtures("recovering")
 @pytest.mark.parametrize("answer", [b"<html>", b"{}", b"[]", b'{"choices": []}', b'{"error": {"message": "no"}}', b""])
 def test_a_hostile_answer_is_a_502_and_the_interaction_says_broken(
     translated: LiveRouter, vllm: VllmStandIn, answer: bytes
@@ -203,6 +213,7 @@ def test_a_hostile_answer_is_a_502_and_the_interaction_says_broken(
     assert (stored["completed"], bool(stored["metadata"]["broken"])) == (False, True)
 
 
+@pytest.mark.usefixtures("recovering")
 def test_openais_own_hostile_stream_passes_untouched_and_is_marked(translated: LiveRouter, vllm: VllmStandIn) -> None:
     data = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\ndata: {\n\ndata: [DONE]\n\n'
     vllm.scripts.append((SSE, [data[:30], data[30:]]))
