@@ -33,7 +33,8 @@ from router.proxy import ChatProxy
 from router.receipts import ReceiptBook
 from router.refusals import RefusedError, send_error
 from router.state import Route, RouterState, close_state
-from tests.router.live import ADMIN_KEY, ASSIGNMENT_KEY, free_port, wait_until
+from tests.ports import free_port
+from tests.router.live import ADMIN_KEY, ASSIGNMENT_KEY, wait_until
 
 DIGEST = "d" * 64
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -12,8 +12,9 @@ import pytest
 from flytewheel.api_keys import create_key, revoke_key
 from flytewheel.database import announce_change
 from flytewheel.experiment.experiments import set_share, stop_experiment
+from tests.ports import free_port
 from tests.router.keeper.adapters import ask, post, register, serve
-from tests.router.live import LiveRouter, free_port, measure_stale, wait_until
+from tests.router.live import LiveRouter, measure_stale, wait_until
 
 SOON_S = 2.0  # on a machine that does much else; 0.1 s where it does not. The poll takes 5
 
