@@ -38,6 +38,9 @@ CREATE TABLE IF NOT EXISTS groundedness (
     checked_at     timestamptz NOT NULL DEFAULT now()
 );
 
+ALTER TABLE groundedness ADD COLUMN IF NOT EXISTS xid xid8 NOT NULL DEFAULT pg_current_xact_id();
+CREATE INDEX IF NOT EXISTS groundedness_xid ON groundedness (xid);
+
 CREATE TABLE IF NOT EXISTS quarantine (
     digest    text PRIMARY KEY,                   -- of kind + line: importing the same file twice counts a bad line once
     kind      text        NOT NULL,               -- interaction | feedback
@@ -444,3 +447,97 @@ CREATE TABLE IF NOT EXISTS trigger_looks (
 );
 CREATE INDEX IF NOT EXISTS trigger_looks_name ON trigger_looks (name, entry DESC);
 
+-- What is measured of an experiment. A stratum is a time under the same shares: stages, and parts of one where a person moved it.
+CREATE TABLE IF NOT EXISTS experiment_strata (
+    experiment_id text        NOT NULL REFERENCES experiments (experiment_id) ON DELETE CASCADE,
+    number        smallint    NOT NULL CHECK (number >= 0),
+    stage         integer     NOT NULL,
+    since         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    shares        jsonb       NOT NULL,           -- arm -> its share, null where it is drawn anew for every request
+    PRIMARY KEY (experiment_id, number)
+);
+INSERT INTO experiment_strata (experiment_id, number, stage, since, shares)   -- of experiments from before
+    SELECT experiment_id, 0, stage, stage_since, jsonb_build_object('control', 1 - share, 'treatment', share)
+    FROM rollouts r JOIN experiments USING (experiment_id)
+    WHERE NOT EXISTS (SELECT FROM experiment_strata s WHERE s.experiment_id = r.experiment_id);
+CREATE TABLE IF NOT EXISTS metric_looks (
+    counting      integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    experiment_id text    NOT NULL UNIQUE,        -- no reference: it would lock the experiment, and whoever aborts it waits
+    source        text    NOT NULL,
+    seen          pg_snapshot,                    -- of the last look: what it did not see is new; null: count from nothing
+    looked_at     timestamptz,
+    terms         jsonb   NOT NULL DEFAULT '{}',  -- what counters depend on beside the rows: others are counted from nothing
+    thresholds    jsonb   NOT NULL DEFAULT '{}',  -- milliseconds beyond which an answer is slow
+    frozen_at     timestamptz                     -- when the thresholds became final
+);
+-- Sums of a user: whole numbers, so that adding differences gives what counting anew would. Stratum -1 is the time before.
+CREATE TABLE IF NOT EXISTS user_counts (
+    counting     integer  NOT NULL,               -- no reference: a check for each of millions of rows
+    stratum      smallint NOT NULL,
+    arm          text     NOT NULL,
+    user_id      text     NOT NULL,
+    requests     integer  NOT NULL,
+    failed       integer  NOT NULL,
+    timed        integer  NOT NULL,
+    slow         integer  NOT NULL,
+    first_timed  integer  NOT NULL,
+    first_slow   integer  NOT NULL,
+    metered      integer  NOT NULL,
+    votes        integer  NOT NULL,
+    ups          integer  NOT NULL,
+    downs        integer  NOT NULL,
+    ratings      integer  NOT NULL,
+    corrected    integer  NOT NULL,
+    reformulated integer  NOT NULL,
+    abandoned    integer  NOT NULL,
+    copied       integer  NOT NULL,
+    cited        integer  NOT NULL,
+    commented    integer  NOT NULL,
+    responded    integer  NOT NULL,
+    rewarded     integer  NOT NULL,
+    checked      integer  NOT NULL,
+    grounded     integer  NOT NULL,
+    spans        integer  NOT NULL,
+    unsupported  integer  NOT NULL,
+    tokens       bigint   NOT NULL,
+    rating_sum   bigint   NOT NULL,               -- in millionths
+    reward_sum   bigint   NOT NULL,               -- in billionths
+    PRIMARY KEY (counting, stratum, arm, user_id)
+) WITH (fillfactor = 80);                         -- a look changes counters in place, next to no index entry
+-- Whose rows went or were changed: the next look counts these users anew.
+CREATE TABLE IF NOT EXISTS recounts (
+    source  text NOT NULL,
+    user_id text NOT NULL,
+    xid     xid8 NOT NULL DEFAULT pg_current_xact_id()
+);
+CREATE INDEX IF NOT EXISTS recounts_source ON recounts (source, xid);
+CREATE OR REPLACE FUNCTION mark_interactions() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO recounts (source, user_id) SELECT DISTINCT source, user_id FROM gone
+        WHERE source IN (SELECT name FROM experiments WHERE state <> 'draft');
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE FUNCTION mark_answers() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO recounts (source, user_id) SELECT DISTINCT i.source, i.user_id FROM gone JOIN interactions i USING (interaction_id)
+        WHERE i.source IN (SELECT name FROM experiments WHERE state <> 'draft');
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE FUNCTION forget_looks() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN UPDATE metric_looks SET seen = NULL; RETURN NULL; END $$;
+CREATE OR REPLACE TRIGGER interactions_gone AFTER DELETE ON interactions
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_interactions();
+CREATE OR REPLACE TRIGGER interactions_were AFTER UPDATE ON interactions
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_interactions();
+CREATE OR REPLACE TRIGGER interactions_are AFTER UPDATE ON interactions
+    REFERENCING NEW TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_interactions();
+CREATE OR REPLACE TRIGGER interactions_emptied AFTER TRUNCATE ON interactions EXECUTE FUNCTION forget_looks();
+CREATE OR REPLACE TRIGGER feedback_events_gone AFTER DELETE ON feedback_events
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();
+CREATE OR REPLACE TRIGGER feedback_events_were AFTER UPDATE ON feedback_events
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();
+CREATE OR REPLACE TRIGGER feedback_events_are AFTER UPDATE ON feedback_events
+    REFERENCING NEW TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();
+CREATE OR REPLACE TRIGGER feedback_events_emptied AFTER TRUNCATE ON feedback_events EXECUTE FUNCTION forget_looks();
+CREATE OR REPLACE TRIGGER groundedness_gone AFTER DELETE ON groundedness
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();
+CREATE OR REPLACE TRIGGER groundedness_were AFTER UPDATE ON groundedness
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();

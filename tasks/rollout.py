@@ -18,9 +18,7 @@ from tasks.services import connect
 
 
 class Ticked(NamedTuple):
-    """A decision (`advance`, `promote`, `roll_back`, `stop_for_srm`, `hold` or `none`) about an experiment, made at a
-    fencing token; `message` says why.
-    """
+    """A decision (flytewheel/experiment/decision.py) about an experiment, made at a fencing token; `message` says why."""
 
     decision: str
     experiment_id: str

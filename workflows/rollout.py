@@ -28,7 +28,11 @@ def rollout(recipe: Recipe) -> str:
                 message=ticked.message,
             )
         )
-        .elif_((ticked.decision == "roll_back") | (ticked.decision == "stop_for_srm"))
+        .elif_(
+            (ticked.decision == "roll_back")
+            | (ticked.decision == "reject_at_max_duration")
+            | (ticked.decision == "stop_for_srm")
+        )
         .then(
             roll_back(
                 decision=ticked.decision,

@@ -18,6 +18,7 @@ from flytewheel.database import Connection
 from flytewheel.erase.needles import ERASED, GONE, Needles
 from flytewheel.erase.person import Person
 from flytewheel.erase.shelves import drop_examples
+from flytewheel.experiment.metrics.look import keep_looks_out
 from flytewheel.feedback.books import keep_imports_out, list_true, note_gone, recount
 from flytewheel.feedback.imports import ERASED as REFUSED
 from flytewheel.feedback.window import list_windows
@@ -30,6 +31,8 @@ _DELETE = {
     "held_votes": "event_id = ANY(%(heard)s)",
     "feedback_events": "event_id = ANY(%(heard)s) OR interaction_id = ANY(%(said)s)",
     "interactions": "interaction_id = ANY(%(said)s)",
+    "user_counts": "user_id = ANY(%(names)s)",
+    "recounts": "user_id = ANY(%(names)s)",  # after the rows whose going it marks
     "dataset_rows": "user_id = ANY(%(names)s) OR interactions && %(said)s OR events && %(heard)s",
 }
 _CASES = """
@@ -88,6 +91,7 @@ def delete_person(
         Rows that went or were mended, by table.
     """
     person, values = needles.person, _values(needles.person)
+    keep_looks_out(connection)
     keep_imports_out(connection)
     holding = list_true(connection, list_windows(connection))
     _remember(connection, person, erasure, key)

@@ -18,6 +18,7 @@ from typing import Any
 
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
+from flytewheel.experiment.metrics.strata import begin_stratum
 from flytewheel.records import canonical_json
 
 INSERT = """
@@ -106,6 +107,7 @@ def open_experiment(
             "INSERT INTO rollouts (rollout_id, name, experiment_id, state, stage) VALUES (%s, %s, %s, 'active', 0)",
             (rollout_id, name, experiment_id),
         )
+        begin_stratum(connection, experiment_id, split(share), stage=0)
         detail: dict[str, Any] = {"control": control, "treatment": treatment, "share": share, "launch_key": launch_key}
         if isinstance(override := body.get("override"), Mapping):  # a person's, of the gate's verdict
             why = f"the gate was overruled by {override.get('by')}: {override.get('reason')}"
@@ -113,6 +115,11 @@ def open_experiment(
         log_rollout(connection, rollout_id, 0, actor, "opened", detail)
         opened = _select(connection, "experiment_id = %s", (experiment_id,))[0]
     return Opened(opened, created=True, superseded=running[0].experiment_id if running else None)
+
+
+def split(share: float) -> dict[str, float | None]:
+    """The arms' shares, of a treatment's."""
+    return {"control": 1 - share, "treatment": share}
 
 
 def name_experiment(name: str, launch_key: str) -> str:
@@ -297,6 +304,7 @@ def move_share(
         ExperimentError: the rollout's fence is not `fence` (where given); the transaction must be given up.
     """
     connection.execute("UPDATE experiments SET share = %s WHERE experiment_id = %s", (share, experiment.experiment_id))
+    begin_stratum(connection, experiment.experiment_id, split(share), stage=stage)
     told = {"from": experiment.share, "to": share, **(detail or {})}
     _advance(connection, experiment.experiment_id, actor, action, told, begins=True, stage=stage, fence=fence)
 

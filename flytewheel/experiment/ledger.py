@@ -14,7 +14,7 @@ from flytewheel.errors import ExperimentError
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """A rollout's row with its experiment's arms. `share` is the treatment's; `stage_hours` is how long its stage
-    lasts by now, in the database's time.
+    lasts by now and `age_hours` how long the whole of it, in the database's time.
     """
 
     rollout_id: str
@@ -28,6 +28,7 @@ class Rollout:
     control: str
     treatment: str
     share: float
+    age_hours: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ def find_rollout(
 def _select(connection: Connection, condition: str, value: str) -> list[Rollout]:
     rows = connection.execute(
         "SELECT r.rollout_id, r.name, r.experiment_id, r.state, r.stage, r.fence, r.stage_since,"
-        " extract(epoch FROM now() - r.stage_since)::float8 / 3600, e.control, e.treatment, e.share"
+        " extract(epoch FROM now() - r.stage_since)::float8 / 3600, e.control, e.treatment, e.share,"
+        " extract(epoch FROM now() - r.created_at)::float8 / 3600"
         f" FROM rollouts r JOIN experiments e USING (experiment_id) WHERE {condition}"
         " ORDER BY r.state IN ('active', 'paused') DESC, r.created_at DESC, r.rollout_id".encode(),
         (value,),
@@ -104,6 +106,16 @@ def last_decision(connection: Connection, rollout: Rollout) -> Entry | None:
     """What the newest tick of the present stage said; every change raises the fence and so ends the stage's entries."""
     log = read_log(connection, rollout.rollout_id)
     return next((entry for entry in log if entry.action in ("hold", "promote") and entry.fence == rollout.fence), None)
+
+
+def read_newest(connection: Connection, rollout: Rollout) -> float | None:
+    """Hours since the newest interaction of the present stage was stored, in the database's time; None without any."""
+    row = connection.execute(
+        "SELECT extract(epoch FROM clock_timestamp() - stored_at)::float8 / 3600 FROM interactions WHERE source = %s"
+        " AND body ->> 'experiment_id' = %s AND stored_at >= %s ORDER BY stored_at DESC LIMIT 1",
+        (rollout.name, rollout.experiment_id, rollout.since),
+    ).fetchone()
+    return None if row is None else float(row[0])
 
 
 def is_approved(connection: Connection, rollout: Rollout) -> bool:

@@ -3,11 +3,10 @@
 An impression is a request, a conversion one whose last vote is up; the rate is conversions over impressions, summed by
 user before anything is compared. Only the present stage counts: stages are strata and are never pooled (DESIGN §7).
 
-*Winner.* Whoever reads results reads them again tomorrow, so the interval must hold at every look: D ± SE·√((1 +
-1/(τ²I))·ln((1 + τ²I)/α²)) with I = 1/SE², the normal mixture's confidence sequence (Robbins 1970; Johari, Pekelis and
-Walsh 2015). It covers the true difference at all looks together with probability 1 − α. An arm has won when 0 lies
-outside; until then there is no winner, whatever the rates look like. `confidence` is 1 − p of the same mixture. τ is
-fixed before the data: that of a difference of 5 points (guardrails.choose_tau).
+*Winner.* Whoever reads results reads them again tomorrow, so the interval must hold at every look: the normal
+mixture's confidence sequence (analysis/always_valid.py). An arm has won when 0 lies outside; until then there is no
+winner, whatever the rates look like. `confidence` is 1 − p of the same mixture. τ is fixed before the data: that of a
+difference of 5 points (`e_values.choose_tau`).
 """
 
 from __future__ import annotations
@@ -20,12 +19,15 @@ from typing import Any
 
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
+from flytewheel.experiment.analysis.always_valid import bound_difference, log_e_difference
+from flytewheel.experiment.analysis.e_values import choose_tau
+from flytewheel.experiment.analysis.ratio import Ratio, bound_variance, estimate_ratio
+from flytewheel.experiment.analysis.srm import has_sample_ratio_mismatch
 from flytewheel.experiment.assign import Arm
 from flytewheel.experiment.experiments import Experiment, get_experiment
-from flytewheel.experiment.guardrails import Ratio, choose_tau, estimate_ratio, has_sample_ratio_mismatch
 from flytewheel.experiment.ledger import find_rollout
-from flytewheel.experiment.metrics import ARMS, StageCounts, count_stage
-from flytewheel.recipe import AbTestingSpec, Guardrail
+from flytewheel.experiment.metrics import ARMS, StageCounts, find_metric, read_stages, take_look
+from flytewheel.recipe import AbTestingSpec
 
 PLANNED_DIFFERENCE = 0.05  # points of the rate that the mixture is tuned to
 MIN_EVENTS = 10.0  # conversions, and impressions without one, in each arm
@@ -81,18 +83,11 @@ def read_results(database_url: str, experiment_id: str, *, spec: AbTestingSpec |
         reason = "no winner yet: the experiment has not started"
         return Results(experiment, None, None, (), None, reason, spec.confidence_level)
     with connect(database_url) as connection:
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         rollout = find_rollout(connection, experiment_id=experiment_id)
         if rollout is None:
             raise ExperimentError(f"experiment {experiment_id} has no rollout; it cannot be counted")
-        counts = count_stage(
-            connection,
-            name=experiment.name,
-            experiment_id=experiment_id,
-            since=rollout.since,
-            share=rollout.share,
-            guardrails=[Guardrail(metric="conversion_rate", relative_margin=0.05)],
-        )
+        look = take_look(connection, experiment_id)
+        counts = read_stages(connection, look, [find_metric("conversion_rate")])[-1]
         latencies = _read_latencies(connection, experiment, rollout.since)
     variants = tuple(_describe(experiment, arm, counts, latencies.get(arm)) for arm in ARMS)
     return judge_winner(experiment, rollout.stage, rollout.since, variants, counts, spec)
@@ -116,17 +111,17 @@ def judge_winner(
         "level": level,
     }
     before, after = (estimate_ratio(counts.sums["conversion_rate"][arm]) for arm in ARMS)
-    split = (counts.users["control"], counts.users["treatment"], experiment.share)
-    if has_sample_ratio_mismatch(*split):
+    if has_sample_ratio_mismatch(counts.users, {"control": 1 - experiment.share, "treatment": experiment.share}):
         return Results(**told, winner=None, reason="no winner: users an arm contradict the share")
     lacking = _find_lacking(before, after, variants, spec.burn_in_users)
     if lacking is not None or before is None or after is None:
         return Results(**told, winner=None, reason=f"no winner yet: {lacking}")
     difference = after.estimate - before.estimate
-    # Never below what independent requests at the common rate would have: users who all agree still vary.
-    common = (before.estimate * before.total + after.estimate * after.total) / (before.total + after.total)
-    variance = sum(max(ratio.variance or 0.0, common * (1 - common) / ratio.total) for ratio in (before, after))
-    half, confidence = bound_difference(difference, variance, alpha=1 - level)
+    variances = (before.variance or 0.0, after.variance or 0.0)
+    variance = bound_variance((before.estimate, after.estimate), variances, (before.total, after.total), share=True)
+    tau = choose_tau(PLANNED_DIFFERENCE, 1 - level)
+    half = float(bound_difference(variance, tau=tau, alpha=1 - level))
+    confidence = 1 - min(1.0, math.exp(-float(log_e_difference(difference, variance, tau=tau))))
     interval = (difference - half, difference + half)
     winner: Arm | None = "treatment" if interval[0] > 0 else "control" if interval[1] < 0 else None
     reason = (
@@ -137,15 +132,6 @@ def judge_winner(
     return Results(
         **told, winner=winner, reason=reason, confidence=confidence, difference=difference, interval=interval
     )
-
-
-def bound_difference(difference: float, variance: float, *, alpha: float) -> tuple[float, float]:
-    """Half the width of the confidence sequence, and 1 − p of "no difference", both valid at every look."""
-    tau = choose_tau(PLANNED_DIFFERENCE, alpha)
-    scale = tau * tau / variance
-    half = math.sqrt(variance * (1 + 1 / scale) * math.log((1 + scale) / alpha**2))
-    log_e = -0.5 * math.log1p(scale) + 0.5 * difference**2 / variance * scale / (1 + scale)
-    return half, 1 - min(1.0, math.exp(-log_e))
 
 
 def _find_lacking(

@@ -1,17 +1,18 @@
-"""Decides of a running canary: advance, promote, roll back, stop for a broken split, or hold. One idempotent tick.
+"""Takes the step that is due for a running canary: one idempotent tick (what is due:
+flytewheel/experiment/decision.py).
 
-A tick analyses the stage, then takes the row locks, compares the fencing token with the one it began with, and stores
-decision and evidence in the same transaction: two ticks at once change the stage once, and whoever aborts by hand
-never waits behind an analysis, and wins. Weight rises only together with the stored verdict that all guardrails are
-cleared. Dwell is the database's time.
+A tick analyses what was counted, then takes the row locks, compares the fencing token with the one it began with, and
+stores decision and evidence in the same transaction: two ticks at once change the stage once, and whoever aborts by
+hand never waits behind an analysis, and wins. Weight rises only together with the stored verdict that all guardrails
+are cleared. Dwell is the database's time.
 
-| found | decision | stored |
-|---|---|---|
-| users an arm contradict the share | `stop_for_srm` | experiment stopped, rollout paused |
-| harm in any guardrail | `roll_back` | experiment stopped, rollout rolled back |
-| something not cleared, dwell not over, approval missing | `hold` | a line in the log when the reasons change |
-| all cleared, dwell over | `advance` | next stage and share, a new stratum |
-| the same, and the next stage is everyone | `promote` | the verdict; everything else by the router |
+| decision | stored |
+|---|---|
+| `stop_for_srm` | experiment stopped, rollout paused |
+| `roll_back`, `reject_at_max_duration` | experiment stopped, rollout rolled back |
+| `hold` | a line in the log when the reasons change |
+| `advance` | next stage and share, a new stratum |
+| `promote` | the verdict; everything else by the router |
 
 At a share of 1 there is no control left to compare with, so the step to it is the promotion. It goes through one door,
 the router's `PUT /models/{name}/champion`, which loads the version, moves the alias and then stops the experiment as
@@ -20,13 +21,15 @@ promoted: until that has succeeded the experiment goes on at its share, and the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
-from flytewheel.experiment import guardrails, launch
+from flytewheel.experiment import launch
+from flytewheel.experiment.analysis.look import analyse
+from flytewheel.experiment.decision import WAITS, Decision, decide, list_rules
 from flytewheel.experiment.experiments import (
     close_experiment,
     get_experiment,
@@ -34,16 +37,13 @@ from flytewheel.experiment.experiments import (
     log_rollout,
     move_share,
 )
-from flytewheel.experiment.guardrails import Finding
-from flytewheel.experiment.ledger import Rollout, find_rollout, is_approved, last_decision, lock_fence
-from flytewheel.experiment.metrics import count_stage, find_metric
+from flytewheel.experiment.guardrails import make_design
+from flytewheel.experiment.ledger import Rollout, find_rollout, is_approved, last_decision, lock_fence, read_newest
+from flytewheel.experiment.metrics import count_stages
 from flytewheel.recipe import AbTestingSpec, AutomationSpec
 from flytewheel.records import digest, to_jsonable
 
-Decision = Literal["advance", "promote", "roll_back", "stop_for_srm", "hold", "none"]
-
-WAITS = "cleared; waits for approval"
-DECISIONS = ("advance", "promote", "roll_back", "stop_for_srm", "hold")
+_CLOSES = {"roll_back": "rolled_back", "reject_at_max_duration": "rolled_back", "stop_for_srm": "paused"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +95,17 @@ def tick(
         The decision; `none` where no rollout is active, or another change came first.
 
     Raises:
-        ExperimentError: a guardrail names an unknown metric, or neither or no existing rollout is named.
+        ExperimentError: neither a model nor an existing rollout is named.
         DatabaseError: PostgreSQL is away; nothing was decided.
     """
-    for guardrail in ab_testing.guardrails:
-        find_metric(guardrail.metric)
     with connect(database_url) as connection:
         rollout = find_rollout(connection, name=name, experiment_id=experiment_id)
         if rollout is None:
             return Tick("none", (f"no rollout of {name or experiment_id}",), name=name or "")
         if rollout.state != "active":
             return _close(rollout, "none", (f"the rollout is {rollout.state.replace('_', ' ')}",), {})
-        evidence, findings = _analyse(connection, rollout, ab_testing)
-        approved = is_approved(connection, rollout)
-        decision, reasons = decide(rollout, evidence["srm"], findings, ab_testing, automation, approved=approved)
+        evidence = _gather(connection, rollout, ab_testing, automation)
+        decision, reasons = decide(evidence)
         experiment = lock_experiment(connection, rollout.experiment_id)
         if lock_fence(connection, rollout.rollout_id) != rollout.fence:
             return _close(rollout, "none", ("another change came first; the next tick looks again",), {})
@@ -133,15 +130,14 @@ def tick(
                 detail=detail,
                 fence=rollout.fence,
             )
-        elif decision in ("roll_back", "stop_for_srm"):
-            state = "rolled_back" if decision == "roll_back" else "paused"
+        elif decision in _CLOSES:
             close_experiment(
                 connection,
                 experiment,
                 "; ".join(reasons),
                 actor,
                 action=decision,
-                state=state,
+                state=_CLOSES[decision],
                 detail=detail,
                 fence=rollout.fence,
             )
@@ -151,36 +147,6 @@ def tick(
                 log_rollout(connection, rollout.rollout_id, rollout.fence, actor, decision, detail)
         fence = lock_fence(connection, rollout.rollout_id)
     return _close(rollout, decision, reasons, evidence, stage=stage, share=share, fence=fence)
-
-
-def decide(
-    rollout: Rollout,
-    srm: Mapping[str, Any],
-    findings: Sequence[Finding],
-    ab_testing: AbTestingSpec,
-    automation: AutomationSpec,
-    *,
-    approved: bool,
-) -> tuple[Decision, tuple[str, ...]]:
-    """The decision with every reason; reasons hold no figures, so that an unchanged hold reads the same."""
-    if srm["mismatch"]:
-        return "stop_for_srm", ("sample ratio mismatch: users an arm contradict the share",)
-    harmed = tuple(f"{found.metric}: harm: {found.reason}" for found in findings if found.outcome == "harm")
-    if harmed and automation.rollback_on_regression:
-        return "roll_back", harmed
-    if harmed:
-        return "hold", (*harmed, "automation.rollback_on_regression is off: stop the experiment by hand")
-    if not findings:
-        return "hold", ("no guardrail is set: nothing can clear the stage",)
-    untold = tuple(f"{found.metric}: {found.reason}" for found in findings if found.outcome != "cleared")
-    if untold:
-        return "hold", untold
-    if rollout.stage_hours < ab_testing.stage_duration_hours:
-        return "hold", (f"cleared; the stage lasts {ab_testing.stage_duration_hours:g} hours",)
-    if not automation.auto_rollout and not approved:
-        return "hold", (WAITS,)
-    _, share = _next_stage(rollout, ab_testing)
-    return "promote" if share >= 1 else "advance", ("all guardrails cleared, the stage's time is over",)
 
 
 def approve(database_url: str, rollout_id: str, actor: str) -> None:
@@ -248,43 +214,39 @@ def describe_finding(found: Mapping[str, Any]) -> str:
 # ------------------------------------------------------------------------------------------------------------ parts
 
 
-def _analyse(
-    connection: Connection, rollout: Rollout, ab_testing: AbTestingSpec
-) -> tuple[dict[str, Any], tuple[Finding, ...]]:
-    counts = count_stage(
+def _gather(
+    connection: Connection, rollout: Rollout, ab_testing: AbTestingSpec, automation: AutomationSpec
+) -> dict[str, Any]:
+    """Everything that a decision rests on, as it is stored."""
+    design = make_design(ab_testing)
+    stages = count_stages(
         connection,
-        name=rollout.name,
-        experiment_id=rollout.experiment_id,
-        since=rollout.since,
-        share=rollout.share,
-        guardrails=ab_testing.guardrails,
+        rollout.experiment_id,
+        design.metrics,
+        burn_in_users=ab_testing.burn_in_users,
+        before=True,
+        keys=True,
     )
-    findings = tuple(
-        guardrails.judge(
-            guardrail,
-            counts.sums[guardrail.metric]["control"],
-            counts.sums[guardrail.metric]["treatment"],
-            burn_in_users=ab_testing.burn_in_users,
-            confidence_level=ab_testing.confidence_level,
-        )
-        for guardrail in ab_testing.guardrails
-    )
-    split = (counts.users["control"], counts.users["treatment"], rollout.share)
-    splits = 0 < rollout.share < 1
+    counts = stages[-1]
+    shares = [{arm: share or 0.0 for arm, share in stage.shares.items()} for stage in stages]
+    analysis = analyse(design, stages, look=0, shares=shares)
     evidence = {
         "share": rollout.share,
         "since": rollout.since,
-        "stage_hours": round(rollout.stage_hours, 3),
+        "stage_hours": round(rollout.stage_hours, 6),
+        "age_hours": round(rollout.age_hours, 6),
+        "newest_hours": read_newest(connection, rollout),
         "users": counts.users,
-        "srm": {
-            "mismatch": guardrails.has_sample_ratio_mismatch(*split),
-            "log_e": guardrails.srm_log_e_value(*split) if splits else None,
-        },
-        "guardrails": findings,
-        "rules": digest(ab_testing),
+        "look": analysis.look,
+        "sample_ratios": analysis.sample_ratios,
+        "guardrails": analysis.of("guardrail"),
+        "primaries": analysis.of("primary"),
+        "approved": is_approved(connection, rollout),
+        "rules": list_rules(ab_testing, automation, next_share=_next_stage(rollout, ab_testing)[1]),
+        "recipe": digest(ab_testing),
     }
     jsonable: dict[str, Any] = to_jsonable(evidence)
-    return jsonable, findings
+    return jsonable
 
 
 def _next_stage(rollout: Rollout, ab_testing: AbTestingSpec) -> tuple[int, float]:

@@ -33,6 +33,9 @@ from flytewheel.recipe.incremental import shrink
 from flytewheel.recipe.judging import JudgeSpec as JudgeSpec
 from flytewheel.recipe.lm_eval import LmEvalSpec as LmEvalSpec
 from flytewheel.recipe.lm_eval import list_tasks_not_run
+from flytewheel.recipe.metrics import Guardrail as Guardrail
+from flytewheel.recipe.metrics import Measured
+from flytewheel.recipe.metrics import MetricSpec as MetricSpec
 from flytewheel.recipe.privacy import PrivacySpec as PrivacySpec
 from flytewheel.recipe.safety import ForgettingSpec as ForgettingSpec
 from flytewheel.recipe.safety import SafetySpec as SafetySpec
@@ -138,25 +141,7 @@ class ExportSpec(Section):
         return self
 
 
-class Guardrail(Section):
-    """A metric that may not worsen: one margin, relative or absolute."""
-
-    metric: str
-    relative_margin: Share | None = Field(
-        default=None, description="of the control's rate; latency_p95: of its p95, 0.05 is at most 5 % slower"
-    )
-    absolute_margin: Share | None = None
-
-    @model_validator(mode="after")
-    def _one_margin(self) -> Self:
-        if (self.relative_margin is None) == (self.absolute_margin is None):
-            raise ValueError("give either relative_margin or absolute_margin")
-        if self.metric == "latency_p95" and self.relative_margin is None:
-            raise ValueError("latency_p95 takes a relative_margin: 0.05 lets the 95 % quantile be 5 % slower")
-        return self
-
-
-class AbTestingSpec(Section):
+class AbTestingSpec(Measured):
     """The canary and the release that follows it."""
 
     initial_traffic_split: Annotated[Number, Field(gt=0, lt=1)] = 0.1
@@ -167,11 +152,11 @@ class AbTestingSpec(Section):
     confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
     rollout_stages: Many[Share] = (0.1, 0.25, 0.5, 1.0)
     stage_duration_hours: Positive = 24.0
-    primary_metric: str = "thumbs_up_rate"
-    guardrails: Many[Guardrail] = (
-        Guardrail(metric="thumbs_up_rate", relative_margin=0.05),
-        Guardrail(metric="latency_p95", relative_margin=0.05),
-        Guardrail(metric="error_rate", absolute_margin=0.01),
+    max_duration_days: Positive = Field(
+        default=28.0, description="a canary that is not cleared by then is taken back; a stage may take 14 days"
+    )
+    stale_after_hours: Positive = Field(
+        default=24.0, description="with nothing new for so long a canary is held, whatever was counted before"
     )
 
     @model_validator(mode="after")
@@ -179,13 +164,6 @@ class AbTestingSpec(Section):
         stages = self.rollout_stages
         if list(stages) != sorted(set(stages)) or not stages or stages[-1] != 1.0 or stages[0] <= 0:
             raise ValueError(f"rollout_stages must grow from above 0 to 1.0, not {list(stages)}")
-        return self
-
-    @model_validator(mode="after")
-    def _each_metric_is_guarded_once(self) -> Self:
-        names = [guardrail.metric for guardrail in self.guardrails]
-        if len(set(names)) < len(names):
-            raise ValueError(f"guardrails name a metric twice: {names}; give each one margin")
         return self
 
 

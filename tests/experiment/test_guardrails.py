@@ -12,17 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flytewheel.errors import ExperimentError
-from flytewheel.experiment.guardrails import (
-    Finding,
-    choose_tau,
-    estimate_ratio,
-    has_sample_ratio_mismatch,
-    judge,
-    log_e_value,
-    plan_effect,
-    srm_log_e_value,
-)
-from flytewheel.experiment.metrics import UserSums
+from flytewheel.experiment.analysis.e_values import choose_tau, log_e_value, plan_effect
+from flytewheel.experiment.analysis.look import analyse
+from flytewheel.experiment.analysis.ratio import estimate_ratio
+from flytewheel.experiment.analysis.records import Design, Finding
+from flytewheel.experiment.analysis.srm import has_sample_ratio_mismatch, srm_log_e_value
+from flytewheel.experiment.metrics import StageCounts, UserSums, declare_guardrail
 from flytewheel.recipe import Guardrail
 
 THUMBS = Guardrail(metric="thumbs_up_rate", relative_margin=0.05)
@@ -35,7 +30,10 @@ def sums(numerators: object, denominators: object) -> UserSums:
 
 
 def look(guardrail: Guardrail, control: UserSums, treatment: UserSums, *, burn_in_users: int = 50) -> Finding:
-    return judge(guardrail, control, treatment, burn_in_users=burn_in_users, confidence_level=0.95)
+    design = Design((declare_guardrail(guardrail),), burn_in_users=burn_in_users)
+    arms = {"control": control, "treatment": treatment}
+    stage = StageCounts({arm: sums.users for arm, sums in arms.items()}, {guardrail.metric: arms})
+    return analyse(design, [stage], look=0, shares=[{"control": 0.5, "treatment": 0.5}]).findings[0]
 
 
 def test_the_variance_of_a_ratio_by_hand() -> None:
@@ -80,14 +78,18 @@ def test_the_planned_effect_of_a_quantile_by_hand() -> None:
     assert plan_effect(0.05, 0.0) == 0
 
 
+def halve(control: int, treatment: int, share: float) -> tuple[dict[str, int], dict[str, float]]:
+    return {"control": control, "treatment": treatment}, {"control": 1 - share, "treatment": share}
+
+
 def test_sample_ratio_by_hand() -> None:
     # Beta(500, 500) at one half: two users, both treatment: (500/1000 · 501/1001) / 0.25 = 1.000999
-    assert math.exp(srm_log_e_value(0, 2, 0.5)) == pytest.approx(500 / 1000 * 501 / 1001 / 0.25)
+    assert math.exp(srm_log_e_value(*halve(0, 2, 0.5)) or 0) == pytest.approx(500 / 1000 * 501 / 1001 / 0.25)
     # Beta(100, 900) at a tenth: (100/1000 · 101/1001) / 0.01 = 1.008991
-    assert math.exp(srm_log_e_value(0, 2, 0.1)) == pytest.approx(100 / 1000 * 101 / 1001 / 0.01)
-    assert not has_sample_ratio_mismatch(900, 100, 0.1)
-    assert has_sample_ratio_mismatch(3400, 600, 0.1)
-    assert not has_sample_ratio_mismatch(0, 600, 1.0)  # nobody is split
+    assert math.exp(srm_log_e_value(*halve(0, 2, 0.1)) or 0) == pytest.approx(100 / 1000 * 101 / 1001 / 0.01)
+    assert not has_sample_ratio_mismatch(*halve(900, 100, 0.1))
+    assert has_sample_ratio_mismatch(*halve(3400, 600, 0.1))
+    assert not has_sample_ratio_mismatch(*halve(0, 600, 1.0))  # nobody is split
 
 
 def many(rate: float, users: int, per_user: int = 10) -> UserSums:
@@ -272,7 +274,7 @@ def test_a_true_split_is_not_called_a_mismatch_and_a_broken_one_is() -> None:
     def stops(rate: float, share: float) -> bool:
         treated = np.cumsum(generator.random(USERS) < rate)
         looks = range(11, USERS, 12)  # hourly, twelve new users an hour
-        return any(has_sample_ratio_mismatch(n + 1 - int(treated[n]), int(treated[n]), share) for n in looks)
+        return any(has_sample_ratio_mismatch(*halve(n + 1 - int(treated[n]), int(treated[n]), share)) for n in looks)
 
     assert sum(stops(0.1, 0.1) for _ in range(500)) <= 3  # at most one in a thousand: P(more than 3 of 500) < 0.2 %
     assert all(stops(0.14, 0.1) for _ in range(20))

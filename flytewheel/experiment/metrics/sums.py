@@ -7,7 +7,8 @@ The unit is the user (DESIGN §7), so requests are summed by user before anythin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,14 @@ class UserSums:
     """Numerator and denominator of each user of one arm, both `(users,)`; users without a denominator are left out.
 
     `before` holds the same users' sums of the time before the experiment, in the same order (zeros for who was not
-    there yet): the covariate of CUPED. None where it was not asked for.
+    there yet): the covariate of CUPED. None where it was not asked for. `keys`, `(users,)` in the same order, says who
+    a user is across stages and arms; without them a combination of stages takes their dependence at its largest.
     """
 
     numerators: NDArray[np.float64]
     denominators: NDArray[np.float64]
     before: UserSums | None = None
+    keys: NDArray[np.generic] | None = None
 
     @property
     def users(self) -> int:
@@ -34,7 +37,13 @@ class UserSums:
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """A stage's counts. `users` is everyone seen, by arm; `sums` goes by metric, then by arm. Arms go by name."""
+    """A stage's counts. `users` is everyone seen, by arm; `sums` goes by metric, then by arm. Arms go by name.
+
+    `stage` is the rollout's, `since` when it began, `shares` what each arm was drawn with (None: anew each time).
+    """
 
     users: Mapping[str, int]
     sums: Mapping[str, Mapping[str, UserSums]]
+    stage: int = 0
+    since: datetime | None = None
+    shares: Mapping[str, float | None] = field(default_factory=dict)

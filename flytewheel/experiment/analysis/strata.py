@@ -1,0 +1,56 @@
+"""One difference out of several stages: each is compared within itself, and only then are they combined.
+
+Pooling users of a 10 % and a 50 % stage while the baseline drifts calls 26 % of identical arms different; stratified
+by stage 5 % (simulated). D = Σ w_s·D_s/Σ w_s, w_s = N_c·N_t/(N_c + N_t) of the stage's denominators (Mantel and
+Haenszel 1959): weights of size alone, so that no outcome can choose its own weight; or 1/Var D_s where
+`by="precision"` is asked for.
+
+People stay from stage to stage, some of them in another arm, so stages are not independent. Where users have keys,
+their parts in the error are added up over all stages, w_s·(±(X − R·N)/ΣN), and the variance is that of the sums by
+user. Without keys it is taken at its largest, (Σ w_s·SE_s/Σ w_s)², which no dependence can exceed (Cauchy and
+Schwarz).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """One stage's difference. `size` is N_c·N_t/(N_c + N_t); `parts` the users' signed parts in the error of the
+    difference, `(users,)`, beside their `keys`; None where users have no keys.
+    """
+
+    difference: float
+    variance: float
+    size: float
+    parts: NDArray[np.float64] | None = None
+    keys: NDArray[np.generic] | None = None
+
+
+def combine(strata: Sequence[Stratum], *, by: Literal["size", "precision"] = "size") -> tuple[float, float]:
+    """The difference over all strata, and its variance; one stratum is itself."""
+    if len(strata) == 1:
+        return strata[0].difference, strata[0].variance
+    weights = np.array([one.size if by == "size" else 1 / one.variance for one in strata])
+    weights = weights / weights.sum()
+    difference = float(sum(weight * one.difference for weight, one in zip(weights, strata, strict=True)))
+    bound = float(sum(weight * math.sqrt(one.variance) for weight, one in zip(weights, strata, strict=True))) ** 2
+    return difference, min(bound, _add_up(weights, strata) or bound)
+
+
+def _add_up(weights: NDArray[np.float64], strata: Sequence[Stratum]) -> float | None:
+    parts = [weight * one.parts for weight, one in zip(weights, strata, strict=True) if one.parts is not None]
+    keys = [one.keys for one in strata if one.keys is not None]
+    if len(parts) < len(strata) or len(keys) < len(strata):
+        return None
+    users, places = np.unique(np.concatenate(keys), return_inverse=True)
+    sums = np.bincount(places, weights=np.concatenate(parts))
+    return len(users) / (len(users) - 1) * float(sums @ sums)
