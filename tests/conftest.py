@@ -25,8 +25,6 @@ import shutil  # noqa: E402
 import tempfile  # noqa: E402
 import uuid  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
-from contextlib import ExitStack  # noqa: E402
-from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -34,11 +32,8 @@ import psycopg  # noqa: E402
 import pytest  # noqa: E402
 
 from flytewheel.database import migrate  # noqa: E402
-from flytewheel.local import objects, places, postgres  # noqa: E402
+from tests.services import TestServices, run_services  # noqa: E402
 
-ACCESS_KEY = "flytewheel-test"
-SECRET_KEY = "flytewheel-test-secret"
-PASSWORD = "flytewheel-test"
 TEMPLATE = "migrated"
 
 
@@ -54,18 +49,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-screenshots", action="store_true", help="write the pictures of docs/ anew")
 
 
-@dataclass(frozen=True)
-class TestServices:
-    """Where the session's services are."""
-
-    __test__ = False
-
-    database_url: str
-    s3_url: str
-    s3_access_key: str
-    s3_secret_key: str
-
-
 @pytest.fixture(scope="session")
 def open_dir() -> Iterator[Path]:
     """A folder that an unprivileged user can enter too; pytest's own `tmp_path` is not one when root runs the tests."""
@@ -77,23 +60,8 @@ def open_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def services(open_dir: Path) -> Iterator[TestServices]:
-    """PostgreSQL (without fsync) and an S3 store, on free ports of loopback."""
-    data_dir = places.choose_place(open_dir, places.unprivileged_account())
-    logs = open_dir / "logs"
-    with ExitStack() as cleanup:
-        cleanup.callback(places.remove_place, open_dir)
-        database, port = postgres.start(data_dir, password=PASSWORD, log=logs / "postgres.log", durable=False)
-        cleanup.callback(postgres.stop, database)
-        database_url = postgres.server_url(port, PASSWORD, postgres.DATABASE)
-        store, port = objects.start(
-            open_dir / "objects",
-            log=logs / "objects.log",
-            access_key=ACCESS_KEY,
-            secret_key=SECRET_KEY,
-            bucket="flytewheel",
-        )
-        cleanup.callback(objects.stop, store)
-        yield TestServices(database_url, objects.server_url(port), ACCESS_KEY, SECRET_KEY)
+    with run_services(open_dir) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,8 @@ from flytewheel.settings import Settings, read_settings
 from flytewheel.signed_registry import open_registry
 from flytewheel.signing_keys import ensure_home_key
 from registry.versions import Registry
-from tests.conftest import TestServices
 from tests.router.spelling_model import write_spelling_model
+from tests.services import TestServices
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CLOSED = "127.0.0.1:9"  # the port of `discard`, where nobody listens

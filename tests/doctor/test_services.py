@@ -15,7 +15,7 @@ from flytewheel.doctor.services import look, within
 from flytewheel.errors import StoreError
 from flytewheel.settings import Settings
 from registry.store import ObjectStore
-from tests.conftest import TestServices
+from tests.services import TestServices
 
 CLOSED = "127.0.0.1:9"
 

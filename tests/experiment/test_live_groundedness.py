@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import psycopg
 
 from flytewheel.experiment.experiments import Experiment, get_experiment
-from flytewheel.experiment.metrics import count_stage
+from flytewheel.experiment.metrics import count_stages, find_metric
 from flytewheel.experiment.rollout import Tick, tick
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, Guardrail
 from tests.experiment.canary import Served, crowd, open_canary, store
 
 GROUNDED = Guardrail(metric="groundedness", absolute_margin=0.1)
-LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def check(database_url: str, experiment: Experiment, found: dict[int, tuple[int, int]]) -> None:
@@ -35,14 +32,7 @@ def test_an_answer_is_ungrounded_by_its_first_unsupported_span(database_url: str
     store(database_url, canary, [Served(user, "treatment") for user in ("ada", "ada", "ada", "bob", "cyd")])
     check(database_url, canary, {0: (9, 0), 1: (9, 1), 2: (2, 2), 3: (0, 0)})  # nobody checked the last one
     with psycopg.connect(database_url) as connection:
-        counts = count_stage(
-            connection,
-            name="demo",
-            experiment_id=canary.experiment_id,
-            since=LONG_AGO,
-            share=canary.share,
-            guardrails=[GROUNDED],
-        )
+        counts = count_stages(connection, canary.experiment_id, [find_metric("groundedness")])[-1]
     sums = counts.sums["groundedness"]["treatment"]
     assert sorted(zip(sums.numerators.tolist(), sums.denominators.tolist(), strict=True)) == [(1, 1), (1, 3)]
     assert counts.users["treatment"] == 3

@@ -5,8 +5,9 @@ import pytest
 from flytewheel.errors import RouterError
 from flytewheel.local.traffic import check_loopback, find_percentile, send_traffic
 from flytewheel.pocket.users import Opinion, Question
+from tests.ports import free_port
 from tests.router.conftest import make_router, router  # noqa: F401 - fixtures
-from tests.router.live import API_KEY, LiveRouter, free_port
+from tests.router.live import API_KEY, LiveRouter
 
 
 def judge(question: Question, answer: str) -> Opinion:

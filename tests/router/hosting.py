@@ -1,19 +1,44 @@
-"""A router with services of its own, for what runs outside pytest."""
+"""Routers with a database and a bucket of their own; with services beside, for what runs outside the tests."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
+
 from flytewheel.api_keys import create_key
 from flytewheel.database import migrate
-from flytewheel.local import objects, places, postgres
 from registry.store import ObjectStore
 from tests.router.live import ADMIN_KEY, API_KEY, ASSIGNMENT_KEY, LiveRouter
+from tests.services import TestServices, run_services
 
-_DATABASE, _ACCESS, _SECRET = "flytewheel-test", "flytewheel-test", "flytewheel-test-secret"
+
+def make_router(services: TestServices, home: Path) -> LiveRouter:
+    """A router that is not started yet, with a fresh database and bucket."""
+    database = f"router_{uuid.uuid4().hex}"
+    with psycopg.connect(services.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {database}".encode())
+    database_url = services.database_url.rpartition("/")[0] + f"/{database}"
+    migrate(database_url)
+    create_key(database_url, ("serve", "read"), secret=API_KEY)
+    bucket = f"router-{uuid.uuid4().hex[:12]}"
+    store = ObjectStore(services.s3_url, services.s3_access_key, services.s3_secret_key, bucket)
+    store.ensure_bucket()
+    environ = {
+        "FLYTEWHEEL_HOME": str(home),
+        "FLYTEWHEEL_DATABASE_URL": database_url,
+        "FLYTEWHEEL_S3_URL": services.s3_url,
+        "FLYTEWHEEL_S3_ACCESS_KEY": services.s3_access_key,
+        "FLYTEWHEEL_S3_SECRET_KEY": services.s3_secret_key,
+        "FLYTEWHEEL_S3_BUCKET": bucket,
+        "FLYTEWHEEL_ADMIN_KEY": ADMIN_KEY,
+        "FLYTEWHEEL_ASSIGNMENT_KEY": ASSIGNMENT_KEY,
+    }
+    return LiveRouter(home, database_url, store, environ)
 
 
 @contextlib.contextmanager
@@ -21,35 +46,10 @@ def host_router(folder: Path, **more: str) -> Iterator[LiveRouter]:
     """A running router; `more` goes into its environment. All is stopped at the end."""
     open_dir = Path(tempfile.mkdtemp(prefix="flytewheel-host-"))
     open_dir.chmod(0o711)
-    with contextlib.ExitStack() as cleanup:
-        cleanup.callback(places.remove_place, open_dir)
-        data_dir = places.choose_place(open_dir, places.unprivileged_account())
-        database, port = postgres.start(data_dir, password=_DATABASE, log=open_dir / "postgres.log", durable=False)
-        cleanup.callback(postgres.stop, database)
-        database_url = postgres.server_url(port, _DATABASE, postgres.DATABASE)
-        store, port = objects.start(
-            open_dir / "objects",
-            log=open_dir / "objects.log",
-            access_key=_ACCESS,
-            secret_key=_SECRET,
-            bucket="flytewheel",
-        )
-        cleanup.callback(objects.stop, store)
-        migrate(database_url)
-        create_key(database_url, ("serve", "read"), secret=API_KEY)
-        environ = {
-            "FLYTEWHEEL_HOME": str(folder),
-            "FLYTEWHEEL_DATABASE_URL": database_url,
-            "FLYTEWHEEL_S3_URL": objects.server_url(port),
-            "FLYTEWHEEL_S3_ACCESS_KEY": _ACCESS,
-            "FLYTEWHEEL_S3_SECRET_KEY": _SECRET,
-            "FLYTEWHEEL_ADMIN_KEY": ADMIN_KEY,
-            "FLYTEWHEEL_ASSIGNMENT_KEY": ASSIGNMENT_KEY,
-            **more,
-        }
-        bucket = ObjectStore(objects.server_url(port), _ACCESS, _SECRET, "flytewheel")
-        router = LiveRouter(folder, database_url, bucket, environ)
-        cleanup.callback(router.client.close)
+    with contextlib.ExitStack() as running:
+        router = make_router(running.enter_context(run_services(open_dir)), folder)
+        router.environ |= more
+        running.callback(router.client.close)
         router.start()
-        cleanup.callback(router.stop)
+        running.callback(router.stop)
         yield router

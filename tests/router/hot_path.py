@@ -37,7 +37,8 @@ from router.refusals import RefusedError, send_error
 from router.server import Server, bind, make_config
 from router.state import Route, RouterState, close_state
 from router.table import Table
-from tests.router.live import ADMIN_KEY, ASSIGNMENT_KEY, free_port, wait_until
+from tests.ports import free_port
+from tests.router.live import ADMIN_KEY, ASSIGNMENT_KEY, wait_until
 
 DIGEST = "d" * 64
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

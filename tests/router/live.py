@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +18,7 @@ import psycopg
 from flytewheel.api_keys import new_secret
 from registry.store import ObjectStore
 from registry.versions import Registry
+from tests.ports import free_port
 from tests.router.spelling_model import write_spelling_model
 from tests.sealed import sealed_registry
 
@@ -31,8 +29,6 @@ ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 KEY = {"authorization": f"Bearer {API_KEY}"}
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ROOT = Path(__file__).resolve().parents[2]
-_PORTS = random.SystemRandom()
-_given: set[int] = set()
 
 
 def wait_until(condition: Callable[[], Any], *, what: str, timeout_s: float = 30.0) -> Any:
@@ -63,21 +59,6 @@ def measure_stale(ask: Callable[[int], object], expected: object, change: Callab
             right, stale_s = 0, asked_s
             assert stale_s < 30, f"still not {expected}"
     return stale_s
-
-
-def free_port() -> int:
-    """A port that stays free until it is listened on, also while its router is down.
-
-    The system gives ports from 32768 on to connections that go out (Linux; others begin higher), so one of those may be
-    taken by any of them at any moment. These below are taken by nobody but another call of this, in another process.
-    """
-    while True:
-        port = _PORTS.randrange(15_000, 32_000)
-        if port not in _given:
-            with socket.socket() as probe, suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                _given.add(port)
-                return port
 
 
 @dataclass

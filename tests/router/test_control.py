@@ -10,7 +10,8 @@ from gguf import GGUFWriter
 
 from flytewheel.errors import RouterError
 from flytewheel.experiment.launch import launch_canary, set_champion
-from tests.router.live import ADMIN_KEY, LiveRouter, free_port, wait_until
+from tests.ports import free_port
+from tests.router.live import ADMIN_KEY, LiveRouter, wait_until
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,10 @@ from flytewheel.vllm import Vllm
 from router.backends.backend import Status
 from router.backends.connections import Connections
 from router.backends.rules import Rules
+from router.proxy.upstream import Client
 from tests.servers.raw import RawServer, plain, serving
+
+TIMEOUT = aiohttp.ClientTimeout(total=10, sock_connect=2)
 
 
 class Names(AbstractResolver):
@@ -117,6 +120,65 @@ def test_no_spelling_of_loopback_is_reached_unless_allowed(server: RawServer, ho
     (found,) = get(f"http://{host}:{port}")
     assert isinstance(found, str)
     assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "answers"),
+    [
+        ("rebound.example", ["127.0.0.1"]),
+        ("rebound.example", ["169.254.169.254"]),
+        ("rebound.example", ["::ffff:127.0.0.1"]),
+        ("rebound.example", ["::ffff:169.254.169.254"]),
+        ("rebound.example", ["64:ff9b::7f00:1"]),
+        ("2130706433", None),
+        ("0177.0.0.1", None),
+        ("0x7f.1", None),
+        ("[::ffff:127.0.0.1]", None),
+        ("[::ffff:a9fe:a9fe]", None),
+    ],
+)
+def test_a_prompt_goes_nowhere_that_was_public_only_when_it_was_checked(
+    server: RawServer, host: str, answers: list[str] | None
+) -> None:
+    """The chat path itself. The name was public when somebody looked: what counts is what it says when we connect."""
+    port = server.url.rpartition(":")[2]
+
+    async def run() -> None:
+        names = None if answers is None else Names(["8.8.8.8"], answers)
+        if names is not None:
+            (found,) = await names.resolve(host)
+            AddressRule().check(found["host"])
+        connections = Connections(Rules(connect_s=2.0), resolver=names)
+        try:
+            session = connections.open(status(f"http://{host}:{port}"))
+            with pytest.raises((aiohttp.ClientError, OSError, ValueError)):
+                await Client().post(session, f"http://{host}:{port}/v1/chat/completions", b"{}", {}, TIMEOUT)
+        finally:
+            await connections.close()
+
+    asyncio.run(run())
+    assert server.connections == 0
+
+
+def test_a_redirect_is_an_answer_and_nobody_is_asked_where_it_leads(server: RawServer) -> None:
+    with serving(answer_once) as other:
+        leads = f"location: {other.url}/v1/chat/completions\r\n"
+        server.script = lambda connection, request: connection.sendall(plain(b"", status="307 T", headers=leads))
+
+        async def run() -> int:
+            connections = Connections(Rules(connect_s=2.0))
+            try:
+                session = connections.open(status(server.url, allow=("loopback",)))
+                url = server.url + "/v1/chat/completions"
+                found = await Client().post(session, url, b"{}", {"authorization": "Bearer k"}, TIMEOUT)
+                await found.read()
+                found.close()
+                return found.status
+            finally:
+                await connections.close()
+
+        assert asyncio.run(run()) == 307
+        assert other.connections == 0
 
 
 def test_a_process_of_ours_is_asked_on_loopback_and_nowhere_else(server: RawServer) -> None:

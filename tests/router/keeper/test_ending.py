@@ -17,8 +17,9 @@ import httpx
 import psutil
 import pytest
 
+from tests.ports import free_port
 from tests.router.keeper.adapters import ask, serve, stream, workers
-from tests.router.live import ROOT, LiveRouter, free_port, wait_until
+from tests.router.live import ROOT, LiveRouter, wait_until
 from tests.servers.certificates import make_certificate
 from tests.servers.vllm import VllmStandIn
 

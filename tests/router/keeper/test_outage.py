@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,44 +13,21 @@ import pytest
 
 from flytewheel.api_keys import create_key
 from flytewheel.database import migrate
-from flytewheel.local import places, postgres
-from flytewheel.local.processes import ProcessId
+from flytewheel.local import places
 from tests.router.keeper.adapters import ask, post, register, serve
 from tests.router.keeper.cut import Cut
-from tests.router.live import API_KEY, LiveRouter, free_port, wait_until
+from tests.router.live import API_KEY, LiveRouter, wait_until
+from tests.services import StoppedPostgres
 
 LIMIT_S = 4.0
-PASSWORD = "outage"
-
-
-@dataclass
-class Database:
-    """A PostgreSQL of the test's own, on one port."""
-
-    folder: Path
-    log: Path
-    process: ProcessId | None = None
-    port: int = field(default_factory=free_port)
-    url: str = field(default="")
-
-    def start(self) -> None:
-        self.process, self.port = postgres.start(
-            self.folder, password=PASSWORD, log=self.log, port=self.port, durable=False
-        )
-        self.url = postgres.server_url(self.port, PASSWORD, postgres.DATABASE)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            postgres.stop(self.process)
-            self.process = None
 
 
 @pytest.fixture(scope="module")
-def database(open_dir: Path) -> Iterator[Database]:
+def database(open_dir: Path) -> Iterator[StoppedPostgres]:
     home = open_dir / "outage"
     home.mkdir()
     home.chmod(0o755)
-    database = Database(places.choose_place(home, places.unprivileged_account()), home / "postgres.log")
+    database = StoppedPostgres(places.choose_place(home, places.unprivileged_account()), home / "postgres.log")
     try:
         database.start()
         migrate(database.url)
@@ -70,17 +46,16 @@ def store(services: Any) -> Iterator[Cut]:
 
 
 @pytest.fixture(scope="module")
-def router(make_busy: Callable[..., LiveRouter], database: Database, store: Cut) -> LiveRouter:
+def router(make_busy: Callable[..., LiveRouter], database: StoppedPostgres, store: Cut) -> LiveRouter:
     router = make_busy(control_only_after_s=LIMIT_S, database_url=database.url, s3_url=f"http://127.0.0.1:{store.port}")
     router.database_url = database.url
     return router
 
 
 @pytest.fixture(autouse=True)
-def _there(database: Database, store: Cut) -> Iterator[None]:
+def _there(database: StoppedPostgres, store: Cut) -> Iterator[None]:
     yield
-    if database.process is None:
-        database.start()
+    database.start()
     store.cut()
     store.join()
 
@@ -91,7 +66,7 @@ def health(router: LiveRouter) -> dict[str, Any]:
 
 
 def test_without_the_database_weights_stay_and_then_nobody_meets_a_treatment(
-    router: LiveRouter, database: Database, store: Cut
+    router: LiveRouter, database: StoppedPostgres, store: Cut
 ) -> None:
     router.start()
     control, treatment = serve(router, "outage", "stable"), register(router, "outage", "candy")
@@ -126,7 +101,9 @@ def test_without_the_database_weights_stay_and_then_nobody_meets_a_treatment(
     router.stop()
 
 
-def test_a_restart_within_the_limit_keeps_a_share_and_brings_none_back(router: LiveRouter, database: Database) -> None:
+def test_a_restart_within_the_limit_keeps_a_share_and_brings_none_back(
+    router: LiveRouter, database: StoppedPostgres
+) -> None:
     router.environ["FLYTEWHEEL_CONTROL_ONLY_AFTER_S"] = "600"
     router.start()
     control, treatment = serve(router, "kept", "stable"), register(router, "kept", "candy")
@@ -143,7 +120,7 @@ def test_a_restart_within_the_limit_keeps_a_share_and_brings_none_back(router: L
 
 
 def test_files_that_are_not_what_was_recorded_are_not_served(
-    router: LiveRouter, database: Database, store: Cut
+    router: LiveRouter, database: StoppedPostgres, store: Cut
 ) -> None:
     router.environ["FLYTEWHEEL_CONTROL_ONLY_AFTER_S"] = "600"
     router.start()

@@ -13,8 +13,9 @@ from flytewheel.api_keys import Limits, create_key, revoke_key
 from flytewheel.database import announce_change, connect
 from flytewheel.experiment.experiments import set_share, stop_experiment
 from router.keeper.replicas import count_replicas, name_replica
+from tests.ports import free_port
 from tests.router.keeper.adapters import ask, post, register, serve
-from tests.router.live import LiveRouter, free_port, measure_stale, wait_until
+from tests.router.live import LiveRouter, measure_stale, wait_until
 
 SOON_S = 2.0  # on a machine that does much else; 0.1 s where it does not. The poll takes 5
 

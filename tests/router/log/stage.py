@@ -5,48 +5,24 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from flytewheel.database import migrate
-from flytewheel.local import postgres
-from flytewheel.local.processes import ProcessId
 from router.log import EventRow, Log, encode_event
-from tests.router.live import free_port
-
-PASSWORD = "of-the-log-tests"
+from tests.services import StoppedPostgres
 
 
-@dataclass
-class Server:
+class Server(StoppedPostgres):
     """One PostgreSQL for a module's tests, a database for each of them."""
-
-    data_dir: Path
-    log: Path
-    process: ProcessId | None = None
-    port: int = field(default_factory=free_port)
-
-    def start(self) -> None:
-        if self.process is None:
-            self.process, self.port = postgres.start(
-                self.data_dir, password=PASSWORD, log=self.log, port=self.port, durable=False
-            )
-
-    def stop(self) -> None:
-        process, self.process = self.process, None
-        if process is not None:
-            postgres.stop(process)
 
     def make_database(self) -> str:
         name = f"log_{uuid.uuid4().hex}"
-        url = postgres.server_url(self.port, PASSWORD, postgres.DATABASE)
-        with psycopg.connect(url, autocommit=True) as connection:
+        with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
-        migrate(fresh := postgres.server_url(self.port, PASSWORD, name))
+        migrate(fresh := self.name_database(name))
         return fresh
 
 
