@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from flytewheel.experiment.allocation.policies import match_best, mix_floor
 
 from benchmarks.calibration.crowd import Crowd, Events, draw_events, sum_users
+from flytewheel.experiment.allocation.policies import match_best, mix_floor
 from flytewheel.experiment.analysis.look import analyse
 from flytewheel.experiment.analysis.records import Design, Finding, PastLook
 from flytewheel.experiment.metrics import StageCounts, UserSums, find_metric
