@@ -17,7 +17,7 @@ from flytewheel.spool import join_row, split_columns
 from router.log.bodies import dump, encode_slowly, is_name, is_plain, is_plain_float, is_time, spell_time
 
 COLUMNS = 'interaction_id, source, user_id, "timestamp", body, digest'
-_TYPES = dict.fromkeys(Interaction.model_fields, str) | {
+_TYPES: dict[str, type[Any]] = dict[str, type[Any]].fromkeys(Interaction.model_fields, str) | {
     "timestamp": datetime,
     "history": list,  # of turns, in any sequence
     "completed": bool,
