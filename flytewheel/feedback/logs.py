@@ -207,10 +207,10 @@ def _encode(record: Interaction | FeedbackEvent) -> tuple[str, str]:
         raise _BadLine("timestamp out of range")
     if isinstance(record, FeedbackEvent):
         _check_event(record)
-    data = {key: value for key, value in to_jsonable(record).items() if value is not None}
-    if record.metadata:
-        data["metadata"] = _settle(record.metadata, 0)
     try:
+        data = {key: value for key, value in to_jsonable(record).items() if value is not None}  # reads keys as UTF-8
+        if record.metadata:
+            data["metadata"] = _settle(record.metadata, 0)
         body = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         digest = hashlib.sha256(body.encode()).hexdigest()
     except UnicodeEncodeError:

@@ -18,7 +18,7 @@ from router.log.bodies import dump, encode_slowly, is_plain, is_plain_float, is_
 
 COLUMNS = 'interaction_id, source, user_id, "timestamp", body, digest'
 _FLOATS = ("latency_ms", "propensity")
-_KINDS: dict[str, type] = {  # of a plain field's value
+_KINDS: dict[str, type[Any]] = {  # of a plain field's value
     **dict.fromkeys(("interaction_id", "session_id", "user_id", "query", "response", "context", "topic"), str),
     **dict.fromkeys(("model_version", "experiment_id", "arm", "model_digest"), str),
     **dict.fromkeys(_FLOATS, float),

@@ -90,6 +90,7 @@ def deep(levels: int) -> dict[str, Any]:
 @example(fields_of(metadata=deep(15)))
 @example(fields_of(metadata=deep(16)))
 @example(fields_of(metadata={"literal": "\\u0000"}))
+@example(fields_of(metadata={"": {"\ud800": None}}))
 @example(fields_of(metadata={"nul": "a\0b"}))
 @example(fields_of(history=[Message(role="system", content="s")], latency_ms=0.0, propensity=1.0))
 @example(fields_of(completed=None, history=None, metadata=None))
