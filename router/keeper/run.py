@@ -38,7 +38,8 @@ async def keep(settings: Settings, listener: socket.socket, options: Options, li
                 tending.do(_renew(options.certificate, workers))
             await ends.wait()
             tending.state.draining = True  # /readyz says it
-            await ends.wait_again(settings.drain_notice_s)
+            if not ends.alone:
+                await ends.wait_again(settings.drain_notice_s)
             logger.info("ending after the running answers, within %g s", settings.drain_s)
             link.say(CLOSES)
             listener.close()
@@ -59,10 +60,11 @@ def _spell(settings: Settings, options: Options) -> list[str]:
 
 
 class _Ends:
-    """How often the keeper was told to end."""
+    """How often the keeper was told to end; `alone`: nobody told it, the guard has gone."""
 
     def __init__(self) -> None:
         self.told = 0
+        self.alone = False
         self._more = asyncio.Event()
 
     def tell(self) -> None:
@@ -91,8 +93,9 @@ def _listen_to(link: Link, workers: Workers) -> _Ends:
             words = link.socket.recv(64)
         except BlockingIOError:
             return
-        if not words:  # the guard has gone, and with it whoever could be told that we are gone
+        if not words:
             loop.remove_reader(link.socket.fileno())
+            ends.alone = True
             words = b"" if ends.told else END
         for _ in range(words.count(END)):
             if ends.told:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import psycopg
 
 from flytewheel.api_keys import new_secret
@@ -105,9 +106,25 @@ class LiveRouter:
         return self.process.wait(timeout=90)
 
     def kill(self) -> None:
+        """kill −9 of its first process and of its keeper; its workers end after their answers. Returns when nobody
+        takes connections any more, so that whoever answers next is another router.
+        """
         assert self.process is not None
+        children = psutil.Process(self.process.pid).children()
         self.process.kill()
+        for child in children:
+            child.kill()
         self.process.wait()
+        wait_until(lambda: not self._is_listening(), what="no connection is taken any more")
+        self.client.close()  # an old worker answers for a moment on those that it has
+        self.client = httpx.Client(timeout=60, trust_env=False, headers=KEY)
+
+    def _is_listening(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        except ConnectionError:
+            return False
+        return True
 
     def status(self) -> str | None:
         try:
