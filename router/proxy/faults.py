@@ -64,5 +64,5 @@ def is_clients_fault(body: bytes) -> bool:
     message, kind = error.get("message"), error.get("type")
     if isinstance(kind, str) and kind in _CLIENTS:
         return True
-    llamas = kind == "server_error" and error.get("code") == 500 and isinstance(message, str)
-    return llamas and _LLAMA.match(message) is not None
+    llamas = kind == "server_error" and error.get("code") == 500
+    return llamas and isinstance(message, str) and _LLAMA.match(message) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ def host_router(folder: Path, **more: str) -> Iterator[LiveRouter]:
     open_dir = Path(tempfile.mkdtemp(prefix="flytewheel-host-"))
     open_dir.chmod(0o711)
     with contextlib.ExitStack() as running:
+        running.callback(shutil.rmtree, open_dir, ignore_errors=True)
         router = make_router(running.enter_context(run_services(open_dir)), folder)
         router.environ |= more
         running.callback(router.client.close)
