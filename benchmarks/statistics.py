@@ -4,7 +4,7 @@
 with the delta method. pandas and DuckDB read the events from one Parquet file, where each event is a row with its
 user, arm and figures; they are told the threshold of slow answers, and need no last vote. Our side is asked as a tick
 asks: is there anything new, then the users' sums out of PostgreSQL as arrays, then the same figures; what PostgreSQL's
-processes spend counts. The first look, which counts every row of the log from nothing, stands beside it: that is the
+process spends counts. The first look, which counts every row of the log from nothing, stands beside it: that is the
 price that the counters save, paid once, and a re-look after 1 % new events is held against it.
 """
 
@@ -16,9 +16,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 from benchmarks import Goal, report
 from benchmarks.statistics_events import KINDS, Events, draw_events, store_events, write_parquet
 from flytewheel.database import connect, migrate
-from flytewheel.experiment.analysis.ratio import estimate_ratio
+from flytewheel.experiment.analysis.ratio import Moments, estimate_from_moments
 from flytewheel.experiment.experiments import open_experiment
 from flytewheel.experiment.metrics import METRICS, Metric, StageCounts, count_stages
 from flytewheel.local import places, postgres
@@ -37,7 +36,6 @@ ASKED = (
     "feedback_rate", "tokens_per_answer",
 )  # fmt: skip
 ARMS = ("control", "treatment")
-Result = TypeVar("Result")
 Figures = dict[tuple[str, str], tuple[float, float]]  # metric and arm: estimate, variance
 
 # A row of the Parquet file as the counters that the metrics need.
@@ -59,62 +57,38 @@ COLUMNS: Mapping[str, str] = {
 _SUMMED = ("tokens", "rating_sum")
 
 
-class Meter:
-    """CPU seconds of this process and of all of PostgreSQL's, those that ended included."""
-
-    def __init__(self, server: int | None = None) -> None:
-        self._server = psutil.Process(server) if server is not None else None
-
-    def read(self) -> float:
-        """Once nobody is connected any more: only then have backends that ended been added to their parent."""
-        spent = time.process_time()
-        if self._server is not None:
-            while any("127.0.0.1(" in " ".join(child.cmdline()) for child in self._list_children()):
-                time.sleep(0.01)
-            mine = self._server.cpu_times()
-            spent += mine.user + mine.system + mine.children_user + mine.children_system
-            spent += sum(sum(child.cpu_times()[:2]) for child in self._list_children())
-        return spent
-
-    def _list_children(self) -> list[psutil.Process]:
-        """Those that are there, and not about to go."""
-        found = []
-        for child in self._server.children() if self._server is not None else ():
-            with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-                if child.cmdline():
-                    found.append(child)
-        return found
-
-
 def measure(quick: bool, events: int) -> list[Goal]:
     """All sides in one run."""
     count = 200_000 if quick else events
     users = count // 5
     drawn = draw_events(count, users, count // 100, seed=7)
-    with started() as (url, server, folder):
+    with started() as (url, folder):
         experiment = open_experiment(
             url, name="bench", control="v1", treatment="v2", share=0.5, launch_key="bench", body={}
         ).experiment.experiment_id
-        tell("stored", lambda: store_events(url, drawn, experiment, new=False), Meter(server))
+        store_events(url, drawn, experiment, new=False)
         settle(url)
         metrics = [METRICS[name] for name in ASKED]
 
-        def look() -> Figures:
+        def look() -> tuple[Figures, float]:
             with connect(url) as connection:
-                return analyse(count_stages(connection, experiment, metrics)[-1], metrics)
+                connection.execute("SET max_parallel_workers_per_gather = 0")  # one process, whose time can be read
+                figures = analyse(count_stages(connection, experiment, metrics)[-1], metrics)
+                times = psutil.Process(connection.info.backend_pid).cpu_times()
+                return figures, times.user + times.system
 
-        _, first_s = tell("first look, from nothing", look, Meter(server))
-        figures, ours_s = tell("a look at counters that are up to date", look, Meter(server))
+        _, first_s = tell("first look, from nothing", look)
+        figures, ours_s = tell("a look at counters that are up to date", look)
         threshold = read_threshold(url)
         wrong = [compare(figures, refer(drawn, metrics, threshold, new=False))]
         parquet = folder / "events.parquet"
         write_parquet(drawn, parquet)
-        theirs, pandas_s = tell("pandas", lambda: group_in_pandas(parquet, metrics, threshold), Meter())
+        theirs, pandas_s = tell("pandas", lambda: (group_in_pandas(parquet, metrics, threshold), 0.0))
         wrong.append(compare(theirs, figures))
-        theirs, duckdb_s = tell("DuckDB", lambda: aggregate_in_duckdb(parquet, metrics, threshold), Meter())
+        theirs, duckdb_s = tell("DuckDB", lambda: (aggregate_in_duckdb(parquet, metrics, threshold), 0.0))
         wrong.append(compare(theirs, figures))
         store_events(url, drawn, experiment, new=True)
-        figures, again_s = tell("a look after 1 % new events", look, Meter(server))
+        figures, again_s = tell("a look after 1 % new events", look)
         wrong.append(compare(figures, refer(drawn, metrics, threshold, new=True)))
     print(
         f"first look: {first_s / duckdb_s:.1f} × DuckDB's aggregate, {first_s / pandas_s:.1f} × pandas", file=sys.stderr
@@ -128,13 +102,15 @@ def measure(quick: bool, events: int) -> list[Goal]:
 
 
 def analyse(stage: StageCounts, metrics: list[Metric]) -> Figures:
-    """Estimate and variance of every metric and arm, from users' sums."""
+    """Estimate and variance of every metric and arm, from the moments of users' sums."""
     figures: Figures = {}
     for metric in metrics:
         for arm in ARMS:
-            ratio = estimate_ratio(stage.sums[metric.name][arm])
-            assert ratio is not None
-            figures[metric.name, arm] = (ratio.estimate, ratio.variance or 0.0)
+            sums = stage.sums[metric.name][arm]
+            x, n = sums.numerators, sums.denominators
+            moments = Moments(sums.users, x.sum(), n.sum(), float(x @ x), float(x @ n), float(n @ n))
+            estimate, variance = estimate_from_moments(moments)
+            figures[metric.name, arm] = (float(estimate), float(variance))
     return figures
 
 
@@ -256,17 +232,17 @@ def settle(url: str) -> None:
         connection.execute("VACUUM (ANALYZE) interactions, feedback_events")
 
 
-def tell(what: str, act: Callable[[], Result], meter: Meter) -> tuple[Result, float]:
-    """Runs `act` and prints its CPU seconds."""
-    before = meter.read()
-    result = act()
-    spent = meter.read() - before
-    print(f"{what}: {spent:.2f} CPU seconds", file=sys.stderr, flush=True)
-    return result, spent
+def tell(what: str, act: Callable[[], tuple[Figures, float]]) -> tuple[Figures, float]:
+    """Runs `act`, which gives figures and a server's CPU seconds, and prints these and its own."""
+    before = time.process_time()
+    figures, served = act()
+    own = time.process_time() - before
+    print(f"{what}: {own + served:.2f} CPU seconds, {served:.2f} of them PostgreSQL's", file=sys.stderr, flush=True)
+    return figures, own + served
 
 
 @contextmanager
-def started() -> Iterator[tuple[str, int, Path]]:
+def started() -> Iterator[tuple[str, Path]]:
     """A PostgreSQL of its own, and a folder."""
     with ExitStack() as cleanup:
         folder = Path(tempfile.mkdtemp(prefix="flytewheel-bench-"))
@@ -278,7 +254,7 @@ def started() -> Iterator[tuple[str, int, Path]]:
         cleanup.callback(postgres.stop, process)
         url = postgres.server_url(port, "bench", postgres.DATABASE)
         migrate(url)
-        yield url, process.pid, folder
+        yield url, folder
 
 
 if __name__ == "__main__":

@@ -570,7 +570,8 @@ CREATE TABLE IF NOT EXISTS metric_looks (
     looked_at     timestamptz,
     terms         jsonb   NOT NULL DEFAULT '{}',  -- what counters depend on beside the rows: others are counted from nothing
     thresholds    jsonb   NOT NULL DEFAULT '{}',  -- milliseconds beyond which an answer is slow
-    frozen_at     timestamptz                     -- when the thresholds became final
+    frozen_at     timestamptz,                    -- when the thresholds became final
+    most          integer NOT NULL DEFAULT 0      -- answers of one user, that no user has more of
 );
 -- Sums of a user: whole numbers, so that adding differences gives what counting anew would. Stratum -1 is the time before.
 CREATE TABLE IF NOT EXISTS user_counts (

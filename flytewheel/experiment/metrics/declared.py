@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 
 from flytewheel.errors import ExperimentError
 from flytewheel.recipe import AbTestingSpec, Guardrail, MetricSpec
-from flytewheel.recipe.metrics import BUILT_IN, Role, Worse
+from flytewheel.recipe.metrics import BUILT_IN, Worse
+from flytewheel.recipe.metrics import Role as Role
 
 # Counters that count a part of another's answers: their ratio lies in [0, 1].
 _PARTS = {

@@ -41,7 +41,7 @@ FROM ({served}) AS served WHERE arm = 'control' AND stratum >= 0
 """
 _LOCK = "SELECT pg_advisory_xact_lock_shared(%s), pg_advisory_xact_lock(hashtextextended(%s, 0))"
 _FIND = """
-SELECT counting, seen::text, terms, thresholds, frozen_at, looked_at,
+SELECT counting, seen::text, terms, thresholds, frozen_at, looked_at, most,
     pg_snapshot_xmax(seen) > pg_snapshot_xmax(pg_current_snapshot()) AS elsewhere
 FROM metric_looks WHERE experiment_id = %s
 """
@@ -85,13 +85,15 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look did: `answers` that were counted (twice where one changed) and `users` whose counters changed."""
+    """What a look did: `answers` that were counted (twice where one changed) and `users` whose counters changed;
+    no user has more answers than `most`."""
 
     counting: int
     strata: tuple[Stratum, ...]
     anew: bool
     answers: int
     users: int
+    most: int
 
 
 def set_terms(metrics: Iterable[Metric], rewards: Rewards | None = None, burn_in_users: int = 50) -> Terms:
@@ -124,7 +126,7 @@ def take_look(connection: Connection, experiment_id: str, terms: Terms | None = 
     )
     found = connection.execute(_FIND, (experiment_id,)).fetchone()
     assert found is not None
-    counting, seen, stored, thresholds, frozen_at, looked_at, elsewhere = found
+    counting, seen, stored, thresholds, frozen_at, looked_at, most, elsewhere = found
     told = stored if terms is None and stored else (terms or Terms()).to_json()
     strata = list_strata(connection, experiment_id)
     raced = looked_at is not None and any(looked_at >= stratum.since for stratum in _unseen(strata, thresholds))
@@ -145,15 +147,16 @@ def take_look(connection: Connection, experiment_id: str, terms: Terms | None = 
         if not done[0]:
             done = _run(connection, statements.count_changes(place, marked=True), values)
             connection.execute("DELETE FROM user_counts WHERE counting = %s AND requests = 0", (counting,))
+    most = max(done[3], 0 if anew else most)
     connection.execute(
-        "UPDATE metric_looks SET terms = %s, thresholds = %s, frozen_at = CASE WHEN %s THEN coalesce(frozen_at, now())"
-        " END WHERE counting = %s",
-        (Jsonb(told), Jsonb({**thresholds, "strata": len(strata)}), thresholds.get("frozen", False), counting),
+        "UPDATE metric_looks SET most = %s, terms = %s, thresholds = %s,"
+        " frozen_at = CASE WHEN %s THEN coalesce(frozen_at, now()) END WHERE counting = %s",
+        (most, Jsonb(told), Jsonb({**thresholds, "strata": len(strata)}), thresholds.get("frozen", False), counting),
     )
     given = {"source": source, "counting": counting, "days": KEPT_DAYS}
     connection.execute(_FORGET, given)
     connection.execute(_UNMARK, given)
-    return Look(counting, strata, anew, done[2], done[1])
+    return Look(counting, strata, anew, done[1], done[2], most)
 
 
 def keep_looks_out(connection: Connection) -> None:
@@ -173,8 +176,8 @@ def _find_thresholds(connection: Connection, place: str, values: Mapping[str, An
     return {"latency_ms": row[2], "first_ms": row[3], "frozen": row[0] >= users and row[1] >= BURN_IN_ANSWERS}
 
 
-def _run(connection: Connection, statement: str, values: Mapping[str, Any]) -> tuple[int, int, int]:
+def _run(connection: Connection, statement: str, values: Mapping[str, Any]) -> tuple[int, int, int, int]:
     connection.execute("SET LOCAL work_mem = '128MB'")  # sums of millions of users fit, a small look takes little
     row = connection.execute(statement.encode(), values).fetchone()
     assert row is not None
-    return int(row[0]), int(row[1]), int(row[2])
+    return int(row[0]), int(row[1]), int(row[2]), int(row[3])

@@ -1,7 +1,8 @@
 """Hands the counters on: for each stratum, arm and metric an array of numerators and one of denominators, by user.
 
-PostgreSQL sends each counter as one binary array (`array_agg`), which NumPy reads in place: a row a user would cost a
-Python object each, 2 million of them for an experiment of that size.
+PostgreSQL sends binary arrays (`array_agg`), which NumPy reads in place: a row a user would cost a Python object each,
+2 million of them for an experiment of that size. An element costs the server some 150 ns, mostly to send it, so small
+counters travel together, several in a number.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from flytewheel.experiment.metrics.sums import StageCounts, UserSums
 from flytewheel.recipe import Rewards
 
 _UNITS = {"rating_sum": RATING_UNIT, "reward_sum": UNIT}
-_WIDE = ("tokens", "rating_sum", "reward_sum")
+_WIDE = ("tokens", "rating_sum", "reward_sum", "spans", "unsupported")  # not bounded by a user's answers
 _HEADER = 20  # bytes of a one-dimensional array before its first element
 
 Column = NDArray[np.float64]
@@ -61,14 +62,16 @@ def read_stages(
 ) -> tuple[StageCounts, ...]:
     """The sums of each stratum as the look left them."""
     asked = {metric.name: metric for metric in metrics}
-    names = sorted({name for metric in asked.values() for name in (metric.numerator, metric.denominator)})
+    names = {name for metric in asked.values() for name in (metric.numerator, metric.denominator)}
+    words = _pack(sorted(names), look.most)
     stages = []
     for stratum in look.strata:
-        place = (look.counting, stratum.number)
-        arms = {arm: _read_arm(connection, (*place, arm), names, before, keys) for arm in stratum.shares}
+        found = _read_arms(connection, (look.counting, stratum.number), words, before, keys)
+        nobody = _to_arm([None] * (len(words) * (1 + before) + keys + 1), words, before, keys)
+        arms = {arm: found.get(arm, nobody) for arm in stratum.shares}
         stages.append(
             StageCounts(
-                users={arm: found.users for arm, found in arms.items()},
+                users={arm: each.users for arm, each in arms.items()},
                 sums={name: {arm: _pick(metric, arms[arm]) for arm in arms} for name, metric in asked.items()},
                 stage=stratum.stage,
                 since=stratum.since,
@@ -79,6 +82,36 @@ def read_stages(
 
 
 @dataclass(frozen=True, slots=True)
+class _Word:
+    """Counters that are sent as one number, `bits` each, the first one lowest."""
+
+    names: tuple[str, ...]
+    bits: int
+
+    def write(self, table: str) -> str:
+        """Its SQL, of a row of `table`."""
+        return " | ".join(f"({table}.{name}::int8 << {self.bits * place})" for place, name in enumerate(self.names))
+
+    def read(self, values: NDArray[np.int64]) -> dict[str, Column]:
+        """The counters, by name."""
+        mask = (1 << self.bits) - 1
+        found = {}
+        for place, name in enumerate(self.names):
+            part = values if len(self.names) == 1 else (values >> (self.bits * place)) & mask
+            found[name] = part / _UNITS.get(name, 1)
+        return found
+
+
+def _pack(names: Sequence[str], most: int) -> list[_Word]:
+    """Nearly all counters count a user's answers, of which nobody has more than `most`: so many fit in a number."""
+    bits = max(1, most.bit_length())
+    small = [name for name in names if name not in _WIDE]
+    each = 63 // bits
+    words = [_Word(tuple(small[low : low + each]), bits) for low in range(0, len(small), each)]
+    return words + [_Word((name,), 63) for name in names if name in _WIDE]
+
+
+@dataclass(frozen=True, slots=True)
 class _Arm:
     users: int
     now: Mapping[str, Column]
@@ -86,49 +119,56 @@ class _Arm:
     keys: NDArray[np.int64] | None
 
 
-def _read_arm(
-    connection: Connection, place: tuple[int, int, str], names: Sequence[str], before: bool, keys: bool
-) -> _Arm:
-    columns = [f"array_agg(c.{name})" for name in names]
+def _read_arms(
+    connection: Connection, place: tuple[int, int], words: Sequence[_Word], before: bool, keys: bool
+) -> dict[str, _Arm]:
+    columns = [word.write("c") for word in words]
     table = "user_counts c"
     if before:
-        columns += [f"array_agg(coalesce(b.{name}, 0))" for name in names]
+        columns += [f"coalesce({word.write('b')}, 0)" for word in words]
         table += (
             f" LEFT JOIN user_counts b ON b.counting = c.counting AND b.stratum = {BEFORE} AND b.arm = ''"
             " AND b.user_id = c.user_id"
         )
     if keys:
-        columns.append("array_agg(hashtextextended(c.user_id, 0))")
-    where = "c.counting = %s AND c.stratum = %s AND c.arm = %s"
+        columns.append("hashtextextended(c.user_id, 0)")
+    asked = ", ".join(["convert_to(c.arm, 'UTF8')", "count(*)", *(f"array_agg({column})" for column in columns)])
     cursor = connection.cursor(binary=True)
-    cursor.execute(f"SELECT {', '.join(['count(*)', *columns])} FROM {table} WHERE {where}".encode(), place)
+    cursor.execute(
+        f"SELECT {asked} FROM {table} WHERE c.counting = %s AND c.stratum = %s GROUP BY c.arm".encode(), place
+    )
     result = cursor.pgresult
     assert result is not None
-    asked = [*names, *names][: len(names) * (2 if before else 1)]
-    read = [_read_counter(result.get_value(0, column), name) for column, name in enumerate(asked, 1)]
-    return _Arm(
-        users=int.from_bytes(result.get_value(0, 0) or b"", "big"),
-        now=dict(zip(names, read, strict=False)),
-        then=dict(zip(names, read[len(names) :], strict=True)) if before else None,
-        keys=_read_array(result.get_value(0, len(columns)), ">i8").astype(np.int64) if keys else None,
-    )
+    return {
+        (result.get_value(row, 0) or b"").decode(): _to_arm(
+            [result.get_value(row, column) for column in range(1, result.nfields)], words, before, keys
+        )
+        for row in range(result.ntuples)
+    }
 
 
-def _read_counter(value: bytes | None, name: str) -> Column:
-    found = _read_array(value, ">i8" if name in _WIDE else ">i4").astype(np.float64)
-    return found / _UNITS[name] if name in _UNITS else found
+def _to_arm(row: Sequence[bytes | None], words: Sequence[_Word], before: bool, keys: bool) -> _Arm:
+    read = [_read_array(value) for value in row[1:]]
+    now: dict[str, Column] = {}
+    then: dict[str, Column] = {}
+    for word, values in zip(words, read, strict=False):
+        now |= word.read(values)
+    for word, values in zip(words, read[len(words) :], strict=False):
+        then |= word.read(values)
+    return _Arm(int.from_bytes(row[0] or b"", "big"), now, then if before else None, read[-1] if keys else None)
 
 
-def _read_array(value: bytes | None, kind: str) -> NDArray[np.integer]:
-    """A binary array without nulls: a header, then each element's length (4 bytes) and the element, big-endian."""
-    element = np.dtype([("length", ">i4"), ("value", kind)])
-    return np.frombuffer(value or b"", element, offset=_HEADER if value else 0)["value"]
+def _read_array(value: bytes | None) -> NDArray[np.int64]:
+    """A binary int8[] without nulls: a header, then each element's length (4 bytes) and the element, big-endian."""
+    element = np.dtype([("length", ">i4"), ("value", ">i8")])
+    return np.frombuffer(value or b"", element, offset=_HEADER if value else 0)["value"].astype(np.int64)
 
 
 def _pick(metric: Metric, arm: _Arm) -> UserSums:
     counted = arm.now[metric.denominator] > 0
+    kept = slice(None) if counted.all() else counted  # no copy of millions of users for nothing
     earlier = None
     if arm.then is not None:
-        earlier = UserSums(arm.then[metric.numerator][counted], arm.then[metric.denominator][counted])
-    keys = None if arm.keys is None else arm.keys[counted]
-    return UserSums(arm.now[metric.numerator][counted], arm.now[metric.denominator][counted], earlier, keys)
+        earlier = UserSums(arm.then[metric.numerator][kept], arm.then[metric.denominator][kept])
+    keys = None if arm.keys is None else arm.keys[kept]
+    return UserSums(arm.now[metric.numerator][kept], arm.now[metric.denominator][kept], earlier, keys)

@@ -103,7 +103,7 @@ SELECT sign, interaction_id, "timestamp", event_id, kind, comment, rating,
 FROM (
     SELECT s.sign, s.interaction_id, e."timestamp", e.event_id, e.feedback_type AS kind, e.body, e.metadata,
         (e.body ->> 'rating')::float8 AS rating, coalesce(e.body ->> 'comment', '') <> '' AS comment
-    FROM served s JOIN feedback_events e USING (interaction_id) CROSS JOIN look
+    FROM served s {{events}} CROSS JOIN look
     WHERE {{seen}} AND (s.stratum >= 0 OR e.stored_at < %(began)s) OFFSET 0
 ) AS given
 """
@@ -133,13 +133,24 @@ FROM (
     SELECT served.*, a.vote, a.rating, a.corrected, a.reformulated, a.abandoned, a.copied, a.cited, a.commented,
         a.responded, a.implicit, a.explicit, g.spans, g.unsupported
     FROM served CROSS JOIN look LEFT JOIN answers a USING (sign, interaction_id)
-        LEFT JOIN groundedness g ON g.interaction_id = served.interaction_id AND {{seen}}
+        {{checks}} AND {{seen}}
             AND (served.stratum >= 0 OR g.checked_at < %(began)s)
 ) AS told GROUP BY {_KEY}
 """
 _STORE = f"INSERT INTO user_counts AS t (counting, {_KEY}, {COLUMNS}) SELECT %(counting)s, {_KEY}, {COLUMNS} FROM "
 _ADD = f" ON CONFLICT (counting, {_KEY}) DO UPDATE SET " + ", ".join(f"{c} = t.{c} + excluded.{c}" for c in ANSWER)
 _NOTE = "UPDATE metric_looks SET seen = look.now, looked_at = clock_timestamp() FROM look WHERE counting = %(counting)s"
+# Ways to what belongs to an answer. Of all answers: as the planner likes. Of some: look each up, whatever the planner
+# thinks; it takes a snapshot's difference for a third of the table, and would read all of it for a few rows.
+_ALL = {
+    "events": "JOIN feedback_events e USING (interaction_id)",
+    "checks": "LEFT JOIN groundedness g ON g.interaction_id = served.interaction_id",
+}
+_EACH = "LATERAL (SELECT * FROM {0} WHERE interaction_id = {1}.interaction_id OFFSET 0)"
+_SOME = {
+    "events": f"CROSS JOIN {_EACH.format('feedback_events', 's')} AS e",
+    "checks": f"LEFT JOIN {_EACH.format('groundedness', 'served')} AS g ON true",
+}
 _NOW = "pg_visible_in_snapshot({0}.xid, look.now)"
 _THEN = "pg_visible_in_snapshot({0}.xid, look.past)"
 _NEW = f"{{0}}.xid >= look.low AND {_NOW} AND NOT {_THEN}"
@@ -161,10 +172,10 @@ def count_anew(place: str) -> str:
     return f"""
 WITH look AS MATERIALIZED (SELECT pg_current_snapshot() AS now),
 served AS MATERIALIZED ({_SERVED.format(place=place, source=rows.format("i"))}),
-said AS ({_SAID.format(seen=_NOW.format("e"))}), answers AS ({_ANSWERS}),
-stored AS ({_STORE} ({_WORTH.format(seen=_NOW.format("g"))}) AS worth RETURNING 1),
+said AS ({_SAID.format(seen=_NOW.format("e"), **_ALL)}), answers AS ({_ANSWERS}),
+stored AS ({_STORE} ({_WORTH.format(seen=_NOW.format("g"), **_ALL)}) AS worth RETURNING requests),
 noted AS ({_NOTE} RETURNING 1)
-SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM stored), (SELECT count(*) FROM served)
+SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM served), count(*), coalesce(max(requests), 0) FROM stored
 """
 
 
@@ -175,7 +186,7 @@ def count_changes(place: str, *, marked: bool) -> str:
     them. Without, nothing at all is done where there are such users, and the count of looks comes back as 0.
     """
     new = {table: _NEW.format(table[0]) for table in ("interactions", "feedback_events", "groundedness", "recounts")}
-    rows = "touched JOIN interactions i USING (interaction_id) WHERE i.source = %(source)s"
+    rows = f"touched CROSS JOIN {_EACH.format('interactions', 'touched')} AS i WHERE i.source = %(source)s"
     again, less, unless = (_AGAIN, _LESS, "") if marked else ("", "", "WHERE NOT EXISTS (SELECT FROM marked)")
     return f"""
 WITH last AS MATERIALIZED (
@@ -192,17 +203,18 @@ fresh AS MATERIALIZED (
     UNION SELECT g.interaction_id FROM look, groundedness g WHERE {new["groundedness"]}
 ), touched AS MATERIALIZED (
     SELECT interaction_id, 1 AS sign FROM fresh WHERE user_id NOT IN (SELECT user_id FROM marked)
-    UNION ALL SELECT interaction_id, side.sign FROM heard JOIN interactions i USING (interaction_id) CROSS JOIN look
+    UNION ALL SELECT heard.interaction_id, side.sign
+        FROM heard CROSS JOIN {_EACH.format("interactions", "heard")} AS i CROSS JOIN look
         CROSS JOIN (VALUES (1), (-1)) AS side (sign)
     WHERE i.source = %(source)s AND {_THEN.format("i")} AND i.user_id NOT IN (SELECT user_id FROM marked)
     {again}
 ), served AS MATERIALIZED ({_SERVED.format(place=place, source=rows)}),
-said AS ({_SAID.format(seen=_SIDE.format("e"))}), answers AS ({_ANSWERS}),
-worth AS ({_WORTH.format(seen=_SIDE.format("g"))} {less}),
+said AS ({_SAID.format(seen=_SIDE.format("e"), **_SOME)}), answers AS ({_ANSWERS}),
+worth AS ({_WORTH.format(seen=_SIDE.format("g"), **_SOME)} {less}),
 stored AS ({_STORE} (SELECT {_KEY}, {", ".join(f"sum({c}) AS {c}" for c in ANSWER)} FROM worth GROUP BY {_KEY})
-    AS total {_ADD} RETURNING 1),
+    AS total {_ADD} RETURNING t.requests),
 noted AS ({_NOTE} RETURNING 1)
-SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM stored), (SELECT count(*) FROM touched)
+SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM touched), count(*), coalesce(max(requests), 0) FROM stored
 """
 
 

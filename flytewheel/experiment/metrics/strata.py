@@ -57,7 +57,8 @@ def place_answer(strata: tuple[Stratum, ...]) -> tuple[str, dict[str, object]]:
     """SQL of the stratum's number from `stored_at`, `arm` and `propensity`, with its values; null outside of all."""
     if not strata:
         return "NULL::smallint", {}
-    cases, values = [], {}
+    cases: list[str] = []
+    values: dict[str, object] = {}
     for stratum in reversed(strata):
         values[f"since_{stratum.number}"] = stratum.since
         for place, (arm, share) in enumerate(stratum.shares.items()):

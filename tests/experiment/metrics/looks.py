@@ -49,10 +49,10 @@ def put(connection: psycopg.Connection[Any], row: Interaction | FeedbackEvent, s
 
 
 def reaction(number: int, interaction: int, kind: str, **changes: Any) -> FeedbackEvent:
-    given: dict[str, Any] = {"metadata": {}, "timestamp": NOW}
+    given: dict[str, Any] = {"metadata": {}, "timestamp": NOW, "user_id": "x"}
     if kind in ("correction", "edit"):
         given["corrected_response"] = "better"
     return FeedbackEvent(
-        event_id=f"e{number}", interaction_id=f"i{interaction}", user_id="x", feedback_type=FeedbackType(kind),
+        event_id=f"e{number}", interaction_id=f"i{interaction}", feedback_type=FeedbackType(kind),
         **(given | changes),
     )  # fmt: skip
