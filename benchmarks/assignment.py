@@ -18,9 +18,15 @@ import numpy as np
 
 from benchmarks import Goal, report
 from flytewheel.experiment.assign import choose_arm, draw_unit
+from flytewheel.experiment.layers import Layer, digest_user
 
 KEY = b"the assignment key of this benchmark"
 SHARES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+# Three experiments that share no user, and a holdout of 5 %: their slots were taken and given back in some order.
+LAYERS = tuple(
+    Layer("answers", slots, 0.05, frozenset((digest_user("user-0"),)))
+    for slots in (((0, 200), (700, 800)), ((250, 700),), ((200, 250), (800, 1000)))
+)
 SHARE_PP, CORRELATION, PRICE = 0.2, 0.005, 1.5
 
 
@@ -42,12 +48,19 @@ def measure(quick: bool) -> list[Goal]:
         before = treated
     arms = np.corrcoef(drawn < 0.5) - np.eye(len(drawn))
     places = np.corrcoef(drawn) - np.eye(len(drawn))
+    grouped = np.array([[layer.admits(KEY, user) for user in users] for layer in LAYERS])
+    expected = np.array([0.95 * size for size in (0.3, 0.45, 0.25)])
+    worst_group = 100 * float(np.abs(grouped.mean(axis=1) - expected).max())
+    mixed = max(abs(float(np.corrcoef(group, row < 0.5)[0, 1])) for group in grouped for row in drawn[:3])
     print(f"{count} users, {len(drawn)} experiments, {len(SHARES)} shares")
     return [
         Goal("arm shares off by, percentage points", worst_pp, SHARE_PP * wider),
         Goal("|correlation| of two experiments' arms", float(np.abs(arms).max()), CORRELATION * wider),
         Goal("|correlation| of two experiments' places", float(np.abs(places).max()), CORRELATION * wider),
         Goal("users who left the treatment as its share grew", reversals, 0.0),
+        Goal("shares of an exclusion group's users off by, percentage points", worst_group, SHARE_PP * wider),
+        Goal("users in two experiments of a group", float((grouped.sum(axis=0) > 1).sum()), 0.0),
+        Goal("|correlation| of a group's place and an experiment's arm", mixed, CORRELATION * wider),
         Goal("price of an assignment in keyed HMACs", measure_price(users[:20_000], 5 if quick else 25), PRICE),
     ]
 

@@ -22,6 +22,7 @@ from flytewheel.doctor_commands import doctor
 from flytewheel.duel_commands import experiments_duels
 from flytewheel.errors import FlytewheelError
 from flytewheel.eval_commands import evaluate
+from flytewheel.experiments_commands import experiments
 from flytewheel.feedback_commands import feedback
 from flytewheel.gate_commands import gate
 from flytewheel.keys_commands import keys
@@ -157,24 +158,6 @@ def _addresses(services: Services) -> list[tuple[Any, ...]]:
 # -------------------------------------------------------------------------------- experiments
 
 
-@main.group()
-def experiments() -> None:
-    """Canaries and other comparisons at the router."""
-
-
-@experiments.command("list")
-@as_json
-def experiments_list(json_: bool) -> None:
-    """List experiments, the running ones first."""
-    from flytewheel.experiment.experiments import list_experiments
-
-    found = list_experiments(_services().database_url)
-    rows = [
-        (each.experiment_id, each.name, each.state, each.control, each.treatment, f"{each.share:.0%}") for each in found
-    ]
-    _say(found, json_, lambda: _table(("experiment", "model", "state", "control", "treatment", "share"), rows))
-
-
 experiments.add_command(experiments_duels)
 experiments.add_command(experiments_offline)
 main.add_command(backends)
@@ -182,6 +165,7 @@ main.add_command(checkpoints)
 main.add_command(datasets)
 main.add_command(doctor)
 main.add_command(evaluate)
+main.add_command(experiments)
 main.add_command(feedback)
 main.add_command(gate)
 main.add_command(lineage)

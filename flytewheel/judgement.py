@@ -7,7 +7,7 @@ The evaluation is shown as soon as it is there; the gate writes the page again, 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from flytewheel.evaluation.report import ANSWERS, RESULT, read_answers, read_eva
 from flytewheel.evaluation_page.page import draw_deck, write_page
 from flytewheel.evaluation_page.subject import Subject
 from flytewheel.evaluation_page.tables import list_tables
+from flytewheel.experiment.planning.desk import foretell
 from flytewheel.local.services import Services
 from flytewheel.recipe import BaseModelSpec, GateSpec
 from flytewheel.records import to_jsonable
@@ -51,6 +52,7 @@ def keep_judgement(services: Services, station: runs.Station, result: Path, *, g
         run_id=run.run_id,
         reports=reports,
         project=run.recipe.tracking.wandb_project,
+        plan=foretell(services.database_url, run.name, run.recipe.ab_testing),
     )
     kept = station.folder / FOLDER
     kept.mkdir(parents=True, exist_ok=True)
@@ -81,6 +83,7 @@ def describe(
     run_id: str = "",
     reports: Mapping[str, Mapping[str, Any]] | None = None,
     project: str = "",
+    plan: Sequence[str] = (),
 ) -> Subject:
     """What a page is about, from the folder of an evaluation.
 
@@ -94,6 +97,7 @@ def describe(
         run_id: turn that the candidate comes from, if it comes from one.
         reports: of that turn's stations, for its curves.
         project: of wandb.
+        plan: what the canary to come can tell.
 
     Raises:
         EvaluationError: there is no evaluation in the folder.
@@ -121,4 +125,5 @@ def describe(
         trainings=trainings,
         origin=[(name, value) for name, value in origin if value],
         commands=commands,
+        plan=plan,
     )

@@ -13,6 +13,7 @@ from flytewheel import lineage, models, overrides, runs
 from flytewheel.errors import RegistryError
 from flytewheel.evaluation import speed
 from flytewheel.experiment import launch
+from flytewheel.experiment.planning.desk import foretell
 from flytewheel.export.export import ADAPTER, FOLDERS, export_model
 from flytewheel.licenses import read_license
 from flytewheel.local.services import Services
@@ -229,6 +230,9 @@ def launch_canary(
         reasons = "; ".join(reason for reason in slow["reasons"] if not reason.startswith("for: "))
         return {"skipped": f"{version} is registered and gets no canary: {reasons}", "experiment_id": ""}
     override = reports.get("gate", {}).get("override")
+    told = foretell(services.database_url, run.name, ab_testing)
+    for line in told:
+        print(f"plan: {line}", flush=True)
     launched = launch.launch_canary(
         services.router_url,
         services.admin_key,
@@ -246,6 +250,7 @@ def launch_canary(
         "treatment": version,
         "share": ab_testing.initial_traffic_split,
         "router": services.router_url,
+        "plan": told,
     }
 
 

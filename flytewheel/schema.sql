@@ -131,6 +131,13 @@ CREATE TABLE IF NOT EXISTS experiments (
     created_at    timestamptz NOT NULL DEFAULT now(),
     stopped_at    timestamptz
 );
+-- Who may meet it: group and slots [from, to) of 1,000, holdout_share and held_out (SHA-256 of ids); {}: everybody.
+ALTER TABLE experiments ADD COLUMN IF NOT EXISTS layer jsonb NOT NULL DEFAULT '{}';
+CREATE TABLE IF NOT EXISTS holdout (              -- users whom no experiment may have, from the next that opens on
+    one   boolean PRIMARY KEY DEFAULT true CHECK (one),
+    share double precision NOT NULL CHECK (share >= 0 AND share < 1)
+);
+CREATE TABLE IF NOT EXISTS holdout_users (user_digest text PRIMARY KEY);  -- SHA-256 of the id, in hex
 CREATE UNIQUE INDEX IF NOT EXISTS experiments_one_running ON experiments (name) WHERE state = 'running';
 DO $$ BEGIN                                       -- of before there were drafts
     IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'experiments_state_check'
@@ -410,6 +417,20 @@ CREATE TABLE IF NOT EXISTS given_arms (
     given_at      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (experiment_id, place)
 );
+
+-- Whether a user is in an experiment at all (flytewheel/experiment/layers.py), before draw_unit says which arm.
+CREATE OR REPLACE FUNCTION meets_experiment(key bytea, layer jsonb, user_id text) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN user_id IS NULL THEN NULL ELSE
+        NOT (coalesce((layer ->> 'holdout_share')::float8, 0) > 0
+            AND draw_unit(key, 'holdout', user_id) < (layer ->> 'holdout_share')::float8)
+        AND NOT coalesce(layer -> 'held_out' ? encode(sha256(convert_to(user_id, 'UTF8')), 'hex'), false)
+        AND (coalesce(layer ->> 'group', '') = '' OR EXISTS (
+            SELECT FROM jsonb_array_elements(layer -> 'slots') AS slot
+            WHERE floor(draw_unit(key, 'group:' || (layer ->> 'group'), user_id) * 1000) >= (slot ->> 0)::int
+                AND floor(draw_unit(key, 'group:' || (layer ->> 'group'), user_id) * 1000) < (slot ->> 1)::int))
+    END
+$$;
 
 -- API keys of the router: hashes, never the keys. Whoever holds a copy of the table is told of every change.
 CREATE TABLE IF NOT EXISTS api_keys (

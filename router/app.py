@@ -33,6 +33,7 @@ from router.access.keys import Keys
 from router.access.origins import Origins
 from router.access.rates import Rates
 from router.control import control
+from router.experiments_page import experiments_page
 from router.feedback.openapi import add_paths
 from router.front import Front
 from router.keeper.health import health
@@ -88,6 +89,7 @@ def create_app(settings: Settings, state: KeeperState | None = None, access: tup
     front.declare("/openapi.json", PUBLIC)
     app.include_router(control)
     app.include_router(review)
+    app.include_router(experiments_page)
     app.include_router(health)
     app.include_router(models)
     app.include_router(reference)

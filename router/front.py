@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from router.access.basic import CHALLENGE, read_basic, reads_page
 from router.access.bodies import DEFAULT_LIMIT, limit_body, screen_body
 from router.access.callers import PLACE, PUBLIC, Caller
 from router.access.origins import Origins
@@ -137,7 +138,8 @@ class Front:
             except RefusedError as refused:
                 if (origin := scope[HEADERS].get(b"origin")) is not None:
                     send = self._mark(scope, origin, send)
-                await send_error(send, refused, _CHALLENGE if refused.status == 401 else None, scope["path"])
+                challenge = CHALLENGE if reads_page(scope["method"], scope["path"]) else _CHALLENGE
+                await send_error(send, refused, challenge if refused.status == 401 else None, scope["path"])
         elif scope["type"] == "lifespan":
             await self._rest(scope, receive, send)
         else:  # nothing here speaks WebSocket
@@ -191,6 +193,8 @@ class Front:
     def _admit(self, scope: Scope, headers: dict[bytes, bytes], needed: str, send: Send) -> Send:
         if needed == PUBLIC:
             return send
+        if reads_page(scope["method"], scope["path"]):
+            headers = read_basic(headers)
         scope[PLACE] = caller = self._door.identify(headers)
         if not caller.may(needed):
             if caller.key_id is None:

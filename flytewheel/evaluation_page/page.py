@@ -1,5 +1,5 @@
 """The page of a judgement, from top to bottom: verdict, figures, topics, answers, regression cases, details, curves,
-and where it all comes from.
+what the canary to come can tell, and where it all comes from.
 
 It is one file: no script, nothing loaded, as its content policy says to the browser; read in light and in dark, on a
 phone and on paper.
@@ -28,6 +28,7 @@ _PLACES = {
     "regressions": "Regression cases",
     "details": "Details",
     "training": "Training",
+    "canary": "The canary to come",
     "origin": "Where it comes from",
 }
 
@@ -58,6 +59,7 @@ def draw_deck(subject: Subject) -> str:
         draw_regressions(subject),
         draw_details(subject),
         _draw_training(subject),
+        _draw_canary(subject),
         _draw_origin(subject),
     ]
     links = "".join(
@@ -81,6 +83,11 @@ def _draw_training(subject: Subject) -> str:
         if drawn:
             parts.append(f'<div class="card"><h3>{words(spell(station))}</h3>{drawn}</div>')
     return section("training", "Training", *parts)
+
+
+def _draw_canary(subject: Subject) -> str:
+    lines = "".join(f"<li>{words(line)}</li>" for line in subject.plan)
+    return section("canary", _PLACES["canary"], f'<div class="card"><ul>{lines}</ul></div>' if lines else "")
 
 
 def _draw_origin(subject: Subject) -> str:

@@ -35,6 +35,7 @@ class Subject:
         trainings: reports of the candidate's trainings, by station.
         origin: where it all comes from, a fact and its value each.
         commands: a command that shows more, and what it shows.
+        plan: what the canary to come can tell, a line each.
     """
 
     evaluation: Mapping[str, Any]
@@ -46,6 +47,7 @@ class Subject:
     trainings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     origin: Sequence[tuple[str, str]] = ()
     commands: Sequence[tuple[str, str]] = ()
+    plan: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

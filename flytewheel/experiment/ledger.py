@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flytewheel.database import Connection, connect
@@ -31,6 +31,11 @@ class Rollout:
     treatment: str
     share: float
     age_hours: float
+
+    @property
+    def now(self) -> datetime:
+        """When the row was read, by the database's clock."""
+        return self.since + timedelta(hours=self.stage_hours)
 
 
 @dataclass(frozen=True, slots=True)

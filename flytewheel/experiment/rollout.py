@@ -10,7 +10,7 @@ are cleared. Dwell is the database's time.
 |---|---|
 | `stop_for_srm` | experiment stopped, rollout paused |
 | `roll_back`, `reject_at_max_duration` | experiment stopped, rollout rolled back |
-| `hold` | a line in the log when the reasons change |
+| `hold` | a line in the log when the reasons change, and every six hours: whoever reads sees the figures move |
 | `advance` | next stage and share, a new stratum |
 | `promote` | the verdict; everything else by the router |
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from flytewheel.database import Connection, connect
@@ -54,6 +55,7 @@ from flytewheel.experiment.metrics import count_stages
 from flytewheel.recipe import AbTestingSpec, AutomationSpec
 from flytewheel.records import digest, to_jsonable
 
+LOOK_EVERY = timedelta(hours=6)
 _CLOSES = {"roll_back": "rolled_back", "reject_at_max_duration": "rolled_back", "stop_for_srm": "paused"}
 
 
@@ -155,7 +157,8 @@ def tick(
         else:
             last = last_decision(connection, rollout)
             changed = last is None or (last.action, last.detail.get("reasons")) != (decision, list(reasons))
-            if changed or evidence["look"]:  # later planned looks need what this one saw
+            due = last is not None and rollout.now - last.at >= LOOK_EVERY
+            if changed or due or evidence["look"]:  # later planned looks need what this one saw
                 log_rollout(connection, rollout.rollout_id, rollout.fence, actor, decision, detail)
         fence = lock_fence(connection, rollout.rollout_id)
     return _close(rollout, decision, reasons, evidence, stage=stage, share=share, fence=fence)

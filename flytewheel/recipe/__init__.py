@@ -167,6 +167,12 @@ class AbTestingSpec(Measured):
     stale_after_hours: Positive = Field(
         default=24.0, description="with nothing new for so long a canary is held, whatever was counted before"
     )
+    exclusion_group: str | None = Field(
+        default=None, max_length=100, description="of experiments, on whichever models, that share no user"
+    )
+    group_share: Annotated[Number, Field(gt=0, le=1)] = Field(
+        default=1.0, description="of the group's users, that this one takes; the others are left to other experiments"
+    )
 
     @model_validator(mode="after")
     def _stages_grow_to_one(self) -> Self:

@@ -8,6 +8,8 @@ nobody else answers for the version that was asked for.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flytewheel.experiment.assign import choose_arm
 from router.allocation.giving import Given
 from router.proxy.call import Call
@@ -15,6 +17,14 @@ from router.refusals import RefusedError
 from router.state import RouterState
 
 OVERRIDE = "override"  # the arm of such calls in metrics and receipts
+
+
+def leave_out(state: RouterState, call: Call) -> None:
+    """Takes the experiment off the call of a user who may not meet it: the champion answers, and nothing is counted."""
+    experiment = call.route.experiment
+    if experiment is None or call.override is not None or experiment.layer.admits(state.assignment_key, call.unit.user):
+        return
+    call.route = replace(call.route, experiment=None)
 
 
 def choose_versions(state: RouterState, call: Call, given: Given | None = None) -> list[str]:

@@ -22,7 +22,7 @@ from router.backends.backend import READY, Backend, ModelGoneError
 from router.backends.breaker import CLOSED
 from router.paths import MODEL_PREFIX
 from router.protocols.prompts import PromptError
-from router.proxy.arms import choose_versions
+from router.proxy.arms import choose_versions, leave_out
 from router.proxy.call import Call
 from router.proxy.faults import is_clients_fault
 from router.proxy.splice import put_model
@@ -86,6 +86,7 @@ class Opener:
             RefusedError: nobody answers.
         """
         state = self._state
+        leave_out(state, call)
         given = await state.allocation.give(call) if state.allocation.running else None
         tries = choose_versions(state, call, given)
         for version in tries[:-1]:

@@ -18,12 +18,15 @@ def place_user(key: bytes, experiment_id: str, user_id: str) -> int:
 
 
 def find_arm(database_url: str, key: bytes, experiment: Experiment, user_id: str) -> tuple[str, float] | None:
-    """A user's arm with its propensity; None where an allocation that learns has not met the user yet.
+    """A user's arm with its propensity; None for whom the experiment is not, and where an allocation that learns
+    has not met the user yet.
 
     Raises:
         DatabaseError: PostgreSQL is away (asked only where an allocation learns).
         ExperimentError: the experiment's body asks for an allocation that cannot be.
     """
+    if not experiment.layer.admits(key, user_id):
+        return None
     if read_design(experiment.body, tuple(experiment.arms)) is None:
         chosen = choose_arm(key, experiment.experiment_id, user_id, experiment.share)
         return chosen.arm, chosen.propensity

@@ -1,0 +1,1 @@
+"""Reading an experiment: its looks over time, what has come of it, and that in a sentence."""
