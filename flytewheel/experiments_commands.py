@@ -213,7 +213,7 @@ def experiments_holdout(
 # ------------------------------------------------------------------------------------------------------------ planning
 
 
-class Stated(click.ParamType):
+class Stated(click.ParamType["tuple[str, float]"]):
     """`METRIC=NUMBER`."""
 
     name = "METRIC=NUMBER"

@@ -16,7 +16,9 @@ _SAID = ("query", "response", "context", "topic")
 _WRITTEN = ("comment", "corrected_response", "other_response")
 _NEEDED = ("query", "corrected_response", "other_response")  # a record is none without them
 # Of the metadata, texts that the router itself chose; all others are a user's, or a backend's that may quote them.
-_OURS = frozenset(("endpoint", "unit", "finish_reason", "served_arm", "assigned_version", "broken", "protocol"))
+_OURS = frozenset(
+    ("endpoint", "unit", "router", "finish_reason", "served_arm", "assigned_version", "broken", "protocol")
+)
 _LONGEST = 200  # characters of a text that the router itself chose
 
 

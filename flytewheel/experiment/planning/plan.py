@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -67,6 +66,19 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Remedies:
+    """Each alone decides. `share` is the smallest first share, `margin` the smallest factor on all margins, with what
+    they become; users a day; days that the rollout may take.
+    """
+
+    share: float | None
+    margin: float | None
+    margins: dict[str, float] | None
+    users_per_day: float | None
+    max_days: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A design, what is to be expected of it, and whether it `decides`: a healthy candidate comes through all stages
     within `max_days` with the probability `comes_through`. Else `limits` says what it lacks, and `remedies` what would
@@ -83,7 +95,7 @@ class Plan:
     primary: tuple[PrimaryStage, ...]
     primary_note: str = ""
     limits: tuple[str, ...] = ()
-    remedies: Mapping[str, Any] | None = None
+    remedies: Remedies | None = None
 
 
 def plan_design(

@@ -7,28 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from flytewheel.experiment.planning.plan import WANTED, find_through, list_shares, with_margin, with_share, with_users
+from flytewheel.experiment.planning.plan import (
+    WANTED,
+    Remedies,
+    find_through,
+    list_shares,
+    with_margin,
+    with_share,
+    with_users,
+)
 from flytewheel.experiment.planning.traffic import Traffic
 from flytewheel.recipe import AbTestingSpec
 
 _WIDER = (1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 8.0)  # times
 _MORE_USERS, _LONGER = 1000.0, 20.0  # times, at most
 _CLOSE = 1.02
-
-
-@dataclass(frozen=True, slots=True)
-class Remedies:
-    """Each alone decides. `share` is the smallest first share, `margin` the smallest factor on all margins, with what
-    they become; users a day; days that the rollout may take.
-    """
-
-    share: float | None
-    margin: float | None
-    margins: dict[str, float] | None
-    users_per_day: float | None
-    max_days: float | None
 
 
 def find_remedies(ab_testing: AbTestingSpec, traffic: Traffic, *, max_days: float) -> Remedies:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from flytewheel.experiment.planning.plan import WANTED, Guarded, Plan, Stage
-from flytewheel.experiment.planning.remedies import Remedies
+from flytewheel.experiment.planning.plan import WANTED, Guarded, Plan, Remedies, Stage
 from flytewheel.experiment.planning.traffic import Traffic
 
 

@@ -52,10 +52,11 @@ def summarise(database_url: str, *, name: str | None = None, running: bool = Fal
     given = {"name": name, "running": running, "most": most, "looks": list(LOOKS)}
     with connect(database_url) as connection:
         rows = connection.execute(_SUMMARY, given).fetchall()
-    return [
-        Summary(*row[:11], _word(row[2], row[10], row[11]), sum(row[12].values()) if row[12] else None, row[13])
-        for row in rows
-    ]
+    found = []
+    for *plain, action, users, at in rows:
+        verdict = _word(plain[2], plain[10], action)
+        found.append(Summary(*[*plain, verdict, sum(users.values()) if users else None, at]))
+    return found
 
 
 def _word(state: str, rollout: str | None, action: str | None) -> str:

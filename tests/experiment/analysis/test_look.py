@@ -52,8 +52,19 @@ def test_better_is_for_planned_looks_and_stays_when_it_was_crossed() -> None:
     first = analyse(design, [good], look=1)
     assert first.findings[0].outcome == "better"
     assert first.findings[0].boundary == pytest.approx(2.9626, abs=1e-3)  # half of the looks, one side of 5 %
-    later = analyse(design, [even], look=0, history=first.to_history())
-    assert later.findings[0].outcome == "better"
+    for look in (0, 2):
+        later = analyse(design, [even], look=look, history=first.to_history())
+        assert later.findings[0].outcome == "better"
+
+
+def test_worse_has_half_of_alpha() -> None:
+    found = []
+    for loss in np.linspace(0.0, 0.1, 26):
+        counts = stage(control=arm(0.7), treatment=arm(0.7 - loss, seed=2))
+        found.append(analyse(Design((PRIMARY,)), [counts], look=0).findings[0])
+    log_e = [one.log_e_harm or 0.0 for one in found]
+    assert any(np.log(20) < one < np.log(40) for one in log_e)
+    assert [one.outcome == "worse" for one in found] == [one >= np.log(40) for one in log_e]
 
 
 def test_information_may_be_the_clock() -> None:

@@ -18,6 +18,8 @@ _PAST = (
     "UPDATE experiments SET created_at = created_at - %(by)s, stopped_at = stopped_at - %(by)s",
     "UPDATE rollouts SET stage_since = stage_since - %(by)s, created_at = created_at - %(by)s",
     "UPDATE rollout_log SET at = at - %(by)s",
+    "UPDATE experiment_strata SET since = since - %(by)s",
+    "UPDATE metric_looks SET looked_at = looked_at - %(by)s, frozen_at = frozen_at - %(by)s",
     "UPDATE interactions SET stored_at = stored_at - %(by)s",
     "UPDATE feedback_events SET stored_at = stored_at - %(by)s",
 )
