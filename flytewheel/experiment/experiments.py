@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,16 +18,13 @@ from typing import Any
 
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
-from flytewheel.experiment.allocation.design import read_design
+from flytewheel.experiment.arms import check_arms, name_arms
 from flytewheel.records import canonical_json
 
 INSERT = """
 INSERT INTO experiments (experiment_id, name, state, control, treatment, share, body, launch_key)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (experiment_id) DO NOTHING
 """
-MOST_ARMS = 10
-_ARM = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_TAKEN = frozenset(("control", "treatment", "champion", "override"))
 _COLUMNS = "experiment_id, name, state, control, treatment, share, body, launch_key, reason, created_at, stopped_at"
 
 
@@ -130,11 +126,6 @@ def name_experiment(name: str, launch_key: str) -> str:
     return "exp-" + hashlib.sha256(f"{name}\0{launch_key}".encode()).hexdigest()[:16]
 
 
-def name_arms(control: str, treatment: str, body: Mapping[str, Any]) -> dict[str, str]:
-    """The version of each arm, the control first: `arms` of a body names those beside the two."""
-    return {"control": control, "treatment": treatment, **(body.get("arms") or {})}
-
-
 def check_launch(
     *, name: str, control: str, treatment: str, share: float, launch_key: str, body: Mapping[str, Any] | None = None
 ) -> None:
@@ -150,25 +141,7 @@ def check_launch(
         raise ExperimentError(f"experiment on {name}: control and treatment are both {control}; name another version")
     if not name or not launch_key or not control or not treatment:
         raise ExperimentError("an experiment needs a name, a control, a treatment and a launch key; none may be empty")
-    _check_body(name, control, treatment, body or {})
-
-
-def _check_body(name: str, control: str, treatment: str, body: Mapping[str, Any]) -> None:
-    more = body.get("arms") or {}
-    if not isinstance(more, Mapping) or not all(
-        isinstance(arm, str) and _ARM.fullmatch(arm) and arm not in _TAKEN and isinstance(version, str) and version
-        for arm, version in more.items()
-    ):
-        raise ExperimentError(
-            f"experiment on {name}: arms {more!r}: expected further arms as name: version, each name of a-z, 0-9 and _,"
-            f" and none of {', '.join(sorted(_TAKEN))}"
-        )
-    arms = name_arms(control, treatment, body)
-    if len(arms) > MOST_ARMS or len(set(arms.values())) < len(arms):
-        raise ExperimentError(
-            f"experiment on {name}: expected at most {MOST_ARMS} arms, each of another version: {arms}"
-        )
-    read_design(body, tuple(arms))
+    check_arms(name, control, treatment, body or {})
 
 
 def find_launch(database_url: str, *, name: str, control: str, treatment: str, launch_key: str) -> Experiment | None:

@@ -177,8 +177,8 @@ def test_new_users_meet_the_control_while_nobody_can_remember_their_arm(fresh_ur
 
 
 def test_a_reaction_moves_the_posterior_within_ten_milliseconds(fresh_url: str, tmp_path: Path) -> None:
-    """From the store's yes to the sums and to the next new user's probabilities, in the process that took it. Bounded is
-    the thread's CPU time: others on the machine may hold it up for as long as they like.
+    """From the store's yes to the sums and to the next new user's probabilities, in the process that took it. Bounded
+    is the thread's CPU time: others on the machine may hold it up for as long as they like.
     """
     experiment = begin(fresh_url, allocation="thompson")
     with serving(fresh_url, tmp_path / "a", experiment) as router:
