@@ -12,7 +12,7 @@ from flytewheel.experiment.layers import check_asked
 
 MOST_ARMS = 10
 _ARM = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_TAKEN = frozenset(("control", "treatment", "champion", "override"))
+_TAKEN = frozenset(("control", "treatment", "champion", "override", "duel"))
 
 
 def name_arms(control: str, treatment: str, body: Mapping[str, Any]) -> dict[str, str]:

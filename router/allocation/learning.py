@@ -21,6 +21,7 @@ import psycopg
 from flytewheel.database import last_line
 from flytewheel.experiment.allocation.design import Design
 from flytewheel.experiment.allocation.features import make_context
+from flytewheel.experiment.allocation.given import PLACES
 from flytewheel.experiment.allocation.policies import Floats
 from router.allocation.giving import Given, Giver
 from router.allocation.kept import KeptSums
@@ -82,12 +83,14 @@ class Learning:
         live = self._running.get(experiment.experiment_id)
         if live is None:
             return None
-        context = self._see(live, call) if live.design.policy == "linucb" else None
-        place, proposed = live.propose(call.unit.user, context, experiment.share)
         given = None
         if experiment.share > 0:
-            name = (experiment.experiment_id, place)
-            given = self._giver.recall(name) or await self._giver.give(name, proposed)
+            u = live.draw(call.unit.user)
+            name = (experiment.experiment_id, int(u * PLACES))
+            given = self._giver.recall(name)
+            if given is None:
+                context = self._see(live, call) if live.design.policy == "linucb" else None
+                given = await self._giver.give(name, live.propose(u, context, experiment.share))
         if given is None or given.arm not in experiment.arms:
             call.route = replace(call.route, champion=experiment.control, experiment=None)
             return None

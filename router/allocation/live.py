@@ -62,19 +62,22 @@ class Live:
         self._seen, self._made_at, self._cost_s = -1, 0.0, 0.0
         self._lookups: set[asyncio.Task[None]] = set()
 
-    def propose(self, user: str, context: Floats | None, share: float) -> tuple[int, Given]:
-        """The user's place, and the arm that a new one would be given now.
+    def draw(self, user: str) -> float:
+        """The user's draw in this experiment, in [0, 1)."""
+        return draw_unit(self._key, self.experiment_id, user)
+
+    def propose(self, u: float, context: Floats | None, share: float) -> Given:
+        """The arm that a new user would be given now.
 
         Args:
-            user: the user's id.
+            u: the user's draw.
             context: what is seen of them, `(d,)`; for a contextual policy.
             share: the most that arms other than the control may have together.
         """
-        u = draw_unit(self._key, self.experiment_id, user)
         probabilities = cap_share(self._find_policy().choose(context), share)
         arm = place_draw(probabilities, u)
         seen = () if context is None else tuple(context.tolist())
-        return int(u * PLACES), Given(self.design.arms[arm], float(probabilities[arm]), seen)
+        return Given(self.design.arms[arm], float(probabilities[arm]), seen)
 
     def begin_with(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Gives arms by these sums of an earlier process, until `end_beginning`."""
@@ -101,7 +104,7 @@ class Live:
             total = self._book.add(note)
             if total is None or total.total is None:
                 continue
-            u = draw_unit(self._key, self.experiment_id, note.user)
+            u = self.draw(note.user)
             hour = note.given_ms // HOUR_MS
             said = Reward(u, note.arm, note.interaction_id, (1 + total.total) / 2, hour)
             if self.design.policy != "linucb":

@@ -12,6 +12,7 @@ from typing import Any
 from flytewheel.database import announce_change
 from flytewheel.errors import ExperimentError, RouterError
 from flytewheel.experiment import experiments
+from flytewheel.experiment.arms import name_arms
 from flytewheel.experiment.experiments import Experiment, Opened
 from flytewheel.settings import Settings
 from flytewheel.signed_registry import seal_registry
@@ -69,7 +70,7 @@ class KeeperState(Keeping):
         """
         launch = {"name": name, "control": control, "treatment": treatment, "launch_key": launch_key}
         experiments.check_launch(share=share, body=body, **launch)
-        versions = list(experiments.name_arms(control, treatment, body).values())
+        versions = list(name_arms(control, treatment, body).values())
         async with self.lock(name):
             earlier = await asyncio.to_thread(experiments.find_launch, self.database_url, **launch)
             if earlier is not None and not earlier.draft:

@@ -30,7 +30,7 @@ from flytewheel.experiment.allocation.policies import (
     score_greedy,
 )
 
-MOST_USERS = 200_000  # rated ones that are kept one by one, at 400 bytes; the means are known to 0.1 points by then
+MOST_USERS = 200_000  # rated ones that are kept one by one, at 520 bytes; the means are known to 0.1 points by then
 
 
 class Reward(NamedTuple):

