@@ -103,9 +103,10 @@ def test_an_experiment_is_read_without_a_script(
         assert "looks; at the newest, after" in charts.nth(place).get_attribute("aria-label")
     assert page.locator("#split ~ .card").inner_text().startswith("✔ as it should be")
     assert "of the model's requests" in page.locator("#traffic ~ .card").inner_text()
-    page.get_by_text("looks", exact=False).last.click()
     write = request.config.getoption("--write-screenshots")
     take(page, tmp_path / "experiment.png", "experiment.png" if write else None)
+    page.locator("#looks ~ details summary").click()
+    assert page.get_by_role("region", name="Looks", exact=True).last.is_visible()
     page.screenshot(path=tmp_path / "whole.png", full_page=True)
 
 
