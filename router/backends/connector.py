@@ -182,7 +182,8 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = functools.partial(Pipe, loop=self._loop, outbox=Outbox(self._loop))
+        pipes = functools.partial(Pipe, loop=self._loop, outbox=Outbox(self._loop))
+        self._factory = pipes  # type: ignore[assignment]  # partial is invariant
 
     def take(self, key: ConnectionKey) -> Pipe | None:
         """An idle connection; None where there is none that is fit for use."""
@@ -193,7 +194,7 @@ class Connector(aiohttp.TCPConnector):
         while kept:
             pipe, since = kept.popleft()
             transport = pipe.transport
-            if transport is not None and not transport.is_closing() and now - since <= self._keepalive_timeout:
+            if transport is not None and not transport.is_closing() and now - since <= (self._keepalive_timeout or 0.0):
                 self._acquired.add(pipe)
                 assert isinstance(pipe, Pipe)
                 return pipe
