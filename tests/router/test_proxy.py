@@ -8,12 +8,14 @@ import time
 from collections.abc import MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 
 from flytewheel.experiment.assign import choose_arm
+from router.asgi import CONNECTION
 from router.backends.kinds import serve_by_llama
 from router.backends.pool import BackendPool
 from router.backends.served import ServedModel
@@ -184,21 +186,23 @@ def test_a_client_that_hangs_up_at_the_end_of_the_stream_had_its_answer(database
     """Driven as ASGI, so that the client surely is gone between [DONE] and the connection's end."""
     file = write_spelling_model(tmp_path / "model.gguf", "stable")
     body = {"model": "flytewheel/demo", "messages": [{"role": "user", "content": "?"}], "stream": True, "user": "ada"}
-    scope = {"type": "http", "path": "/v1/chat/completions", "headers": [], "client": None}
+    connection = SimpleNamespace(lost=False, gone=None)
+    scope = {
+        "type": "http",
+        "path": "/v1/chat/completions",
+        "headers": [],
+        "client": None,
+        CONNECTION: connection,
+    }
 
     async def run() -> None:
-        requests = [{"type": "http.request", "body": json.dumps(body | {"temperature": 0}).encode()}]
-        done = asyncio.Event()
-
         async def receive() -> dict[str, Any]:
-            if requests:
-                return requests.pop()
-            await done.wait()
-            return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": json.dumps(body | {"temperature": 0}).encode()}
 
         async def send(message: MutableMapping[str, Any]) -> None:
             if b"[DONE]" in message.get("body", b""):
-                done.set()
+                assert connection.gone is not None
+                asyncio.get_running_loop().call_soon(connection.gone)
                 await asyncio.Event().wait()  # a client that is gone takes nothing more
 
         pool = BackendPool(lambda name, version: ServedModel(name, version, "d", file), serve_by_llama(tmp_path))
