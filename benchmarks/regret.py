@@ -52,8 +52,8 @@ class Curve:
     def slope(self) -> float:
         """Regret for each unit of ln t over the last factor of ten."""
         start = int(np.searchsorted(self.users, self.users[-1] / 10))
-        grown: float = self.regret[-1] - self.regret[start]
-        return grown / math.log(self.users[-1] / self.users[start])
+        grown = float(self.regret[-1] - self.regret[start])
+        return grown / math.log(float(self.users[-1] / self.users[start]))
 
 
 def measure(quick: bool) -> list[Goal]:
