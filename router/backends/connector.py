@@ -183,9 +183,8 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory: functools.partial[ResponseHandler] = functools.partial(
-            Pipe, loop=self._loop, outbox=Outbox(self._loop)
-        )
+        make = functools.partial(Pipe, loop=self._loop, outbox=Outbox(self._loop))
+        self._factory = make  # type: ignore[assignment]  # of a kind of ResponseHandler
 
     def take(self, key: ConnectionKey) -> Pipe | None:
         """An idle connection; None where there is none that is fit for use."""
