@@ -74,7 +74,7 @@ def measure(quick: bool) -> list[Goal]:
         contestants.append(cleanup.enter_context(run_router(folder / "ours", port, database_url)))
 
         def drive(one: Contestant, name: str, count: int, rate: float = 0.0) -> dict[str, Any]:
-            arguments = [load, str(one.port), str(CONNECTIONS), str(count), asked[name], str(rate)]
+            arguments: list[str | Path] = [load, str(one.port), str(CONNECTIONS), str(count), asked[name], str(rate)]
             done = subprocess.run(arguments, check=True, capture_output=True, text=True)
             found: dict[str, Any] = json.loads(done.stdout)
             return found
@@ -196,7 +196,7 @@ def _compile(folder: Path, name: str) -> Path:
 @contextmanager
 def _run_upstream(upstream: Path) -> Iterator[int]:
     recorded = HERE / "router_answers"
-    arguments = [upstream, recorded / "plain.json", recorded / "stream.txt", str(INTERVAL_US)]
+    arguments: list[str | Path] = [upstream, recorded / "plain.json", recorded / "stream.txt", str(INTERVAL_US)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

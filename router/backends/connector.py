@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from itertools import chain
 from time import monotonic
 from typing import Any, Protocol
@@ -182,19 +183,19 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        pipes = functools.partial(Pipe, loop=self._loop, outbox=Outbox(self._loop))
-        self._factory = pipes  # type: ignore[assignment]  # partial is invariant
+        make = functools.partial(Pipe, loop=self._loop, outbox=Outbox(self._loop))
+        self._factory = make  # type: ignore[assignment]  # of a kind of ResponseHandler
 
     def take(self, key: ConnectionKey) -> Pipe | None:
         """An idle connection; None where there is none that is fit for use."""
         kept = self._conns.get(key)
         if not kept:
             return None
-        now = monotonic()
+        now, most_s = monotonic(), self._keepalive_timeout or math.inf
         while kept:
             pipe, since = kept.popleft()
             transport = pipe.transport
-            if transport is not None and not transport.is_closing() and now - since <= (self._keepalive_timeout or 0.0):
+            if transport is not None and not transport.is_closing() and now - since <= most_s:
                 self._acquired.add(pipe)
                 assert isinstance(pipe, Pipe)
                 return pipe
