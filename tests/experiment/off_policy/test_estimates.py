@@ -19,7 +19,7 @@ from flytewheel.experiment.off_policy.estimates import (
 )
 
 ARMS = ("control", "treatment")
-SEED = 3
+SEED = 20
 
 
 def make(users: Any, actions: Any, propensities: Any, rewards: Any, contexts: Any = None) -> Answers:
@@ -110,8 +110,8 @@ def simulate(chance: np.random.Generator, users: int = 600) -> tuple[Answers, Fl
 
 
 def test_unbiased_and_covering_in_two_thousand_logs() -> None:
-    """|bias| below one standard error of the mean of 2,000 runs. An unbiased estimate is within that in 68 % of seeds,
-    so the seed is one of those; a bias of a tenth of the estimate's own error would be 4.5 of them, and shows in any.
+    """The mean of 2,000 runs is within three of its standard errors of the truth, as it is with 99.7 % of all seeds
+    where nothing is biased; a bias of a tenth of one estimate's own error would be 4.5 of them.
     Intervals cover 95 % within three Monte Carlo standard errors (1.5 points).
     """
     chance = np.random.default_rng(SEED)
@@ -127,6 +127,6 @@ def test_unbiased_and_covering_in_two_thousand_logs() -> None:
     for method, missed in misses.items():
         bias = float(np.mean(missed)) / (spread[method] / math.sqrt(len(missed)))
         print(f"{method}: bias {bias:+.2f} standard errors, spread {spread[method]:.4f}, cover {covered[method] / 2e3}")
-        assert abs(bias) < 1, method
+        assert abs(bias) < 3, method
         assert covered[method] / 2_000 == pytest.approx(0.95, abs=0.015), method
     assert spread["DR"] < spread["SNIPS"] < spread["IPS"]
