@@ -13,18 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks import Goal, report
-from flytewheel.experiment.planning.guarding import Rules, follow
+from flytewheel.experiment.planning.guarding import follow
 from flytewheel.experiment.planning.plan import expect_days
 from flytewheel.experiment.planning.traffic import Baseline, Traffic
 from flytewheel.recipe import Guardrail
-from tests.experiment.planning.simulated import first, simulate
+from tests.experiment.planning.simulated import ERRORS, LOOKS, RULES, SLOW, THUMBS, TRAFFIC, first, simulate
 
-DAYS = 14
-LOOKS = [float(day) for day in range(1, DAYS + 1)]
-RULES = Rules(burn_in_users=50, confidence_level=0.95, dwell_days=1.0)
-THUMBS = Guardrail(metric="thumbs_up_rate", relative_margin=0.15)
-ERRORS = Guardrail(metric="error_rate", absolute_margin=0.03)
-SLOW = Guardrail(metric="latency_p95", relative_margin=0.2)
 POINTS, RATIO = 3.0, 0.2
 
 
@@ -36,13 +30,13 @@ def measure(quick: bool) -> list[Goal]:
         slow = guardrail is SLOW
         runs = (1000 if slow else 10_000) // (10 if quick else 1)
         planned = follow(guardrail, traffic, RULES, share=share, looks=LOOKS, harm=harm)
-        seen = simulate(guardrail, traffic, share=share, days=DAYS, runs=runs, seed=number, harm=harm)
+        seen = simulate(guardrail, traffic, share=share, days=len(LOOKS), runs=runs, seed=number, harm=harm)
         ended = np.cumsum(seen.harmed | seen.cleared, axis=1) == 1
         for kind, happened, by in (
             ("cleared", seen.cleared & ended, planned.cleared),
             ("harm", seen.harmed & ended, planned.harm),
         ):
-            drawn = np.array([happened[:, : look + 1].any(axis=1).mean() for look in range(DAYS)])
+            drawn = np.array([happened[:, : look + 1].any(axis=1).mean() for look in range(len(LOOKS))])
             points = 100 * float(np.abs(drawn - by).max())
             worst_points, worst_slow = (
                 (worst_points, max(worst_slow, points)) if slow else (max(worst_points, points), worst_slow)
@@ -62,31 +56,22 @@ def measure(quick: bool) -> list[Goal]:
 
 def list_designs() -> list[tuple[Guardrail, Traffic, float, float]]:
     """Guardrail, traffic, share and harm of each."""
-    base = Traffic(
-        150,
-        0.25,
-        3.0,
-        2.0,
-        {
-            "thumbs_up_rate": Baseline(0.7, counted=0.4, correlation=0.2),
-            "error_rate": Baseline(0.03, correlation=0.05),
-            "latency_p95": Baseline(0.05, correlation=0.0, spread=0.5),
-        },
+    often = replace(TRAFFIC, returning=0.6, users_per_day=400)
+    alike = replace(
+        TRAFFIC, baselines={**TRAFFIC.baselines, "thumbs_up_rate": Baseline(0.7, counted=0.4, correlation=0.5)}
     )
-    often = replace(base, returning=0.6, users_per_day=400)
-    alike = replace(base, baselines={**base.baselines, "thumbs_up_rate": Baseline(0.7, counted=0.4, correlation=0.5)})
     return [
-        (THUMBS, base, 0.25, 0.0),
-        (THUMBS, base, 0.25, 0.35),
+        (THUMBS, TRAFFIC, 0.25, 0.0),
+        (THUMBS, TRAFFIC, 0.25, 0.35),
         (THUMBS, often, 0.1, 0.3),
         (THUMBS, often, 0.5, 0.0),
         (THUMBS, alike, 0.5, 0.0),
         (THUMBS, alike, 0.25, 0.4),
-        (ERRORS, base, 0.5, 0.0),
-        (ERRORS, base, 0.25, 0.08),
+        (ERRORS, TRAFFIC, 0.5, 0.0),
+        (ERRORS, TRAFFIC, 0.25, 0.08),
         (ERRORS, often, 0.1, 0.06),
-        (SLOW, base, 0.5, 0.0),
-        (SLOW, base, 0.25, 0.6),
+        (SLOW, TRAFFIC, 0.5, 0.0),
+        (SLOW, TRAFFIC, 0.25, 0.6),
     ]
 
 

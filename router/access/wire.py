@@ -5,9 +5,6 @@ uvicorn itself has no limit on a head (one header that never ends is kept in mem
 connection that says nothing, a body that trickles or an answer that is not taken, and it adds the trailers of a chunked
 body to the headers, where a proxy before us has looked for none. Times, that of an idle connection too, are checked by
 one sweep a second over all connections, so that a request costs no timer.
-
-Where more than `waiting` connections wait for a request, the one that has waited longest is closed for the newest: a
-flood of idle connections costs itself, and a client whose idle connection goes opens another.
 """
 
 from __future__ import annotations
@@ -17,7 +14,6 @@ import resource
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -27,42 +23,15 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from router.access.answering import QuickCycle
+from router.access.room import Room, WireLimits
 from router.asgi import CONNECTION
 from router.refusals import error_body
 
-_SWEEP_S = 1.0
 _SAID = {
     400: "this is not a request of HTTP/1.1",
     408: "the request did not come in time",
     431: "the request line and headers are too large",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class WireLimits:
-    """Bounds of one connection, and of all that wait.
-
-    Attributes:
-        fields: headers of a request, trailers too.
-        head_bytes: of the request line and the headers.
-        head_s: from the first byte, or from the connection, to the end of the headers.
-        body_s: that a body may take in any case.
-        body_rate: bytes a second that it must bring from then on.
-        stall_s: that a client may take nothing of an answer that waits for it.
-        discarded: bytes of a body that is read only to be thrown away, its request being refused.
-        waiting: connections without a request.
-        last_s: that a request may still be on its way when the server ends.
-    """
-
-    fields: int = 100
-    head_bytes: int = 32 << 10
-    head_s: float = 10.0
-    body_s: float = 20.0
-    body_rate: int = 8 << 10
-    stall_s: float = 60.0
-    discarded: int = 64 << 20
-    waiting: int = 4096
-    last_s: float = 0.2
 
 
 def make_protocol(limits: WireLimits | None = None) -> type[HttpToolsProtocol]:
@@ -82,46 +51,6 @@ def lift_file_limit() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         return hard
     return soft
-
-
-class Room:
-    """All connections of a process."""
-
-    def __init__(self, limits: WireLimits) -> None:
-        self.limits = limits
-        self._all: set[GuardedProtocol] = set()
-        self._waiting: dict[GuardedProtocol, None] = {}  # in the order in which they began to wait
-        self._timer: asyncio.TimerHandle | None = None
-
-    def enter(self, connection: GuardedProtocol) -> None:
-        """A connection was opened."""
-        self._all.add(connection)
-        self.wait(connection)
-        if self._timer is None:
-            self._timer = connection.loop.call_later(_SWEEP_S, self._sweep, connection.loop)
-
-    def wait(self, connection: GuardedProtocol) -> None:
-        """A connection has no request."""
-        self._waiting[connection] = None
-        if len(self._waiting) > self.limits.waiting:
-            oldest = next(iter(self._waiting))
-            del self._waiting[oldest]
-            oldest.transport.close()
-
-    def serve(self, connection: GuardedProtocol) -> None:
-        """A connection has one."""
-        self._waiting.pop(connection, None)
-
-    def leave(self, connection: GuardedProtocol) -> None:
-        """A connection is closed."""
-        self._all.discard(connection)
-        self._waiting.pop(connection, None)
-
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = time.monotonic()
-        for connection in tuple(self._all):
-            connection.check(now)
-        self._timer = loop.call_later(_SWEEP_S, self._sweep, loop) if self._all else None
 
 
 _NO_REQUEST = "Invalid HTTP request received."  # kept quiet by router.loglines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,23 +17,11 @@ from flytewheel.experiment.metrics.statements import RATING_UNIT, UNIT
 from flytewheel.feedback.rewards import score
 from flytewheel.recipe import FeedbackSpec
 from flytewheel.records import FeedbackEvent, FeedbackType
-from tests.experiment.canary import open_canary
 from tests.experiment.metrics.looks import NOW, answer, counted, freeze, look, put, reaction
 
 KINDS = [kind.value for kind in FeedbackType]
 USERS = ["ada", "bob", "cyd", "dän"]
 NO_ROWS = "TRUNCATE interactions, feedback_events, groundedness, user_counts, recounts CASCADE"
-
-
-@pytest.fixture
-def experiment(database_url: str) -> Experiment:
-    return open_canary(database_url)
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(database_url, autocommit=True) as opened:
-        yield opened
 
 
 def anew(database_url: str, connection: psycopg.Connection[Any], experiment: Experiment) -> list[tuple[Any, ...]]:

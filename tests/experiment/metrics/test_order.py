@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
-import pytest
 
 from flytewheel.experiment.experiments import Experiment, set_share
 from flytewheel.experiment.metrics.look import Look, keep_looks_out, take_look
-from tests.experiment.canary import open_canary, read
+from tests.experiment.canary import read
 from tests.experiment.metrics.looks import answer, counted, freeze, look, put, reaction
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
-
-
-@pytest.fixture
-def experiment(database_url: str) -> Experiment:
-    return open_canary(database_url)
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(database_url, autocommit=True) as opened:
-        yield opened
 
 
 def requests(connection: psycopg.Connection[Any], found: Look) -> dict[str, int]:

@@ -15,10 +15,28 @@ from numpy.typing import NDArray
 
 from flytewheel.experiment.analysis.e_values import weigh
 from flytewheel.experiment.metrics import METRICS
+from flytewheel.experiment.planning.guarding import Rules
 from flytewheel.experiment.planning.traffic import Baseline, Traffic
 from flytewheel.recipe import Guardrail
 
 Floats = NDArray[np.float64]
+
+LOOKS = [float(day) for day in range(1, 15)]
+RULES = Rules(burn_in_users=50, confidence_level=0.95, dwell_days=1.0)
+TRAFFIC = Traffic(
+    150,
+    0.25,
+    3.0,
+    2.0,
+    {
+        "thumbs_up_rate": Baseline(0.7, counted=0.4, correlation=0.2),
+        "error_rate": Baseline(0.03, correlation=0.05),
+        "latency_p95": Baseline(0.05, correlation=0.0, spread=0.5),
+    },
+)
+THUMBS = Guardrail(metric="thumbs_up_rate", relative_margin=0.15)
+ERRORS = Guardrail(metric="error_rate", absolute_margin=0.03)
+SLOW = Guardrail(metric="latency_p95", relative_margin=0.2)
 
 
 @dataclass(frozen=True)

@@ -10,30 +10,13 @@ import numpy as np
 import pytest
 
 from flytewheel.experiment.analysis.sequential import find_boundaries
-from flytewheel.experiment.planning.guarding import Rules, follow
+from flytewheel.experiment.planning.guarding import follow
 from flytewheel.experiment.planning.plan import expect_days
 from flytewheel.experiment.planning.primary import find_power, inform
-from flytewheel.experiment.planning.traffic import Baseline, Traffic
 from flytewheel.recipe import Guardrail
-from tests.experiment.planning.simulated import first, simulate
+from tests.experiment.planning.simulated import ERRORS, LOOKS, RULES, SLOW, THUMBS, TRAFFIC, first, simulate
 
 POINTS, DAYS = 0.03, 0.2
-LOOKS = [float(day) for day in range(1, 15)]
-RULES = Rules(burn_in_users=50, confidence_level=0.95, dwell_days=1.0)
-TRAFFIC = Traffic(
-    150,
-    0.25,
-    3.0,
-    2.0,
-    {
-        "thumbs_up_rate": Baseline(0.7, counted=0.4, correlation=0.2),
-        "error_rate": Baseline(0.03, correlation=0.05),
-        "latency_p95": Baseline(0.05, correlation=0.0, spread=0.5),
-    },
-)
-THUMBS = Guardrail(metric="thumbs_up_rate", relative_margin=0.15)
-ERRORS = Guardrail(metric="error_rate", absolute_margin=0.03)
-SLOW = Guardrail(metric="latency_p95", relative_margin=0.2)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from router.access.callers import PUBLIC, SERVE, caller_of
 from router.access.keys import Keys
 from router.access.origins import Origins
 from router.access.rates import Rates
-from router.access.wire import WireLimits, make_protocol
+from router.access.room import WireLimits
+from router.access.wire import make_protocol
 from router.asgi import read_body
 from router.front import Front
 from router.server import make_config

@@ -11,7 +11,7 @@ from statistics import median
 
 import pytest
 
-from router.access.wire import WireLimits
+from router.access.room import WireLimits
 from tests.router.access.serving import Seen, drain, exchange, make_front, serve
 from tests.router.access.smuggling import SMUGGLED
 
