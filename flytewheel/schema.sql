@@ -84,7 +84,7 @@ DO $$ BEGIN
             FOR EACH STATEMENT EXECUTE FUNCTION check_events();
         CREATE TRIGGER feedback_events_changed AFTER UPDATE ON feedback_events REFERENCING NEW TABLE AS added
             FOR EACH STATEMENT EXECUTE FUNCTION check_events();
-        CREATE TRIGGER interactions_gone AFTER DELETE ON interactions REFERENCING OLD TABLE AS gone
+        CREATE TRIGGER interactions_take_events AFTER DELETE ON interactions REFERENCING OLD TABLE AS gone
             FOR EACH STATEMENT EXECUTE FUNCTION take_events_along();
         CREATE TRIGGER interactions_renamed AFTER UPDATE OF interaction_id ON interactions FOR EACH ROW
             WHEN (OLD.interaction_id <> NEW.interaction_id) EXECUTE FUNCTION keep_events_company();

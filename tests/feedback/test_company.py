@@ -116,7 +116,7 @@ def test_a_database_of_before_loses_its_foreign_key(connect: Callable[[], Connec
     for name, table in (
         ("feedback_events_added", "feedback_events"),
         ("feedback_events_changed", "feedback_events"),
-        ("interactions_gone", "interactions"),
+        ("interactions_take_events", "interactions"),
         ("interactions_renamed", "interactions"),
         ("interactions_truncated", "interactions"),
     ):
