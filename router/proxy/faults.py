@@ -9,7 +9,9 @@ too widely it would hide a broken version behind 400s. So what counts is the sha
 - llama.cpp's `{"error": {"code": 500, "type": "server_error", "message"}}` with a message of `_LLAMA`: what its server
   says while it reads a request (25 forms met by `benchmarks.hostile` on its release of October 2026, and those of older
   releases). What it says of the model's own output ("Failed to parse input at pos …") is not among them.
-- Ollama's `{"error": "…"}` with a message of `_OLLAMA`, or of `_LLAMA`, which it passes on from its runner.
+- Ollama's `{"error": "…"}`, and the same in OpenAI's form with type `api_error`, with a message of `_OLLAMA`, or of
+  `_LLAMA`, which it passes on from its runner. A chat that a Modelfile of ours refuses as its chat template does
+  (flytewheel/export/go_template.py) is an error of Go's `text/template` there.
 
 Messages are compared from their beginning: what a client wrote is quoted at their end.
 """
@@ -41,8 +43,10 @@ _OLLAMA = re.compile(
     r"(this model is missing data required for image input"
     r"|(the )?input (length )?exceeds (the |maximum )?context length"
     r"|unable to create sampling context|failed to load model vocabulary required for format)\b"
-    r"|invalid (json schema in format\b|format: )",
-    re.IGNORECASE,
+    r"|invalid (json schema in format\b|format: )"
+    r'|template[: ].*"(the chat template takes no turn of [^"]*|the conversation does not lead to an answer'
+    r'|only turns of system, user and assistant can be rendered)" not defined',
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -55,6 +59,8 @@ def is_clients_fault(body: bytes) -> bool:
     if not isinstance(told, dict):
         return False
     error = told.get("error")
+    if isinstance(error, dict) and error.get("type") == "api_error":
+        error = error.get("message")
     if isinstance(error, str):  # Ollama's
         return bool(_OLLAMA.match(error) or _LLAMA.match(error))
     if error is None:  # vLLM's, before it had OpenAI's form

@@ -35,6 +35,18 @@ CLIENTS = {
         " image input\n"
     },
     "Ollama, schema": {"error": "invalid JSON schema in format"},
+    "Ollama, a turn": {
+        "error": 'template: :1:52: executing "" at <{{template "the chat template takes no turn of tool here" .}}>:'
+        ' template "the chat template takes no turn of tool here" not defined'
+    },
+    "Ollama, OpenAI's form": {
+        "error": {
+            "message": 'template "the conversation does not lead to an answer" not defined',
+            "type": "api_error",
+            "param": None,
+            "code": None,
+        }
+    },
     "Ollama, llama.cpp's words": {"error": "Failed to parse tools: Missing tool type: 1"},
 }
 BACKENDS = {
@@ -49,6 +61,7 @@ BACKENDS = {
     "vLLM": {"error": {"message": "EngineCore encountered an issue", "type": "InternalServerError", "code": 500}},
     "vLLM, flat": {"object": "error", "message": "must be", "type": "InternalServerError", "code": 500},
     "Ollama": {"error": "llama runner process has terminated: CUDA error"},
+    "Ollama, a template": {"error": 'template: :1:3: executing "" at <.X>: can\'t evaluate field X in type'},
     "Ollama, a word": {"error": "model requires more system memory; GPU is required"},
     "no text": llama(None),
     "a type that is none": {"error": {"type": ["invalid_request_error"], "message": "x"}},
