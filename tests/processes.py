@@ -4,11 +4,12 @@ import psutil
 
 
 def find_children(mark: str, parent: int | None = None) -> list[psutil.Process]:
-    """The processes under `parent`, this process if None, whose command line holds `mark`.
+    """The processes under `parent` whose command line holds `mark`; None: those that this one itself started, since
+    routers which tests share have such children, too.
 
     One that ended and was not waited for yet is none: the kernel has taken its command line, and asking raises.
     """
-    return [child for child in psutil.Process(parent).children(recursive=True) if runs(child.pid, mark)]
+    return [child for child in psutil.Process(parent).children(recursive=parent is not None) if runs(child.pid, mark)]
 
 
 def runs(pid: int, mark: str) -> bool:

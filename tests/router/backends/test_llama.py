@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from flytewheel.errors import RouterError
-from router.backends.backend import Status
+from router.backends.backend import Backend, Status
 from router.backends.kinds import serve_by_llama
 from router.backends.llama import ProbeRule
 from router.backends.pool import BackendPool
@@ -53,6 +53,11 @@ def list_servers() -> list[psutil.Process]:
     return find_children("flytewheel.llama_server")
 
 
+async def wait_back(backend: Backend, count: int) -> None:
+    """Until it is ready after this many restarts."""
+    await wait_until(lambda: (backend.restarts, backend.state) == (count, "ready"), f"it came back {count} times")
+
+
 def test_one_that_stands_still_is_ended_and_comes_back(file: Path, tmp_path: Path) -> None:
     async def run() -> None:
         async with pooled(file, tmp_path) as pool:
@@ -62,9 +67,9 @@ def test_one_that_stands_still_is_ended_and_comes_back(file: Path, tmp_path: Pat
             await wait_until(lambda: (backend.model.memory_bytes or 0) > 1 << 20, "its memory is told")
             stopped = backend.pid
             os.kill(stopped, signal.SIGSTOP)
-            await wait_until(lambda: not psutil.pid_exists(stopped), "it is ended")
-            assert await backend.wait_ready(30)
-            assert (backend.restarts, backend.pid != stopped) == (1, True)
+            await wait_back(backend, 1)
+            assert not psutil.pid_exists(stopped)
+            assert backend.pid != stopped
 
     asyncio.run(run())
 
@@ -105,9 +110,7 @@ def test_killed_while_it_loads_it_is_an_error_and_killed_later_it_comes_back(fil
             for count in (1, 2):
                 assert backend.pid is not None
                 os.kill(backend.pid, signal.SIGKILL)
-                await wait_until(lambda: backend.state == "restarting", "it is noticed")
-                assert await backend.wait_ready(30)
-                assert backend.restarts == count
+                await wait_back(backend, count)
 
     asyncio.run(run())
 
