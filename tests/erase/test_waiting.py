@@ -16,7 +16,7 @@ from flytewheel.erase.waiting import sweep_spool
 from flytewheel.errors import FeedbackError
 from router.log import Log
 from tests.erase.scanner import Scanner, list_forms
-from tests.erase.stage import MARIA, MARKERS, Stage
+from tests.erase.stage import MARIA, MARKERS, NOW, Stage
 from tests.erase.test_erasure import place_of, tell
 from tests.router.log.stage import event, record, until
 
@@ -28,7 +28,7 @@ def say(log: Log) -> None:
     for number in range(20):
         user = MARIA if number % 4 == 1 else f"user-{number:03}"
         said = {"query": MARKERS["prompt"], "response": MARKERS["answer"]} if user == MARIA else {}
-        assert log.put(record(f"said-{number:03}", user_id=user, **said), "oncall")
+        assert log.put(record(f"said-{number:03}", user_id=user, timestamp=NOW, **said), "oncall")
 
 
 async def fill(folder: Path) -> None:

@@ -54,11 +54,11 @@ def test_whom_an_experiment_is_not_for_meets_the_champion(router: LiveRouter, he
     assert [group["variant"] for group in groups] == ["treatment"]
     # A second experiment of the group takes the other half; a third finds no room, and says so.
     other = router.serve("layered-too", "stable")
-    more = {"name": "layered-too", "control": other, "share": 0.5, "launch_key": "too", "body": body}
+    more = {"name": "layered-too", "control": other, "share": 0.5, "launch_key": "layered-too", "body": body}
     second = router.send("POST", "/experiments", more | {"treatment": router.register("layered-too", "trial")})
     assert second.status_code == 201, second.text
     third = router.serve("layered-three", "stable")
-    more |= {"name": "layered-three", "control": third, "launch_key": "three"}
+    more |= {"name": "layered-three", "control": third, "launch_key": "layered-three"}
     refused = router.send("POST", "/experiments", more | {"treatment": router.register("layered-three", "trial")})
     assert refused.status_code == 409
     assert "has 0 of 1000 slots free, 500 are asked for" in refused.json()["error"]["message"]
