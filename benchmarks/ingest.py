@@ -301,6 +301,7 @@ def measure_push(place: Place, receipts: Sequence[tuple[str, str]], every_s: flo
     thread.start()
     if not ready.wait(20):
         raise SystemExit("the stream of rewards did not open")
+    time.sleep(1.5)  # a process looks once a second whether anybody listens; until then the table tells, 20 s later
     with socket.create_connection(("127.0.0.1", place.port)) as sender:
         sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         due = time.perf_counter()
