@@ -33,7 +33,8 @@ from router.refusals import RefusedError
 
 _RECEIPT = b"x-flytewheel-receipt"
 _JSON = (b"content-type", b"application/json")
-_REMEMBERED_BYTES = 8 << 20  # of bodies, some 20,000
+_REMEMBERED_BYTES = 8 << 20  # of bodies with their names, some 15,000
+_BESIDE_BODY = 250  # bytes: an id, two objects, a place in the table
 _BODIES = "SELECT event_id, body::text FROM feedback_events WHERE event_id = ANY(%s)"
 
 _TAKEN = ("stored", "duplicate")
@@ -228,7 +229,7 @@ class FeedbackEndpoint:
         for each in stored:
             if not each.dated:
                 self._undated[each.row.event_id] = each.row.body
-                self._undated_bytes += len(each.row.body)
+                self._undated_bytes += len(each.row.body) + _BESIDE_BODY
         if self._undated_bytes > _REMEMBERED_BYTES:
             self._undated.clear()
             self._undated_bytes = 0

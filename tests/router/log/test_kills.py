@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 from typing import get_args
@@ -16,13 +17,30 @@ WHENS: tuple[When, ...] = get_args(When)
 AWAY = "postgresql://nobody@127.0.0.1:1/none"
 
 
+def list_left(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, inode (which /proc/locks tells, too) and size of what lies in a spool."""
+    found = [*folder.glob("*.seg"), *folder.glob("*.part")]
+    return [(path.name, kept.st_ino, kept.st_size) for path in found if (kept := stat(path)) is not None]
+
+
+def stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
 def finish(url: str, folder: Path) -> None:
     """A successor that nobody kills."""
 
     async def run() -> None:
         log: _Log = Log(url, folder)
-        await until(lambda: not [*folder.glob("*.seg"), *folder.glob("*.part")], what="an empty spool", timeout_s=60.0)
-        await log.close()
+        try:
+            await until(lambda: not list_left(folder), what="an empty spool", timeout_s=60.0)
+        except TimeoutError:
+            raise AssertionError(f"in the spool: {list_left(folder)}; {Path('/proc/locks').read_text()}") from None
+        finally:
+            await log.close()
 
     asyncio.run(run())
 
