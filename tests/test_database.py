@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from flytewheel import database
 from flytewheel.database import connect, describe_url, last_line, migrate
 from flytewheel.errors import DatabaseError
 
@@ -17,6 +21,14 @@ def test_a_block_is_one_transaction(database_url: str) -> None:
         connection.execute("CREATE TABLE kept (x int)")
     with connect(database_url) as connection:
         assert connection.execute("SELECT to_regclass('kept') IS NOT NULL").fetchone() == (True,)
+
+
+def test_no_trigger_takes_the_place_of_another() -> None:
+    """`CREATE OR REPLACE TRIGGER` says nothing where the name is taken: once a deletion left its events behind."""
+    schema = Path(database.__file__).with_name("schema.sql").read_text(encoding="utf-8")
+    made = Counter(re.findall(r"CREATE (?:OR REPLACE )?TRIGGER\s+(\w+)\s.*?\sON\s+(\w+)", schema, re.DOTALL))
+    assert len(made) > 10
+    assert {name: count for name, count in made.items() if count > 1} == {}
 
 
 def test_migrating_again_and_at_once_changes_nothing(database_url: str) -> None:

@@ -51,7 +51,7 @@ print(held, read_mib() - before)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks glibc for its free pages: run it on Linux")
 def test_pages_that_threads_left_free_are_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, timeout=60)
     held, kept = map(float, done.stdout.split())
