@@ -83,7 +83,7 @@ class ChatProxy:
             call = await read_call(state, scope, receive)
             if call is None:
                 return
-            if self._meter is not None and call.caller.limits:
+            if self._meter is not None and call.caller.limited:
                 self._meter.admit_user(call.caller, call.unit.user)
         except RefusedError as refused:
             state.metrics.requests.labels("", "", "", str(refused.status)).inc()
@@ -124,5 +124,5 @@ class ChatProxy:
             tokens = remember(self._state, call, status, broken)
             if reply is not None:
                 reply.judge(None if call.told else call.fault)
-            if tokens and self._meter is not None and call.caller.limits:
+            if tokens and self._meter is not None and call.caller.limited:
                 self._meter.charge(call.caller, call.unit.user, tokens)
