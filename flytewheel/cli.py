@@ -27,6 +27,7 @@ from flytewheel.feedback_commands import feedback
 from flytewheel.gate_commands import gate
 from flytewheel.keys_commands import keys
 from flytewheel.lineage_commands import lineage
+from flytewheel.migrate_commands import migrate
 from flytewheel.models_commands import models
 from flytewheel.offline_commands import experiments_offline
 from flytewheel.plan_commands import plan
@@ -170,6 +171,7 @@ main.add_command(feedback)
 main.add_command(gate)
 main.add_command(lineage)
 main.add_command(keys)
+main.add_command(migrate)
 main.add_command(models)
 main.add_command(plan)
 main.add_command(review)
