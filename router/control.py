@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -28,6 +29,12 @@ class ChampionBody(Strict):
 
     version: str = Field(min_length=1, max_length=100)
     expect: str | None = None
+
+
+class PromoteBody(Strict):
+    """`fence`: the rollout's fencing token that the verdict was stored with."""
+
+    fence: int = Field(ge=0)
 
 
 class LaunchBody(Strict):
@@ -168,6 +175,14 @@ async def stop_experiment(experiment_id: str, body: StopBody, state: State) -> d
         return experiments.stop_experiment(state.database_url, experiment_id, reason=body.reason, actor="control API")
 
     return {"experiment": to_jsonable(await state.change(stop))}
+
+
+@control.post("/experiments/{experiment_id}/promote", dependencies=_CHANGES)
+async def promote_experiment(experiment_id: str, body: PromoteBody, state: State) -> dict[str, Any]:
+    """Makes the treatment the champion, by the stored verdict; its control stays for the holdback, if there is one."""
+    before = await state.promote(experiment_id, body.fence)
+    found = await asyncio.to_thread(experiments.get_experiment, state.database_url, experiment_id)
+    return {"experiment": to_jsonable(found), "before": before}
 
 
 @control.patch("/experiments/{experiment_id}", dependencies=_CHANGES)

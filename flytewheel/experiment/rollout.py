@@ -52,6 +52,7 @@ from flytewheel.experiment.ledger import (
     read_newest,
 )
 from flytewheel.experiment.metrics import count_stages
+from flytewheel.experiment.promotion import check_promotion
 from flytewheel.recipe import AbTestingSpec, AutomationSpec
 from flytewheel.records import digest, to_jsonable
 
@@ -129,6 +130,8 @@ def tick(
             "evidence": evidence,
             "digest": digest(evidence),
         }
+        if decision == "promote":
+            detail |= {"holdback": {"share": ab_testing.holdback_share, "days": ab_testing.holdback_days}}
         stage, share = rollout.stage, rollout.share
         if decision == "advance":
             stage, share = _next_stage(rollout, ab_testing)
@@ -197,16 +200,9 @@ def carry_out(
             same; a promotion is not, and the next tick decides it anew.
     """
     if decision == "promote":
-        with connect(database_url) as connection:
-            rollout = find_rollout(connection, experiment_id=experiment_id)
-        assert rollout is not None
-        if rollout.state != "promoted":
-            if (rollout.state, rollout.fence) != ("active", fence):
-                raise ExperimentError(
-                    f"{experiment_id} was to be promoted at fence {fence}, but is {rollout.state} at {rollout.fence}"
-                )
-            launch.set_champion(router_url, admin_key, name=rollout.name, version=rollout.treatment)
-        return f"{rollout.treatment} is the champion of {rollout.name}"
+        promotion = check_promotion(database_url, experiment_id, fence)
+        launch.promote(router_url, admin_key, experiment_id=experiment_id, fence=promotion.fence)
+        return f"{promotion.experiment.treatment} is the champion of {promotion.experiment.name}"
     experiment = get_experiment(database_url, experiment_id)
     launch.follow_experiment(router_url, admin_key, experiment)
     if experiment.running:

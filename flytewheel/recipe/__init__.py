@@ -161,6 +161,12 @@ class AbTestingSpec(Measured):
     confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
     rollout_stages: Many[Share] = (0.1, 0.25, 0.5, 1.0)
     stage_duration_hours: Positive = 24.0
+    holdback_share: Annotated[Number, Field(ge=0, le=0.5)] = Field(
+        default=0.05,
+        description="of the users, who stay on the champion of before after a promotion, for an unbiased estimate of "
+        "what it brought; 0: none",
+    )
+    holdback_days: Positive = Field(default=14.0, description="how long they stay, from the promotion on")
     max_duration_days: Positive = Field(
         default=28.0, description="a canary that is not cleared by then is taken back; a stage may take 14 days"
     )
