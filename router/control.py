@@ -15,6 +15,7 @@ from flytewheel.experiment.experiments import Experiment
 from flytewheel.records import to_jsonable
 from router.access.callers import ADMIN, READ, caller_of
 from router.access.needs import needs
+from router.keeper.drilling import drill
 from router.keeper.state import KeeperState
 
 
@@ -183,6 +184,12 @@ async def promote_experiment(experiment_id: str, body: PromoteBody, state: State
     before = await state.promote(experiment_id, body.fence)
     found = await asyncio.to_thread(experiments.get_experiment, state.database_url, experiment_id)
     return {"experiment": to_jsonable(found), "before": before}
+
+
+@control.post("/experiments/{experiment_id}/drill", dependencies=_CHANGES)
+async def drill_experiment(experiment_id: str, state: State) -> dict[str, Any]:
+    """Exercises the way back from a running experiment, with a user who exists nowhere else, and stores how it went."""
+    return {"drill": to_jsonable(await drill(state, experiment_id))}
 
 
 @control.patch("/experiments/{experiment_id}", dependencies=_CHANGES)

@@ -27,6 +27,7 @@ class Route:
     champion: str
     experiment: Experiment | None = None
     holdback: Experiment | None = None
+    rehearsal: bool = False  # of a drill: what it answers is remembered nowhere
 
     @property
     def versions(self) -> set[str]:
@@ -49,6 +50,7 @@ class Table:
     withheld: dict[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
     keys: tuple[ApiKey, ...] | None = None  # None: not read yet
     loaded: bool = False
+    probes: dict[str, Route] = field(default_factory=dict)  # of drills, by a name that nobody else knows
     replicas: int = 1  # machines that divide what a key is allowed
 
     def to_wire(self) -> bytes:

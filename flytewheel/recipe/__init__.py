@@ -34,9 +34,10 @@ from flytewheel.recipe.judging import JudgeSpec as JudgeSpec
 from flytewheel.recipe.lm_eval import LmEvalSpec as LmEvalSpec
 from flytewheel.recipe.lm_eval import list_tasks_not_run
 from flytewheel.recipe.metrics import Guardrail as Guardrail
-from flytewheel.recipe.metrics import Measured
 from flytewheel.recipe.metrics import MetricSpec as MetricSpec
 from flytewheel.recipe.privacy import PrivacySpec as PrivacySpec
+from flytewheel.recipe.releasing import Releasing
+from flytewheel.recipe.releasing import ShadowSpec as ShadowSpec
 from flytewheel.recipe.safety import ForgettingSpec as ForgettingSpec
 from flytewheel.recipe.safety import SafetySpec as SafetySpec
 from flytewheel.recipe.safety import list_unmeasured, settle_gate
@@ -141,7 +142,7 @@ class ExportSpec(Section):
         return self
 
 
-class AbTestingSpec(Measured):
+class AbTestingSpec(Releasing):
     """The canary and the release that follows it."""
 
     initial_traffic_split: Annotated[Number, Field(gt=0, lt=1)] = 0.1
@@ -161,12 +162,6 @@ class AbTestingSpec(Measured):
     confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
     rollout_stages: Many[Share] = (0.1, 0.25, 0.5, 1.0)
     stage_duration_hours: Positive = 24.0
-    holdback_share: Annotated[Number, Field(ge=0, le=0.5)] = Field(
-        default=0.05,
-        description="of the users, who stay on the champion of before after a promotion, for an unbiased estimate of "
-        "what it brought; 0: none",
-    )
-    holdback_days: Positive = Field(default=14.0, description="how long they stay, from the promotion on")
     max_duration_days: Positive = Field(
         default=28.0, description="a canary that is not cleared by then is taken back; a stage may take 14 days"
     )

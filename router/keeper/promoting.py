@@ -7,9 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flytewheel.errors import ExperimentError, RegistryError
+from flytewheel.experiment.experiments import Experiment
 from flytewheel.experiment.promotion import Lost, Promotion, find_lost, finish_promotion
 from registry.aliases import CHAMPION
 from registry.versions import Registry
+
+DRILL = "drill"  # the alias
 
 
 def move_champion(registry: Registry, database_url: str, promotion: Promotion) -> None:
@@ -34,6 +37,16 @@ def move_champion(registry: Registry, database_url: str, promotion: Promotion) -
 def undo_lost(registry: Registry, database_url: str, champions: Mapping[str, str]) -> list[str]:
     """Takes back every champion that a rollout moved which was taken back; returns the models' names."""
     return [lost.name for lost in find_lost(database_url, champions) if take_back(registry, lost)]
+
+
+def try_alias(registry: Registry, name: str, experiment: Experiment) -> None:
+    """Moves an alias that nobody serves by, as a rollback after a promotion would move the champion's.
+
+    Raises:
+        RegistryError, StoreError: a version cannot be read, or the store does not compare and set.
+    """
+    registry.set_alias(name, DRILL, experiment.treatment, by="drill", reason="the way there")
+    registry.set_alias(name, DRILL, experiment.control, experiment.treatment, by="drill", reason="the way back")
 
 
 def take_back(registry: Registry, lost: Lost) -> bool:

@@ -84,6 +84,7 @@ class Keeping(RouterState):
             dict(self.withheld),
             self.keys.keys,
             loaded=self.loaded.is_set(),
+            probes=dict(self.probes),
             replicas=self.rates.replicas,
         )
 

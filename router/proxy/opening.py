@@ -94,7 +94,8 @@ class Opener:
         given = keep_back(state, call)
         if given is None:
             leave_out(state, call)
-            given = await state.allocation.give(call) if state.allocation.running else None
+            learns = state.allocation.running and not call.route.rehearsal
+            given = await state.allocation.give(call) if learns else None
         tries = choose_versions(state, call, given)
         for version in tries[:-1]:
             call.version = version
