@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
+from flytewheel.experiment.allocation.design import read_design
 from flytewheel.experiment.arms import check_launch as check_launch
 from flytewheel.experiment.arms import name_arms as name_arms
 from flytewheel.experiment.layers import OPEN, Layer, begin_layer, read_layer
@@ -119,7 +120,7 @@ def open_experiment(
             (rollout_id, name, experiment_id),
         )
         begin_layer(connection, experiment_id, body)
-        begin_stratum(connection, experiment_id, split(share), stage=0)
+        begin_stratum(connection, experiment_id, split(share, name_arms(control, treatment, body), body), stage=0)
         detail: dict[str, Any] = {"control": control, "treatment": treatment, "share": share, "launch_key": launch_key}
         if isinstance(override := body.get("override"), Mapping):  # a person's, of the gate's verdict
             why = f"the gate was overruled by {override.get('by')}: {override.get('reason')}"
@@ -129,8 +130,10 @@ def open_experiment(
     return Opened(opened, created=True, superseded=running[0].experiment_id if running else None)
 
 
-def split(share: float) -> dict[str, float | None]:
-    """The arms' shares, of a treatment's."""
+def split(share: float, arms: Iterable[str], body: Mapping[str, Any]) -> dict[str, float | None]:
+    """The arms' shares, of a treatment's; None each where an allocation learns: every user has an own one."""
+    if read_design(body, tuple(arms)) is not None:
+        return dict.fromkeys(arms)
     return {"control": 1 - share, "treatment": share}
 
 
@@ -302,7 +305,7 @@ def move_share(
         ExperimentError: the rollout's fence is not `fence` (where given); the transaction must be given up.
     """
     connection.execute("UPDATE experiments SET share = %s WHERE experiment_id = %s", (share, experiment.experiment_id))
-    begin_stratum(connection, experiment.experiment_id, split(share), stage=stage)
+    begin_stratum(connection, experiment.experiment_id, split(share, experiment.arms, experiment.body), stage=stage)
     told = {"from": experiment.share, "to": share, **(detail or {})}
     _advance(connection, experiment.experiment_id, actor, action, told, begins=True, stage=stage, fence=fence)
 

@@ -29,6 +29,7 @@ from typing import Any
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment import launch
+from flytewheel.experiment.allocation.counts import count_experiment
 from flytewheel.experiment.analysis.look import analyse
 from flytewheel.experiment.analysis.records import PastLook
 from flytewheel.experiment.decision import WAITS, Decision, decide, list_rules
@@ -51,7 +52,6 @@ from flytewheel.experiment.ledger import (
     read_log,
     read_newest,
 )
-from flytewheel.experiment.metrics import count_stages
 from flytewheel.recipe import AbTestingSpec, AutomationSpec
 from flytewheel.records import digest, to_jsonable
 
@@ -234,14 +234,7 @@ def _gather(
 ) -> dict[str, Any]:
     """Everything that a decision rests on, as it is stored."""
     design = make_design(ab_testing)
-    stages = count_stages(
-        connection,
-        rollout.experiment_id,
-        design.metrics,
-        burn_in_users=ab_testing.burn_in_users,
-        before=True,
-        keys=True,
-    )
+    stages = count_experiment(connection, rollout.experiment_id, design.metrics, burn_in_users=ab_testing.burn_in_users)
     history = _read_history(read_log(connection, rollout.rollout_id))
     due = rollout.stage_hours >= ab_testing.stage_duration_hours
     planned = rollout.stage + 1
