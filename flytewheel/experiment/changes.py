@@ -8,11 +8,12 @@ when a canary opens or ends: a stratum of its own, as with every change of share
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flytewheel.database import Connection
 from flytewheel.errors import ExperimentError
+from flytewheel.experiment.allocation.design import read_design
 from flytewheel.experiment.metrics.strata import begin_stratum, list_strata
 
 if TYPE_CHECKING:
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
 BESIDE = 0.5  # the holdback's share while a canary runs: its control, and as many of the others
 
 
-def split(share: float) -> dict[str, float | None]:
-    """The arms' shares, of a treatment's."""
+def split(share: float, arms: Iterable[str], body: Mapping[str, Any]) -> dict[str, float | None]:
+    """The arms' shares, of a treatment's; None each where an allocation learns: every user has an own one."""
+    if read_design(body, tuple(arms)) is not None:
+        return dict.fromkeys(arms)
+    return pair(share)
+
+
+def pair(share: float) -> dict[str, float | None]:
+    """The shares of control and treatment, where no allocation learns."""
     return {"control": 1 - share, "treatment": share}
 
 
@@ -47,7 +55,7 @@ def follow_canary(connection: Connection, name: str) -> None:
     if row is None:
         return
     experiment_id, share, beside = row
-    wanted, last = split(BESIDE if beside else share), list_strata(connection, experiment_id)[-1]
+    wanted, last = pair(BESIDE if beside else share), list_strata(connection, experiment_id)[-1]
     if dict(last.shares) != wanted:
         begin_stratum(connection, experiment_id, wanted)
 
@@ -90,7 +98,7 @@ def move_share(
         ExperimentError: the rollout's fence is not `fence` (where given); the transaction must be given up.
     """
     connection.execute("UPDATE experiments SET share = %s WHERE experiment_id = %s", (share, experiment.experiment_id))
-    begin_stratum(connection, experiment.experiment_id, split(share), stage=stage)
+    begin_stratum(connection, experiment.experiment_id, split(share, experiment.arms, experiment.body), stage=stage)
     told = {"from": experiment.share, "to": share, **(detail or {})}
     advance_rollout(connection, experiment.experiment_id, actor, action, told, begins=True, stage=stage, fence=fence)
 

@@ -133,7 +133,7 @@ def open_experiment(
             (rollout_id, name, experiment_id),
         )
         begin_layer(connection, experiment_id, body)
-        begin_stratum(connection, experiment_id, split(share), stage=0)
+        begin_stratum(connection, experiment_id, split(share, name_arms(control, treatment, body), body), stage=0)
         follow_canary(connection, name)
         detail: dict[str, Any] = {"control": control, "treatment": treatment, "share": share, "launch_key": launch_key}
         if isinstance(override := body.get("override"), Mapping):  # a person's, of the gate's verdict

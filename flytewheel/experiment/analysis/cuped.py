@@ -6,6 +6,7 @@ all arms together, each linearised at the pooled ratio, as tea-tasting has it: o
 arm would let the arms' populations differ. A user without a before gets the mean: B = 0.
 
 Never worse than without: where the estimated variance would not shrink, or nobody has a before, there is no adjustment.
+Nor is there one where users have weights (adaptive.py): θ would follow the past that gave them their arms.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Adjustment:
 def adjust(control: UserSums, treatment: UserSums) -> Adjustment | None:
     """The adjustment of one difference, or None where none helps."""
     then, then_treated = control.before, treatment.before
-    if then is None or then_treated is None:
+    if then is None or then_treated is None or control.weights is not None or treatment.weights is not None:
         return None
     arms = (_Arm.read(control, then), _Arm.read(treatment, then_treated))
     if arms[0] is None or arms[1] is None:

@@ -34,6 +34,7 @@ from flytewheel.experiment.metrics import Metric, StageCounts, UserSums
 
 PLANNED_DIFFERENCE = 0.05  # of the control's rate, that an interval without a margin is tuned to
 REPEATED = "a user counts twice in an arm"
+UNWEIGHED = "a user has no probability of the arm in the log"
 
 
 def analyse(
@@ -120,6 +121,8 @@ def _begin(design: Design, metric: Metric, arm: str, stage: StageCounts) -> tupl
     )
     if any(each.keys is not None and len(np.unique(each.keys)) < each.users for each in sums.values()):
         return None, replace(blank, reason=REPEATED)
+    if any(each.weights is not None and not np.isfinite(each.weights).all() for each in sums.values()):
+        return None, replace(blank, reason=UNWEIGHED)
     if metric.is_share and (outside := [name for name, each in sums.items() if _leaves_range(each)]):
         return None, replace(blank, reason=f"shares outside 0 to 1 in {' and '.join(outside)}")
     found = compare(metric, sums, arm, design.control)
