@@ -240,7 +240,6 @@ def _gather(
         design.metrics,
         burn_in_users=ab_testing.burn_in_users,
         before=True,
-        keys=True,
     )
     history = _read_history(read_log(connection, rollout.rollout_id))
     due = rollout.stage_hours >= ab_testing.stage_duration_hours

@@ -5,6 +5,7 @@ R = ΣX/ΣN with Var R = m/(m−1)·Σ(Xᵤ − R·Nᵤ)²/(ΣN)²: the delta me
 daily, calls 57 % of identical arms different (simulated). A metric per user is the same with Nᵤ = 1.
 
 From moments (m, ΣX, ΣN, ΣX², ΣXN, ΣN²) it is the same figure, for many experiments at once: simulations take that way.
+Where the moments of users are kept (flytewheel/experiment/metrics/moments.py) it comes from those, without the users.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flytewheel.experiment.analysis.records import Floats
-from flytewheel.experiment.metrics import UserSums
+from flytewheel.experiment.metrics import ArmMoments, ArmSums, UserSums
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,10 @@ class Moments:
     nn: Floats
 
 
-def estimate_ratio(sums: UserSums) -> Ratio | None:
+def estimate_ratio(sums: ArmSums) -> Ratio | None:
     """The ratio of an arm's totals, by the delta method over users; None without a denominator, or not finite."""
+    if isinstance(sums, ArmMoments):
+        return _estimate_from_kept(sums)
     total = float(sums.denominators.sum())
     if not sums.users or not math.isfinite(total) or total <= 0 or bool((sums.denominators < 0).any()):
         return None
@@ -53,6 +56,15 @@ def estimate_ratio(sums: UserSums) -> Ratio | None:
         return Ratio(estimate, None, sums.users, total)
     residuals = linearise(sums, estimate)
     return Ratio(estimate, sums.users / (sums.users - 1) * float(residuals @ residuals), sums.users, total)
+
+
+def _estimate_from_kept(sums: ArmMoments) -> Ratio | None:
+    x, n = sums.sum_up()
+    if not sums.users or n <= 0:
+        return None
+    squares = float(sums.linearise(sums)[0, 0])
+    variance = sums.users / (sums.users - 1) * squares if sums.users > 1 else None
+    return Ratio(x / n * sums.unit, variance, sums.users, n / sums.unit_n)
 
 
 def linearise(sums: UserSums, estimate: float) -> NDArray[np.float64]:
