@@ -148,8 +148,9 @@ def _find_lacking(
 
 
 def _describe(experiment: Experiment, arm: str, counts: StageCounts, latency_ms: Mapping[str, float] | None) -> Variant:
-    sums = counts.sums["conversion_rate"][arm]
-    impressions, conversions = int(sums.denominators.sum()), int(sums.numerators.sum())
+    ratio = estimate_ratio(counts.sums["conversion_rate"][arm])
+    impressions = round(ratio.total) if ratio else 0
+    conversions = round(ratio.total * ratio.estimate) if ratio else 0
     return Variant(
         variant=arm,
         version=experiment.treatment if arm == "treatment" else experiment.control,

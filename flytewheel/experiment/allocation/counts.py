@@ -18,7 +18,7 @@ from flytewheel.database import Connection
 from flytewheel.experiment.allocation.design import read_design
 from flytewheel.experiment.analysis.adaptive import weigh_users
 from flytewheel.experiment.arms import name_arms
-from flytewheel.experiment.metrics import Metric, StageCounts, UserSums, count_stages
+from flytewheel.experiment.metrics import ArmSums, Metric, StageCounts, UserSums, count_stages
 
 _EXPERIMENT = "SELECT name, control, treatment, body FROM experiments WHERE experiment_id = %s"
 _PROPENSITIES = """
@@ -40,12 +40,12 @@ def count_experiment(
     Raises:
         ExperimentError: no such experiment, or its body asks for an allocation that cannot be.
     """
-    stages = count_stages(connection, experiment_id, metrics, burn_in_users=burn_in_users, before=True, keys=True)
     row = connection.execute(_EXPERIMENT, (experiment_id,)).fetchone()
-    assert row is not None  # the look has found it
-    name, control, treatment, body = row
+    name, control, treatment, body = row or ("", "", "", {})  # of an unknown one the look says so
     arms = tuple(name_arms(control, treatment, body))
-    if read_design(body, arms) is None:
+    learns = read_design(body, arms) is not None
+    stages = count_stages(connection, experiment_id, metrics, burn_in_users=burn_in_users, before=True, users=learns)
+    if not learns:
         return stages
     keys, propensities = _read_propensities(connection, name, experiment_id)
     return tuple(_weigh_stage(stage, keys, weigh_users(propensities, arms=len(arms))) for stage in stages)
@@ -59,8 +59,8 @@ def _weigh_stage(stage: StageCounts, keys: NDArray[np.int64], weights: NDArray[n
     return replace(stage, sums=weighed)
 
 
-def _weigh_arm(sums: UserSums, keys: NDArray[np.int64], weights: NDArray[np.float64]) -> UserSums:
-    if sums.keys is None or not len(keys):
+def _weigh_arm(sums: ArmSums, keys: NDArray[np.int64], weights: NDArray[np.float64]) -> ArmSums:
+    if not isinstance(sums, UserSums) or sums.keys is None or not len(keys):
         return sums
     places = np.minimum(np.searchsorted(keys, sums.keys), len(keys) - 1)
     return replace(sums, weights=np.where(keys[places] == sums.keys, weights[places], np.nan))

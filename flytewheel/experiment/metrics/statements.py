@@ -12,8 +12,10 @@ must not stop a look.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
+from flytewheel.experiment.metrics.rows import Place, Word, list_columns
 from flytewheel.recipe import Rewards
 
 UNIT = 1_000_000_000  # of rewards
@@ -53,6 +55,7 @@ ANSWER: dict[str, str] = {
 }
 COLUMNS = ", ".join(ANSWER)
 _KEY = "stratum, arm, user_id"
+_SUMS = ", ".join(f"sum({name})::bigint AS {name}" for name in ANSWER)
 
 # What an interaction's body says; `{source}` gives rows of interactions as `i`, with a sign. OFFSET 0 keeps the planner
 # from reading the body once more for every use of what was read from it.
@@ -175,15 +178,19 @@ served AS MATERIALIZED ({_SERVED.format(place=place, source=rows.format("i"))}),
 said AS ({_SAID.format(seen=_NOW.format("e"), **_ALL)}), answers AS ({_ANSWERS}),
 stored AS ({_STORE} ({_WORTH.format(seen=_NOW.format("g"), **_ALL)}) AS worth RETURNING requests),
 noted AS ({_NOTE} RETURNING 1)
-SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM served), count(*), coalesce(max(requests), 0) FROM stored
+SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM served), count(*), coalesce(max(requests), 0)::int8
+FROM stored
 """
 
 
-def count_changes(place: str, *, marked: bool) -> str:
+def count_changes(place: str, *, marked: bool, places: Sequence[Place], words: Sequence[Word]) -> str:
     """Adds what changed since the last look: new answers, and old ones that something new was said of.
 
     With `marked`, also users whose rows went or were changed: all their answers over again, less what is stored of
     them. Without, nothing at all is done where there are such users, and the count of looks comes back as 0.
+
+    Gives the figures of the look, with 0 in front, and then everything that is stored of the users whose counters it
+    changed, of all of `places`: as it was, with −1, and as it is, with 1. For no `words` the figures alone.
     """
     new = {table: _NEW.format(table[0]) for table in ("interactions", "feedback_events", "groundedness", "recounts")}
     rows = f"touched CROSS JOIN {_EACH.format('interactions', 'touched')} AS i WHERE i.source = %(source)s"
@@ -211,11 +218,41 @@ fresh AS MATERIALIZED (
 ), served AS MATERIALIZED ({_SERVED.format(place=place, source=rows)}),
 said AS ({_SAID.format(seen=_SIDE.format("e"), **_SOME)}), answers AS ({_ANSWERS}),
 worth AS ({_WORTH.format(seen=_SIDE.format("g"), **_SOME)} {less}),
-stored AS ({_STORE} (SELECT {_KEY}, {", ".join(f"sum({c}) AS {c}" for c in ANSWER)} FROM worth GROUP BY {_KEY})
-    AS total {_ADD} RETURNING t.requests),
-noted AS ({_NOTE} RETURNING 1)
-SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM touched), count(*), coalesce(max(requests), 0) FROM stored
+total AS MATERIALIZED (SELECT {_KEY}, {_SUMS} FROM worth GROUP BY {_KEY}),
+stored AS ({_STORE} total {_ADD} RETURNING t.requests),
+noted AS ({_NOTE} RETURNING 1){_list_users(places) if words else ""}
+SELECT 0::int8, (SELECT count(*) FROM noted), (SELECT count(*) FROM touched), count(*),
+    coalesce(max(requests), 0)::int8, NULL::int8, NULL::bytea{", NULL::int8[]" * (1 + len(words))} FROM stored
+{_show_users(words) if words else ""}
 """
+
+
+def _list_users(places: Sequence[Place]) -> str:
+    """Those who changed, before (the statement's own changes are not seen by it) and after."""
+    known = ", ".join(f"({place}::smallint, %(place_{number})s)" for number, (place, _) in enumerate(places))
+    return f""",
+was AS MATERIALIZED (
+    SELECT c.* FROM (SELECT DISTINCT user_id FROM total) AS t CROSS JOIN (VALUES {known}) AS p (stratum, arm)
+        CROSS JOIN LATERAL (SELECT {_KEY}, {COLUMNS} FROM user_counts WHERE counting = %(counting)s
+            AND stratum = p.stratum AND arm = p.arm AND user_id = t.user_id OFFSET 0) AS c
+), became AS (
+    SELECT {_KEY}, {_SUMS}
+    FROM (SELECT {_KEY}, {COLUMNS} FROM was UNION ALL SELECT {_KEY}, {COLUMNS} FROM total) AS sides GROUP BY {_KEY}
+)"""
+
+
+def _show_users(words: Sequence[Word]) -> str:
+    return "".join(
+        f"""UNION ALL SELECT {side}, 0, 0, 0, 0, stratum::int8, convert_to(arm, 'UTF8'), {list_columns(words)}
+FROM {table} WHERE requests > 0 GROUP BY stratum, arm
+"""
+        for side, table in ((-1, "was"), (1, "became"))
+    )
+
+
+def name_places(places: Sequence[Place]) -> dict[str, object]:
+    """The arms of `count_changes`'s places as values."""
+    return {f"place_{number}": arm for number, (_, arm) in enumerate(places)}
 
 
 def scale_rewards(rewards: Rewards) -> dict[str, object]:
