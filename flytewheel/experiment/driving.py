@@ -16,7 +16,7 @@ from typing import Any
 from flytewheel.experiment import launch
 from flytewheel.experiment.decision import WAITS
 from flytewheel.experiment.holdback import end_due
-from flytewheel.experiment.rollout import Tick, carry_out, tick
+from flytewheel.experiment.rollout import LOOK_EVERY, Tick, carry_out, tick
 from flytewheel.recipe import AbTestingSpec, AutomationSpec
 
 
@@ -37,6 +37,14 @@ class Step:
     def waits(self) -> bool:
         """Whether a person has to approve the next step."""
         return WAITS in self.tick.reasons
+
+    def hours_to_next(self, ab_testing: AbTestingSpec) -> float:
+        """Hours until the next look is worth it: the stage's end, or a few hours where something else is waited for."""
+        hours: float = LOOK_EVERY.total_seconds() / 3600
+        if self.tick.decision == "advance":
+            return ab_testing.stage_duration_hours
+        left = ab_testing.stage_duration_hours - float(self.tick.evidence.get("stage_hours", 0.0))
+        return min(left, hours) if left > 0 else hours
 
     @property
     def message(self) -> str:
