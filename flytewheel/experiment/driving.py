@@ -1,7 +1,8 @@
 """One look at a rollout with all that follows from it: the way that every driver goes, be it Flyte's workflows, the
 commands, or a loop on a machine without either.
 
-    end holdbacks that are over → tick → (the way back, exercised) → tick → carry out
+    end holdbacks that are over → open the canary whose shadow is over → tick → (the way back, exercised → tick)
+    → carry out
 
 Each part may be repeated, and a driver may die between any two: what was decided is stored, and the next look goes on
 from there.
@@ -70,6 +71,7 @@ def look(
         RouterError: the router is away, and the way back could not be exercised.
     """
     end_due(database_url, actor=actor)
+    launch.launch_shadowed(database_url, router_url, admin_key, name=name)
     ticked = tick(database_url, ab_testing, automation, name=name, actor=actor)
     if not ticked.wants_drill:
         return Step(ticked)
