@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment
+from flytewheel.recipe import ShadowSpec
 from flytewheel.records import to_jsonable
 from router.access.callers import ADMIN, READ, caller_of
 from router.access.needs import needs
@@ -30,6 +31,16 @@ class ChampionBody(Strict):
 
     version: str = Field(min_length=1, max_length=100)
     expect: str | None = None
+
+
+class ShadowBody(Strict):
+    """A candidate that is shown copies of `share` of the requests, for so many hours."""
+
+    candidate: str = Field(min_length=1, max_length=100)
+    launch_key: str = Field(min_length=1, max_length=500)
+    share: float = Field(gt=0, le=1)
+    hours: float = Field(gt=0, le=10_000, allow_inf_nan=False)
+    max_concurrency: int = Field(default=2, ge=1, le=1000)
 
 
 class PromoteBody(Strict):
@@ -125,6 +136,13 @@ async def put_champion(name: str, body: ChampionBody, state: State) -> dict[str,
     """Makes a version the champion, once it is loaded; an experiment whose control it was not is stopped."""
     before = await state.set_champion(name, body.version, body.expect)
     return {"name": name, "champion": body.version, "before": before}
+
+
+@control.post("/models/{name}/shadow", dependencies=_CHANGES)
+async def post_shadow(name: str, body: ShadowBody, state: State) -> dict[str, Any]:
+    """Shows a candidate copies of the traffic, once it is loaded; it answers nobody."""
+    spec = ShadowSpec(share=body.share, hours=body.hours, max_concurrency=body.max_concurrency)
+    return {"shadow": to_jsonable(await state.shadow(name, body.candidate, body.launch_key, spec))}
 
 
 @control.put("/workers", dependencies=_CHANGES)

@@ -29,3 +29,10 @@ def read_drill(connection: Connection, experiment_id: str) -> dict[str, Any] | N
         (experiment_id,),
     ).fetchone()
     return None if row is None else {"entry": row[0], "seconds": row[1], "passed": row[2], "faults": row[3]}
+
+
+def describe_drill(drill: Mapping[str, Any]) -> str:
+    """A drill as a line."""
+    if drill["passed"]:
+        return f"exercised in {drill['seconds']:.2f} s"
+    return "failed: " + ("; ".join(drill["faults"]) or "it was not gone to its end")

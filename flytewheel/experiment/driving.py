@@ -1,7 +1,8 @@
 """One look at a rollout with all that follows from it: the way that every driver goes, be it Flyte's workflows, the
 commands, or a loop on a machine without either.
 
-    end holdbacks that are over → tick → (the way back, exercised) → tick → carry out
+    end holdbacks that are over → open the canary whose shadow is over → tick → (the way back, exercised → tick)
+    → carry out
 
 Each part may be repeated, and a driver may die between any two: what was decided is stored, and the next look goes on
 from there.
@@ -16,7 +17,7 @@ from typing import Any
 from flytewheel.experiment import launch
 from flytewheel.experiment.decision import WAITS
 from flytewheel.experiment.holdback import end_due
-from flytewheel.experiment.rollout import Tick, carry_out, tick
+from flytewheel.experiment.rollout import LOOK_EVERY, Tick, carry_out, tick
 from flytewheel.recipe import AbTestingSpec, AutomationSpec
 
 
@@ -37,6 +38,14 @@ class Step:
     def waits(self) -> bool:
         """Whether a person has to approve the next step."""
         return WAITS in self.tick.reasons
+
+    def hours_to_next(self, ab_testing: AbTestingSpec) -> float:
+        """Hours until the next look is worth it: the stage's end, or a few hours where something else is waited for."""
+        hours: float = LOOK_EVERY.total_seconds() / 3600
+        if self.tick.decision == "advance":
+            return ab_testing.stage_duration_hours
+        left = ab_testing.stage_duration_hours - float(self.tick.evidence.get("stage_hours", 0.0))
+        return min(left, hours) if left > 0 else hours
 
     @property
     def message(self) -> str:
@@ -62,6 +71,7 @@ def look(
         RouterError: the router is away, and the way back could not be exercised.
     """
     end_due(database_url, actor=actor)
+    launch.launch_shadowed(database_url, router_url, admin_key, name=name)
     ticked = tick(database_url, ab_testing, automation, name=name, actor=actor)
     if not ticked.wants_drill:
         return Step(ticked)
