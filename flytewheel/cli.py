@@ -16,6 +16,7 @@ import click
 
 from flytewheel import __version__
 from flytewheel.backends_commands import backends
+from flytewheel.backup_commands import backup, restore
 from flytewheel.checkpoint_commands import checkpoints
 from flytewheel.dataset_commands import datasets
 from flytewheel.doctor_commands import doctor
@@ -162,6 +163,7 @@ def _addresses(services: Services) -> list[tuple[Any, ...]]:
 experiments.add_command(experiments_duels)
 experiments.add_command(experiments_offline)
 main.add_command(backends)
+main.add_command(backup)
 main.add_command(checkpoints)
 main.add_command(datasets)
 main.add_command(doctor)
@@ -174,6 +176,7 @@ main.add_command(keys)
 main.add_command(migrate)
 main.add_command(models)
 main.add_command(plan)
+main.add_command(restore)
 main.add_command(review)
 main.add_command(rollout)
 main.add_command(runs)
