@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -14,6 +15,7 @@ from flytewheel.experiment.experiments import Experiment
 from flytewheel.records import to_jsonable
 from router.access.callers import ADMIN, READ, caller_of
 from router.access.needs import needs
+from router.keeper.drilling import drill
 from router.keeper.state import KeeperState
 
 
@@ -28,6 +30,12 @@ class ChampionBody(Strict):
 
     version: str = Field(min_length=1, max_length=100)
     expect: str | None = None
+
+
+class PromoteBody(Strict):
+    """`fence`: the rollout's fencing token that the verdict was stored with."""
+
+    fence: int = Field(ge=0)
 
 
 class LaunchBody(Strict):
@@ -168,6 +176,20 @@ async def stop_experiment(experiment_id: str, body: StopBody, state: State) -> d
         return experiments.stop_experiment(state.database_url, experiment_id, reason=body.reason, actor="control API")
 
     return {"experiment": to_jsonable(await state.change(stop))}
+
+
+@control.post("/experiments/{experiment_id}/promote", dependencies=_CHANGES)
+async def promote_experiment(experiment_id: str, body: PromoteBody, state: State) -> dict[str, Any]:
+    """Makes the treatment the champion, by the stored verdict; its control stays for the holdback, if there is one."""
+    before = await state.promote(experiment_id, body.fence)
+    found = await asyncio.to_thread(experiments.get_experiment, state.database_url, experiment_id)
+    return {"experiment": to_jsonable(found), "before": before}
+
+
+@control.post("/experiments/{experiment_id}/drill", dependencies=_CHANGES)
+async def drill_experiment(experiment_id: str, state: State) -> dict[str, Any]:
+    """Exercises the way back from a running experiment, with a user who exists nowhere else, and stores how it went."""
+    return {"drill": to_jsonable(await drill(state, experiment_id))}
 
 
 @control.patch("/experiments/{experiment_id}", dependencies=_CHANGES)

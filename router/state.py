@@ -44,6 +44,7 @@ class RouterState:
     feedback: FeedbackRoom = field(init=False)  # a worker's
     backend_wait_s: float = 30.0
     routes: Mapping[str, Route] = field(default_factory=dict)
+    probes: Mapping[str, Route] = field(default_factory=dict)  # a drill's, beside the routes of users
     withheld: Mapping[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
     allocation: Allocation = field(default_factory=Allocation)  # a worker's learns
@@ -59,6 +60,7 @@ class RouterState:
         """Goes by this table from now on."""
         self.routes = table.routes
         self.withheld = table.withheld
+        self.probes = table.probes
         self.allocation.follow(table.routes)
         if table.loaded:
             self.loaded.set()

@@ -87,6 +87,27 @@ def set_champion(router_url: str, admin_key: str, *, name: str, version: str, ti
     return None if before is None else str(before)
 
 
+def promote(router_url: str, admin_key: str, *, experiment_id: str, fence: int, timeout_s: float = 120.0) -> None:
+    """Makes an experiment's treatment the champion, by the verdict stored at `fence`; again with the same effect.
+
+    Raises:
+        RouterError: the router is away, or refuses: the rollout has changed, or the version cannot be served.
+    """
+    url = f"{router_url.rstrip('/')}/experiments/{experiment_id}/promote"
+    _ask("POST", url, admin_key, {"fence": fence}, timeout_s)
+
+
+def drill(router_url: str, admin_key: str, *, experiment_id: str, timeout_s: float = 120.0) -> dict[str, Any]:
+    """Has the router exercise the way back from an experiment, which stores how it went; returns that.
+
+    Raises:
+        RouterError: the router is away, or the experiment does not run there.
+    """
+    url = f"{router_url.rstrip('/')}/experiments/{experiment_id}/drill"
+    found: dict[str, Any] = _ask("POST", url, admin_key, {}, timeout_s)["drill"]
+    return found
+
+
 def follow_experiment(router_url: str, admin_key: str, experiment: Experiment, *, timeout_s: float = 120.0) -> None:
     """Has the router serve an experiment as it is stored, now rather than at its next look; changes nothing stored.
 

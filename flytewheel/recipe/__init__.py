@@ -34,9 +34,10 @@ from flytewheel.recipe.judging import JudgeSpec as JudgeSpec
 from flytewheel.recipe.lm_eval import LmEvalSpec as LmEvalSpec
 from flytewheel.recipe.lm_eval import list_tasks_not_run
 from flytewheel.recipe.metrics import Guardrail as Guardrail
-from flytewheel.recipe.metrics import Measured
 from flytewheel.recipe.metrics import MetricSpec as MetricSpec
 from flytewheel.recipe.privacy import PrivacySpec as PrivacySpec
+from flytewheel.recipe.releasing import Releasing
+from flytewheel.recipe.releasing import ShadowSpec as ShadowSpec
 from flytewheel.recipe.safety import ForgettingSpec as ForgettingSpec
 from flytewheel.recipe.safety import SafetySpec as SafetySpec
 from flytewheel.recipe.safety import list_unmeasured, settle_gate
@@ -141,7 +142,7 @@ class ExportSpec(Section):
         return self
 
 
-class AbTestingSpec(Measured):
+class AbTestingSpec(Releasing):
     """The canary and the release that follows it."""
 
     initial_traffic_split: Annotated[Number, Field(gt=0, lt=1)] = 0.1

@@ -23,7 +23,7 @@ import orjson
 from router.asgi import Receive, Scope, Send
 from router.front import HEADERS
 from router.paths import CHAT
-from router.proxy.arms import leave_out
+from router.proxy.arms import keep_back, leave_out
 from router.proxy.call import Call, read_call
 from router.proxy.endpoint import ChatProxy, UserMeter
 from router.proxy.opening import Opener
@@ -68,6 +68,8 @@ class DuelEndpoint:
             return
         if call.streamed:
             raise RefusedError(400, "invalid_request_error", "a duel is answered whole: leave `stream` out")
+        if keep_back(self._state, call) is not None:  # whom a holdback counts is asked nothing beside it
+            call.route = replace(call.route, experiment=None)
         leave_out(self._state, call)
         if call.route.experiment is None or call.override is not None or call.body.get("n", 1) != 1:
             await self._proxy(scope, _replay(call.raw, receive), send)

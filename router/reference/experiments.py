@@ -56,7 +56,7 @@ class ShownExperiment(BaseModel):
 
     id: str
     name: str
-    state: Literal["draft", "running", "stopped"]
+    state: Literal["draft", "running", "holdback", "stopped"]
     control: str
     treatment: str
     share: float
