@@ -22,16 +22,15 @@ if TYPE_CHECKING:
 BESIDE = 0.5  # the holdback's share while a canary runs: its control, and as many of the others
 
 
-def split(share: float, arms: Iterable[str], body: Mapping[str, Any]) -> dict[str, float | None]:
-    """The arms' shares, of a treatment's; None each where an allocation learns: every user has an own one."""
-    if read_design(body, tuple(arms)) is not None:
-        return dict.fromkeys(arms)
-    return pair(share)
-
-
-def pair(share: float) -> dict[str, float | None]:
-    """The shares of control and treatment, where no allocation learns."""
+def split(share: float) -> dict[str, float | None]:
+    """The arms' shares, of a treatment's."""
     return {"control": 1 - share, "treatment": share}
+
+
+def allot(share: float, arms: Iterable[str], body: Mapping[str, Any]) -> dict[str, float | None]:
+    """The shares of a stratum; None each where an allocation learns: every user has an own probability."""
+    named = tuple(arms)
+    return split(share) if read_design(body, named) is None else dict.fromkeys(named)
 
 
 def set_stopped(connection: Connection, experiment_id: str, reason: str) -> None:
@@ -55,7 +54,7 @@ def follow_canary(connection: Connection, name: str) -> None:
     if row is None:
         return
     experiment_id, share, beside = row
-    wanted, last = pair(BESIDE if beside else share), list_strata(connection, experiment_id)[-1]
+    wanted, last = split(BESIDE if beside else share), list_strata(connection, experiment_id)[-1]
     if dict(last.shares) != wanted:
         begin_stratum(connection, experiment_id, wanted)
 
@@ -98,7 +97,7 @@ def move_share(
         ExperimentError: the rollout's fence is not `fence` (where given); the transaction must be given up.
     """
     connection.execute("UPDATE experiments SET share = %s WHERE experiment_id = %s", (share, experiment.experiment_id))
-    begin_stratum(connection, experiment.experiment_id, split(share, experiment.arms, experiment.body), stage=stage)
+    begin_stratum(connection, experiment.experiment_id, allot(share, experiment.arms, experiment.body), stage=stage)
     told = {"from": experiment.share, "to": share, **(detail or {})}
     advance_rollout(connection, experiment.experiment_id, actor, action, told, begins=True, stage=stage, fence=fence)
 

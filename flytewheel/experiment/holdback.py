@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment.assign import Arm, draw_unit
-from flytewheel.experiment.changes import BESIDE, advance_rollout, follow_canary, pair, set_stopped
+from flytewheel.experiment.changes import BESIDE, advance_rollout, follow_canary, set_stopped, split
 from flytewheel.experiment.metrics.strata import begin_stratum
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def begin_holdback(connection: Connection, experiment: Experiment, *, share: flo
         (1 - share, days, f"{experiment.treatment} is the champion", experiment.experiment_id),
     ).fetchone()
     assert until is not None
-    begin_stratum(connection, experiment.experiment_id, pair(1 - share), stage=stage[0])
+    begin_stratum(connection, experiment.experiment_id, split(1 - share), stage=stage[0])
     detail = {"reason": f"{share:.0%} of the users stay on {experiment.control}", "until": until[0].isoformat()}
     advance_rollout(
         connection, experiment.experiment_id, actor, "promoted", detail, state="promoted", stage=stage[0], begins=True

@@ -48,7 +48,9 @@ def count_experiment(
     if not learns:
         return stages
     keys, propensities = _read_propensities(connection, name, experiment_id)
-    return tuple(_weigh_stage(stage, keys, weigh_users(propensities, arms=len(arms))) for stage in stages)
+    weights = weigh_users(propensities, arms=len(arms))
+    # A stage with shares of its own, as a holdback's, was split by them.
+    return tuple(_weigh_stage(one, keys, weights) if None in one.shares.values() else one for one in stages)
 
 
 def _weigh_stage(stage: StageCounts, keys: NDArray[np.int64], weights: NDArray[np.float64]) -> StageCounts:
