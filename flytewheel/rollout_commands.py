@@ -55,7 +55,10 @@ def rollout_tick(name: str, path: Path | None, actor: str, json_: bool) -> None:
 
     services = open_services()
     recipe = _read_recipe(services.database_url, name, path)
-    ticked = release.tick(services.database_url, recipe.ab_testing, recipe.automation, name=name, actor=actor)
+    worth = recipe.feedback.rewards
+    ticked = release.tick(
+        services.database_url, recipe.ab_testing, recipe.automation, name=name, actor=actor, rewards=worth
+    )
     served = None
     if ticked.decision not in ("hold", "none"):
         served = release.carry_out(

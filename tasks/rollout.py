@@ -29,7 +29,10 @@ class Ticked(NamedTuple):
 @task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
 def tick_rollout(recipe: Recipe) -> Ticked:
     actor = f"execution {current_context().execution_id.name}"
-    ticked = rollout.tick(connect().database_url, recipe.ab_testing, recipe.automation, name=recipe.name, actor=actor)
+    worth = recipe.feedback.rewards
+    ticked = rollout.tick(
+        connect().database_url, recipe.ab_testing, recipe.automation, name=recipe.name, actor=actor, rewards=worth
+    )
     Deck("rollout", decks.describe("rollout", ticked.facts()))
     message = f"{ticked.decision}: {'; '.join(ticked.reasons)}"
     print(message, flush=True)

@@ -52,7 +52,7 @@ from flytewheel.experiment.ledger import (
     read_newest,
 )
 from flytewheel.experiment.metrics import count_stages
-from flytewheel.recipe import AbTestingSpec, AutomationSpec
+from flytewheel.recipe import AbTestingSpec, AutomationSpec, Rewards
 from flytewheel.records import digest, to_jsonable
 
 LOOK_EVERY = timedelta(hours=6)
@@ -82,6 +82,8 @@ class Tick:
                 "experiment": f"{self.experiment_id}: {self.treatment} at stage {self.stage}, {self.share:.0%}",
                 "users": ", ".join(f"{arm} {count:,}" for arm, count in self.evidence.get("users", {}).items()),
             }
+            if crossed := self.evidence.get("crossed_users"):
+                facts["users"] += f"; {crossed:,} who met several arms count in none"
         return facts | {found["metric"]: describe_finding(found) for found in self.evidence.get("guardrails", ())}
 
 
@@ -93,6 +95,7 @@ def tick(
     actor: str,
     name: str | None = None,
     experiment_id: str | None = None,
+    rewards: Rewards | None = None,
 ) -> Tick:
     """Looks at one rollout and takes the step that is due, if one is; ticking again changes nothing more.
 
@@ -103,6 +106,7 @@ def tick(
         actor: who ticks, for the log.
         name: the model whose rollout is meant, or
         experiment_id: the experiment.
+        rewards: the recipe's, of each reaction; None: as at the last look.
 
     Returns:
         The decision; `none` where no rollout is active, or another change came first.
@@ -117,7 +121,7 @@ def tick(
             return Tick("none", (f"no rollout of {name or experiment_id}",), name=name or "")
         if rollout.state != "active":
             return _close(rollout, "none", (f"the rollout is {rollout.state.replace('_', ' ')}",), {})
-        evidence = _gather(connection, rollout, ab_testing, automation)
+        evidence = _gather(connection, rollout, ab_testing, automation, rewards)
         decision, reasons = decide(evidence)
         experiment = lock_experiment(connection, rollout.experiment_id)
         if lock_fence(connection, rollout.rollout_id) != rollout.fence:
@@ -230,7 +234,11 @@ def describe_finding(found: Mapping[str, Any]) -> str:
 
 
 def _gather(
-    connection: Connection, rollout: Rollout, ab_testing: AbTestingSpec, automation: AutomationSpec
+    connection: Connection,
+    rollout: Rollout,
+    ab_testing: AbTestingSpec,
+    automation: AutomationSpec,
+    rewards: Rewards | None,
 ) -> dict[str, Any]:
     """Everything that a decision rests on, as it is stored."""
     design = make_design(ab_testing)
@@ -238,6 +246,7 @@ def _gather(
         connection,
         rollout.experiment_id,
         design.metrics,
+        rewards=rewards,
         burn_in_users=ab_testing.burn_in_users,
         before=True,
     )
@@ -256,6 +265,7 @@ def _gather(
         "age_hours": round(rollout.age_hours, 6),
         "newest_hours": read_newest(connection, rollout),
         "users": analysis.users,
+        "crossed_users": stages[-1].crossed,
         "look": analysis.look,
         "sample_ratios": analysis.sample_ratios,
         "guardrails": analysis.of("guardrail"),
