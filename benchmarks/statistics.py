@@ -110,7 +110,7 @@ def measure(quick: bool, events: int) -> list[Goal]:
 
 def analyse(connection: Connection, experiment: str, metrics: list[Metric], *, by_user: bool) -> Figures:
     """What a tick does at a look; estimate and variance of every metric and arm are what is compared."""
-    stages = count_stages(connection, experiment, metrics, before=True, users=by_user)
+    stages = count_stages(connection, experiment, metrics, before=True, keys=by_user)
     analyse_look(Design(tuple(metrics)), stages, look=0)
     figures: Figures = {}
     for metric in metrics:

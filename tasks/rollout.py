@@ -38,6 +38,7 @@ def tick_rollout(recipe: Recipe) -> Ticked:
         admin_key=services.admin_key,
         name=recipe.name,
         actor=_name_actor(),
+        rewards=recipe.feedback.rewards,
     )
     ticked = found.tick
     Deck("rollout", decks.describe("rollout", ticked.facts()))

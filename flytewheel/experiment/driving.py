@@ -18,7 +18,7 @@ from flytewheel.experiment import launch
 from flytewheel.experiment.decision import WAITS
 from flytewheel.experiment.holdback import end_due
 from flytewheel.experiment.rollout import LOOK_EVERY, Tick, carry_out, tick
-from flytewheel.recipe import AbTestingSpec, AutomationSpec
+from flytewheel.recipe import AbTestingSpec, AutomationSpec, Rewards
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def look(
     admin_key: str,
     name: str,
     actor: str,
+    rewards: Rewards | None = None,
 ) -> Step:
     """Looks once and stores what is due; nothing is carried out at the router but a drill.
 
@@ -72,11 +73,11 @@ def look(
     """
     end_due(database_url, actor=actor)
     launch.launch_shadowed(database_url, router_url, admin_key, name=name)
-    ticked = tick(database_url, ab_testing, automation, name=name, actor=actor)
+    ticked = tick(database_url, ab_testing, automation, name=name, actor=actor, rewards=rewards)
     if not ticked.wants_drill:
         return Step(ticked)
     drilled = launch.drill(router_url, admin_key, experiment_id=ticked.experiment_id)
-    return Step(tick(database_url, ab_testing, automation, name=name, actor=actor), drill=drilled)
+    return Step(tick(database_url, ab_testing, automation, name=name, actor=actor, rewards=rewards), drill=drilled)
 
 
 def step(
@@ -88,6 +89,7 @@ def step(
     admin_key: str,
     name: str,
     actor: str,
+    rewards: Rewards | None = None,
 ) -> Step:
     """Looks once, and has the router follow.
 
@@ -97,7 +99,14 @@ def step(
         ExperimentError: somebody changed the rollout between verdict and promotion.
     """
     found = look(
-        database_url, ab_testing, automation, router_url=router_url, admin_key=admin_key, name=name, actor=actor
+        database_url,
+        ab_testing,
+        automation,
+        router_url=router_url,
+        admin_key=admin_key,
+        name=name,
+        actor=actor,
+        rewards=rewards,
     )
     ticked = found.tick
     if ticked.decision in ("hold", "none"):

@@ -652,5 +652,3 @@ CREATE OR REPLACE TRIGGER groundedness_gone AFTER DELETE ON groundedness
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();
 CREATE OR REPLACE TRIGGER groundedness_were AFTER UPDATE ON groundedness
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();
--- next-statistics
-ALTER TABLE metric_looks ADD COLUMN IF NOT EXISTS moments jsonb;   -- sums over users that are kept; null: measured when asked for

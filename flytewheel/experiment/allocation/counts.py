@@ -19,6 +19,7 @@ from flytewheel.experiment.allocation.design import read_design
 from flytewheel.experiment.analysis.adaptive import weigh_users
 from flytewheel.experiment.arms import name_arms
 from flytewheel.experiment.metrics import ArmSums, Metric, StageCounts, UserSums, count_stages
+from flytewheel.recipe import Rewards
 
 _EXPERIMENT = "SELECT name, control, treatment, body FROM experiments WHERE experiment_id = %s"
 _PROPENSITIES = """
@@ -33,7 +34,12 @@ _HEADER = 20  # bytes of a one-dimensional binary array before its first element
 
 
 def count_experiment(
-    connection: Connection, experiment_id: str, metrics: Iterable[Metric], *, burn_in_users: int = 50
+    connection: Connection,
+    experiment_id: str,
+    metrics: Iterable[Metric],
+    *,
+    rewards: Rewards | None = None,
+    burn_in_users: int = 50,
 ) -> tuple[StageCounts, ...]:
     """Looks at an experiment and gives the sums of each of its strata, with what was before, keys, and weights.
 
@@ -44,7 +50,9 @@ def count_experiment(
     name, control, treatment, body = row or ("", "", "", {})  # of an unknown one the look says so
     arms = tuple(name_arms(control, treatment, body))
     learns = read_design(body, arms) is not None
-    stages = count_stages(connection, experiment_id, metrics, burn_in_users=burn_in_users, before=True, users=learns)
+    stages = count_stages(
+        connection, experiment_id, metrics, rewards=rewards, burn_in_users=burn_in_users, before=True, keys=learns
+    )
     if not learns:
         return stages
     keys, propensities = _read_propensities(connection, name, experiment_id)

@@ -11,6 +11,7 @@ from flytewheel.experiment.metrics.declared import declare_metrics as declare_me
 from flytewheel.experiment.metrics.declared import find_metric as find_metric
 from flytewheel.experiment.metrics.look import take_look as take_look
 from flytewheel.experiment.metrics.moments import ArmMoments as ArmMoments
+from flytewheel.experiment.metrics.past import count_past as count_past
 from flytewheel.experiment.metrics.reading import count_stages as count_stages
 from flytewheel.experiment.metrics.reading import read_stages as read_stages
 from flytewheel.experiment.metrics.sums import ARMS as ARMS

@@ -16,11 +16,9 @@ from flytewheel.experiment.metrics.declared import Metric
 from flytewheel.experiment.metrics.look import Look, keep_moments, set_terms, take_look
 from flytewheel.experiment.metrics.moments import EVERYONE, ArmMoments, Moments, Pair, measure
 from flytewheel.experiment.metrics.rows import Place, Rows, read_rows, settle
-from flytewheel.experiment.metrics.statements import RATING_UNIT, UNIT
+from flytewheel.experiment.metrics.statements import UNITS
 from flytewheel.experiment.metrics.sums import StageCounts, UserSums
 from flytewheel.recipe import Rewards
-
-_UNITS = {"rating_sum": RATING_UNIT, "reward_sum": UNIT}
 
 
 def count_stages(
@@ -31,7 +29,7 @@ def count_stages(
     rewards: Rewards | None = None,
     burn_in_users: int = 50,
     before: bool = False,
-    users: bool = False,
+    keys: bool = False,
 ) -> tuple[StageCounts, ...]:
     """Looks at an experiment and gives the sums of each of its strata, the first one first.
 
@@ -42,22 +40,23 @@ def count_stages(
         rewards: what each reaction is worth; None: the design's figures.
         burn_in_users: of the control, from which on thresholds are frozen.
         before: whether the sums of the time before come along.
-        users: whether every user is read, also where the kept sums are enough.
+        keys: whether every user is read, with a number that is the same in every stratum, also where the kept sums
+            are enough.
 
     Raises:
         ExperimentError: no such experiment.
     """
     asked = tuple(metrics)
     look = take_look(connection, experiment_id, set_terms(asked, rewards, burn_in_users))
-    return read_stages(connection, look, asked, before=before, users=users)
+    return read_stages(connection, look, asked, before=before, keys=keys)
 
 
 def read_stages(
-    connection: Connection, look: Look, metrics: Iterable[Metric], *, before: bool = False, users: bool = False
+    connection: Connection, look: Look, metrics: Iterable[Metric], *, before: bool = False, keys: bool = False
 ) -> tuple[StageCounts, ...]:
     """The sums of each stratum as the look left them; within its transaction."""
     asked = {metric.name: metric for metric in metrics}
-    capped = {name: metric for name, metric in asked.items() if users or metric.cap is not None}
+    capped = {name: metric for name, metric in asked.items() if keys or metric.cap is not None}
     pairs = {(metric.numerator, metric.denominator) for name, metric in asked.items() if name not in capped}
     book = _Book.open(connection, look, pairs | {EVERYONE}, {name for each in capped.values() for name in _pair(each)})
     return tuple(
@@ -101,7 +100,7 @@ class _Book:
         return ArmMoments(place, self.moments.sums[EVERYONE]).users
 
     def read(self, place: Place, metric: Metric, before: bool, users: bool) -> UserSums | ArmMoments:
-        unit, unit_n = (_UNITS.get(name, 1) for name in _pair(metric))
+        unit, unit_n = (UNITS.get(name, 1) for name in _pair(metric))
         if not users:
             return ArmMoments(place, self.moments.sums[_pair(metric)], unit_n / unit, unit_n, before)
         rows = self.rows.get(place)
@@ -109,8 +108,8 @@ class _Book:
             nobody = UserSums(np.empty(0), np.empty(0)) if before else None
             return UserSums(np.empty(0), np.empty(0), nobody, np.empty(0, dtype=np.int64))
         rows = rows.keep(rows.columns[metric.denominator] > 0)
-        x, n = (rows.columns[name] / _UNITS.get(name, 1) for name in _pair(metric))
-        earlier = UserSums(*(rows.before[name] / _UNITS.get(name, 1) for name in _pair(metric))) if before else None
+        x, n = (rows.columns[name] / UNITS.get(name, 1) for name in _pair(metric))
+        earlier = UserSums(*(rows.before[name] / UNITS.get(name, 1) for name in _pair(metric))) if before else None
         return UserSums(x, n, earlier, rows.keys)
 
 

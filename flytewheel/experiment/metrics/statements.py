@@ -20,6 +20,7 @@ from flytewheel.recipe import Rewards
 
 UNIT = 1_000_000_000  # of rewards
 RATING_UNIT = 1_000_000
+UNITS = {"rating_sum": RATING_UNIT, "reward_sum": UNIT}  # parts of one that a counter stands in
 _FAR = UNIT * 1_000_000  # beyond what any sum of other events makes up for
 
 # Counters of an answer, and what each is worth; answers without events or a check have nulls there.
@@ -63,10 +64,7 @@ _SERVED = """
 SELECT sign, interaction_id, user_id, CASE WHEN stratum < 0 THEN '' ELSE arm END AS arm, stratum, failed, latency_ms,
     first_ms, tokens
 FROM (
-    SELECT *, CASE WHEN experiment_id = %(experiment_id)s THEN {place}
-        WHEN stored_at < %(began)s AND "timestamp" < %(began)s
-            AND "timestamp" >= %(began)s - make_interval(days => %(before_days)s)
-            AND coalesce(arm, 'control') = 'control' THEN -1 END AS stratum
+    SELECT *, {stratum} AS stratum
     FROM (
         SELECT sign, i.interaction_id, i.user_id, i.stored_at, i."timestamp",
             coalesce(i.body ->> 'experiment_id', '') AS experiment_id, i.body ->> 'arm' AS arm,
@@ -80,6 +78,10 @@ FROM (
     ) AS raw OFFSET 0
 ) AS placed WHERE stratum IS NOT NULL
 """
+_STRATUM = """CASE WHEN experiment_id = %(experiment_id)s THEN {place}
+    WHEN stored_at < %(began)s AND "timestamp" < %(began)s
+        AND "timestamp" >= %(began)s - make_interval(days => %(before_days)s)
+        AND coalesce(arm, 'control') = 'control' THEN -1 END"""
 
 
 def _amount(name: str) -> str:
@@ -160,13 +162,36 @@ _NEW = f"{{0}}.xid >= look.low AND {_NOW} AND NOT {_THEN}"
 _SIDE = f"CASE WHEN sign > 0 THEN {_NOW} ELSE {_THEN} END"
 _AGAIN = f"""UNION ALL SELECT i.interaction_id, 1 FROM look, marked JOIN interactions i USING (user_id)
     WHERE i.source = %(source)s AND {_NOW.format("i")}"""
+_PAST = """interactions i, (VALUES (1)) AS side (sign) WHERE i.source = %(source)s
+    AND i.stored_at > %(until)s - make_interval(days => %(days)s) AND i.stored_at <= %(until)s"""
 _LESS = f"""UNION ALL SELECT {_KEY}, {", ".join(f"-{c}" for c in ANSWER)} FROM marked JOIN user_counts USING (user_id)
     WHERE counting = %(counting)s"""
 
 
 def read_answers(place: str) -> str:
     """The answers of the experiment, and of the time before, as they are now."""
-    return _SERVED.format(place=place, source="interactions i, (VALUES (1)) AS side (sign) WHERE i.source = %(source)s")
+    return _read(place, "interactions i, (VALUES (1)) AS side (sign) WHERE i.source = %(source)s")
+
+
+def _read(place: str, source: str) -> str:
+    return _SERVED.format(stratum=_STRATUM.format(place=place), source=source)
+
+
+def read_past() -> str:
+    """The answers of some days, whatever arm gave them."""
+    return _SERVED.format(stratum="0::smallint", source=_PAST)
+
+
+def count_past(words: Sequence[Word]) -> str:
+    """The counters of every user over some days, of all arms together: as `read_result` takes them."""
+    return f"""
+WITH look AS MATERIALIZED (SELECT pg_current_snapshot() AS now),
+served AS MATERIALIZED ({read_past()}),
+said AS ({_SAID.format(seen=_NOW.format("e"), **_ALL)}), answers AS ({_ANSWERS})
+SELECT 0::int8, ''::bytea, {list_columns(words)} FROM (
+    SELECT user_id, {_SUMS} FROM ({_WORTH.format(seen=_NOW.format("g"), **_ALL)}) AS worth GROUP BY user_id
+) AS users
+"""
 
 
 def count_anew(place: str) -> str:
@@ -174,7 +199,7 @@ def count_anew(place: str) -> str:
     rows = f"interactions i CROSS JOIN look, (VALUES (1)) AS side (sign) WHERE i.source = %(source)s AND {_NOW}"
     return f"""
 WITH look AS MATERIALIZED (SELECT pg_current_snapshot() AS now),
-served AS MATERIALIZED ({_SERVED.format(place=place, source=rows.format("i"))}),
+served AS MATERIALIZED ({_read(place, rows.format("i"))}),
 said AS ({_SAID.format(seen=_NOW.format("e"), **_ALL)}), answers AS ({_ANSWERS}),
 stored AS ({_STORE} ({_WORTH.format(seen=_NOW.format("g"), **_ALL)}) AS worth RETURNING requests),
 noted AS ({_NOTE} RETURNING 1)
@@ -215,7 +240,7 @@ fresh AS MATERIALIZED (
         CROSS JOIN (VALUES (1), (-1)) AS side (sign)
     WHERE i.source = %(source)s AND {_THEN.format("i")} AND i.user_id NOT IN (SELECT user_id FROM marked)
     {again}
-), served AS MATERIALIZED ({_SERVED.format(place=place, source=rows)}),
+), served AS MATERIALIZED ({_read(place, rows)}),
 said AS ({_SAID.format(seen=_SIDE.format("e"), **_SOME)}), answers AS ({_ANSWERS}),
 worth AS ({_WORTH.format(seen=_SIDE.format("g"), **_SOME)} {less}),
 total AS MATERIALIZED (SELECT {_KEY}, {_SUMS} FROM worth GROUP BY {_KEY}),

@@ -139,7 +139,7 @@ def test_figures_are_those_from_the_users(database_url: str, experiment: Experim
         asked = [metric for metric in metrics if metric.role == role]
         with psycopg.connect(database_url) as connection:
             kept = count_stages(connection, experiment.experiment_id, asked, before=True)
-            users = count_stages(connection, experiment.experiment_id, asked, before=True, users=True)
+            users = count_stages(connection, experiment.experiment_id, asked, before=True, keys=True)
         design = Design(tuple(asked), burn_in_users=10)
         told = [analyse(design, stages, look=0) for stages in (kept, users)]
         assert Counter(found.strata for found in told[0].findings if role == "primary").keys() <= {0, 1, 2}
@@ -179,7 +179,7 @@ def test_who_met_both_arms_is_in_neither_and_told(database_url: str, experiment:
     )
     for users in (False, True):
         with psycopg.connect(database_url) as connection:
-            stage = count_stages(connection, experiment.experiment_id, [METRICS["error_rate"]], users=users)[-1]
+            stage = count_stages(connection, experiment.experiment_id, [METRICS["error_rate"]], keys=users)[-1]
         assert (stage.users, stage.crossed) == ({"control": 1, "treatment": 1}, 1)
         assert [sums.users for sums in stage.sums["error_rate"].values()] == [1, 1]
     assert read(database_url, "SELECT moments -> 'crossed' FROM metric_looks") == [([[0, 1]],)]

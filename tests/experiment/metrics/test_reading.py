@@ -25,7 +25,7 @@ def count(
     database_url: str, experiment: Experiment, metrics: Iterable[Metric] = METRICS.values(), **more: Any
 ) -> StageCounts:
     with psycopg.connect(database_url) as connection:
-        return count_stages(connection, experiment.experiment_id, metrics, users=True, **more)[-1]
+        return count_stages(connection, experiment.experiment_id, metrics, keys=True, **more)[-1]
 
 
 def slower(margin: float) -> Metric:
