@@ -18,7 +18,8 @@ from flytewheel.database import Connection
 from flytewheel.experiment.allocation.design import read_design
 from flytewheel.experiment.analysis.adaptive import weigh_users
 from flytewheel.experiment.arms import name_arms
-from flytewheel.experiment.metrics import Metric, StageCounts, UserSums, count_stages
+from flytewheel.experiment.metrics import Metric, StageCounts, UserSums, read_stages, take_look
+from flytewheel.experiment.metrics.look import set_terms
 
 _EXPERIMENT = "SELECT name, control, treatment, body FROM experiments WHERE experiment_id = %s"
 _PROPENSITIES = """
@@ -33,14 +34,28 @@ _HEADER = 20  # bytes of a one-dimensional binary array before its first element
 
 
 def count_experiment(
-    connection: Connection, experiment_id: str, metrics: Iterable[Metric], *, burn_in_users: int = 50
+    connection: Connection,
+    experiment_id: str,
+    metrics: Iterable[Metric],
+    *,
+    burn_in_users: int = 50,
+    as_before: bool = False,
 ) -> tuple[StageCounts, ...]:
     """Looks at an experiment and gives the sums of each of its strata, with what was before, keys, and weights.
+
+    Args:
+        connection: a transaction at READ COMMITTED.
+        experiment_id: the experiment.
+        metrics: what is asked for.
+        burn_in_users: of the control, from which on thresholds are frozen.
+        as_before: counts by the terms of the last look, whatever margins `metrics` have: for whoever only reads.
 
     Raises:
         ExperimentError: no such experiment, or its body asks for an allocation that cannot be.
     """
-    stages = count_stages(connection, experiment_id, metrics, burn_in_users=burn_in_users, before=True, keys=True)
+    asked = tuple(metrics)
+    look = take_look(connection, experiment_id, None if as_before else set_terms(asked, None, burn_in_users))
+    stages = read_stages(connection, look, asked, before=True, keys=True)
     row = connection.execute(_EXPERIMENT, (experiment_id,)).fetchone()
     assert row is not None  # the look has found it
     name, control, treatment, body = row
