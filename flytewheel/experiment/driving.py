@@ -1,8 +1,8 @@
 """One look at a rollout with all that follows from it: the way that every driver goes, be it Flyte's workflows, the
 commands, or a loop on a machine without either.
 
-    end holdbacks that are over → open the canary whose shadow is over → tick → (the way back, exercised → tick)
-    → carry out
+    what a promotion brought → end holdbacks that are over → open the canary whose shadow is over → tick
+    → (the way back, exercised → tick) → carry out
 
 Each part may be repeated, and a driver may die between any two: what was decided is stored, and the next look goes on
 from there.
@@ -16,6 +16,7 @@ from typing import Any
 
 from flytewheel.experiment import launch
 from flytewheel.experiment.decision import WAITS
+from flytewheel.experiment.gains import look_at_holdback
 from flytewheel.experiment.holdback import end_due
 from flytewheel.experiment.rollout import LOOK_EVERY, Tick, carry_out, tick
 from flytewheel.recipe import AbTestingSpec, AutomationSpec, Rewards
@@ -71,6 +72,7 @@ def look(
         DatabaseError: PostgreSQL is away; nothing was decided.
         RouterError: the router is away, and the way back could not be exercised.
     """
+    look_at_holdback(database_url, ab_testing, name=name, actor=actor)
     end_due(database_url, actor=actor)
     launch.launch_shadowed(database_url, router_url, admin_key, name=name)
     ticked = tick(database_url, ab_testing, automation, name=name, actor=actor, rewards=rewards)

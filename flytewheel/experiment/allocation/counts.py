@@ -18,7 +18,8 @@ from flytewheel.database import Connection
 from flytewheel.experiment.allocation.design import read_design
 from flytewheel.experiment.analysis.adaptive import weigh_users
 from flytewheel.experiment.arms import name_arms
-from flytewheel.experiment.metrics import ArmSums, Metric, StageCounts, UserSums, count_stages
+from flytewheel.experiment.metrics import ArmSums, Metric, StageCounts, UserSums, read_stages, take_look
+from flytewheel.experiment.metrics.look import set_terms
 from flytewheel.recipe import Rewards
 
 _EXPERIMENT = "SELECT name, control, treatment, body FROM experiments WHERE experiment_id = %s"
@@ -40,19 +41,27 @@ def count_experiment(
     *,
     rewards: Rewards | None = None,
     burn_in_users: int = 50,
+    as_before: bool = False,
 ) -> tuple[StageCounts, ...]:
     """Looks at an experiment and gives the sums of each of its strata, with what was before, keys, and weights.
+
+    Args:
+        connection: a transaction at READ COMMITTED.
+        experiment_id: the experiment.
+        metrics: what is asked for.
+        burn_in_users: of the control, from which on thresholds are frozen.
+        as_before: counts by the terms of the last look, whatever margins `metrics` have: for whoever only reads.
 
     Raises:
         ExperimentError: no such experiment, or its body asks for an allocation that cannot be.
     """
+    asked = tuple(metrics)
+    look = take_look(connection, experiment_id, None if as_before else set_terms(asked, rewards, burn_in_users))
     row = connection.execute(_EXPERIMENT, (experiment_id,)).fetchone()
     name, control, treatment, body = row or ("", "", "", {})  # of an unknown one the look says so
     arms = tuple(name_arms(control, treatment, body))
     learns = read_design(body, arms) is not None
-    stages = count_stages(
-        connection, experiment_id, metrics, rewards=rewards, burn_in_users=burn_in_users, before=True, keys=learns
-    )
+    stages = read_stages(connection, look, asked, before=True, keys=learns)
     if not learns:
         return stages
     keys, propensities = _read_propensities(connection, name, experiment_id)
