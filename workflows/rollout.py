@@ -10,12 +10,17 @@ from __future__ import annotations
 from flytekit import conditional, workflow
 
 from flytewheel.recipe import Recipe
+from tasks.report import record_failure
 from tasks.rollout import advance, keep_stage, roll_back, tick_rollout
 
 
-@workflow
+@workflow(on_failure=record_failure)
 def rollout(recipe: Recipe) -> str:
-    """tick_rollout → advance | roll_back."""
+    """tick_rollout → advance | roll_back.
+
+    Args:
+        recipe: stages, metrics and margins of the release.
+    """
     ticked = tick_rollout(recipe=recipe)
     return (
         conditional("decision")
