@@ -72,7 +72,7 @@ def look(
         DatabaseError: PostgreSQL is away; nothing was decided.
         RouterError: the router is away, and the way back could not be exercised.
     """
-    look_at_holdback(database_url, ab_testing, name=name, actor=actor)
+    look_at_holdback(database_url, ab_testing, name=name, actor=actor, rewards=rewards)
     end_due(database_url, actor=actor)
     launch.launch_shadowed(database_url, router_url, admin_key, name=name)
     ticked = tick(database_url, ab_testing, automation, name=name, actor=actor, rewards=rewards)

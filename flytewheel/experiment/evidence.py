@@ -37,8 +37,6 @@ def gather_evidence(
         rewards=rewards,
         burn_in_users=ab_testing.burn_in_users,
     )
-        connection, rollout.experiment_id, design.metrics, rewards=rewards, burn_in_users=ab_testing.burn_in_users
-    )
     log = read_log(connection, rollout.rollout_id)
     history = _read_history(log)
     next_stage = find_next_stage(rollout, ab_testing)[0]

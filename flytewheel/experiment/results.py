@@ -22,6 +22,7 @@ from flytewheel.experiment.allocation.counts import count_experiment
 from flytewheel.experiment.analysis.always_valid import log_e_difference
 from flytewheel.experiment.analysis.e_values import choose_tau
 from flytewheel.experiment.analysis.look import analyse
+from flytewheel.experiment.analysis.ratio import estimate_ratio
 from flytewheel.experiment.analysis.records import Analysis, Design, Finding
 from flytewheel.experiment.assign import Arm
 from flytewheel.experiment.experiments import Experiment, get_experiment

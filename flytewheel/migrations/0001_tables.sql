@@ -652,8 +652,3 @@ CREATE OR REPLACE TRIGGER groundedness_gone AFTER DELETE ON groundedness
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();
 CREATE OR REPLACE TRIGGER groundedness_were AFTER UPDATE ON groundedness
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();
-
--- Drift: small fixed samples of all interactions, by a hash of their ids, so that a look at a large window reads some thousand rows.
-CREATE INDEX IF NOT EXISTS interactions_in_8 ON interactions (source, xid) WHERE hashtextextended(interaction_id, 0) & 7 = 0;
-CREATE INDEX IF NOT EXISTS interactions_in_64 ON interactions (source, xid) WHERE hashtextextended(interaction_id, 0) & 63 = 0;
-CREATE INDEX IF NOT EXISTS interactions_in_512 ON interactions (source, xid) WHERE hashtextextended(interaction_id, 0) & 511 = 0;

@@ -49,6 +49,7 @@ from flytewheel.recipe.training import GrpoSpec as GrpoSpec
 from flytewheel.recipe.training import RewardSpec as RewardSpec
 from flytewheel.recipe.training import RlhfSpec as RlhfSpec
 from flytewheel.recipe.training import TrainingSpec as TrainingSpec
+from flytewheel.recipe.upkeep import UpkeepSpec as UpkeepSpec
 from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults, list_refused
 
 Quantization = Literal["F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
@@ -185,7 +186,9 @@ class AbTestingSpec(Releasing):
 
 
 class NotifySpec(Section):
-    """Who hears of a finished or failed run on a Flyte cluster: e-mail addresses of the channels."""
+    """Who hears of a finished or failed execution from Flyte itself, which sends mail only: the addresses of a Slack
+    channel, of a PagerDuty service, and of people. People's are also who gets our own mails (FLYTEWHEEL_SMTP_URL).
+    """
 
     slack: Many[str] = ()
     pagerduty: Many[str] = ()
@@ -207,6 +210,7 @@ class AutomationSpec(Section):
     )
     incremental: IncrementalSpec = IncrementalSpec()
     notify: NotifySpec = NotifySpec()
+    upkeep: UpkeepSpec = UpkeepSpec()
 
 
 class TrackingSpec(Section):

@@ -49,6 +49,7 @@ def count_experiment(
         connection: a transaction at READ COMMITTED.
         experiment_id: the experiment.
         metrics: what is asked for.
+        rewards: what each reaction is worth; None: the design's figures.
         burn_in_users: of the control, from which on thresholds are frozen.
         as_before: counts by the terms of the last look, whatever margins `metrics` have: for whoever only reads.
 
@@ -58,7 +59,8 @@ def count_experiment(
     asked = tuple(metrics)
     look = take_look(connection, experiment_id, None if as_before else set_terms(asked, rewards, burn_in_users))
     row = connection.execute(_EXPERIMENT, (experiment_id,)).fetchone()
-    name, control, treatment, body = row or ("", "", "", {})  # of an unknown one the look says so
+    assert row is not None  # the look has found it
+    name, control, treatment, body = row
     arms = tuple(name_arms(control, treatment, body))
     learns = read_design(body, arms) is not None
     stages = read_stages(connection, look, asked, before=True, keys=learns)
