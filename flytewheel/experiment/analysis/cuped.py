@@ -6,6 +6,7 @@ all arms together, each linearised at the pooled ratio, as tea-tasting has it: o
 arm would let the arms' populations differ. A user without a before gets the mean: B = 0.
 
 Never worse than without: where the estimated variance would not shrink, or nobody has a before, there is no adjustment.
+Nor is there one where users have weights (adaptive.py): θ would follow the past that gave them their arms.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class Adjustment:
 
 def adjust(control: ArmSums, treatment: ArmSums) -> Adjustment | None:
     """The adjustment of one difference, or None where none helps."""
+    if _is_weighed(control) or _is_weighed(treatment):
+        return None
     arms = (_Arm.read(control), _Arm.read(treatment))
     if arms[0] is None or arms[1] is None:
         return None
@@ -51,6 +54,10 @@ def adjust(control: ArmSums, treatment: ArmSums) -> Adjustment | None:
         return None
     shift = theta * (arms[1].earlier - arms[0].earlier)
     return Adjustment(theta, shift, (variances[0], variances[1]), kept)
+
+
+def _is_weighed(sums: ArmSums) -> bool:
+    return isinstance(sums, UserSums) and sums.weights is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,11 @@ from flytewheel.experiment.analysis.records import Analysis, Design, Finding, Pa
 from flytewheel.experiment.analysis.sequential import find_boundaries
 from flytewheel.experiment.analysis.srm import has_sample_ratio_mismatch, srm_log_e_value
 from flytewheel.experiment.analysis.strata import Stratum, combine
-from flytewheel.experiment.metrics import ArmMoments, ArmSums, Metric, StageCounts
+from flytewheel.experiment.metrics import ArmMoments, ArmSums, Metric, StageCounts, UserSums
 
 PLANNED_DIFFERENCE = 0.05  # of the control's rate, that an interval without a margin is tuned to
 REPEATED = "a user counts twice in an arm"
+UNWEIGHED = "a user has no probability of the arm in the log"
 
 
 def analyse(
@@ -120,6 +121,8 @@ def _begin(design: Design, metric: Metric, arm: str, stage: StageCounts) -> tupl
     )
     if any(_repeats(each) for each in sums.values()):
         return None, replace(blank, reason=REPEATED)
+    if any(_lacks_weights(each) for each in sums.values()):
+        return None, replace(blank, reason=UNWEIGHED)
     if metric.is_share and (outside := [name for name, each in sums.items() if _leaves_range(each)]):
         return None, replace(blank, reason=f"shares outside 0 to 1 in {' and '.join(outside)}")
     found = compare(metric, sums, arm, design.control)
@@ -136,6 +139,10 @@ def _begin(design: Design, metric: Metric, arm: str, stage: StageCounts) -> tupl
         cap=found.cap,
         capped_users=found.capped_users,
     )
+
+
+def _lacks_weights(sums: ArmSums) -> bool:
+    return isinstance(sums, UserSums) and sums.weights is not None and not bool(np.isfinite(sums.weights).all())
 
 
 def _repeats(sums: ArmSums) -> bool:

@@ -26,12 +26,14 @@ class UserSums:
     `before` holds the same users' sums of the time before the experiment, in the same order (zeros for who was not
     there yet): the covariate of CUPED. None where it was not asked for. `keys`, `(users,)` in the same order, says who
     a user is across stages and arms; without them a combination of stages takes their dependence at its largest.
+    `weights` is what each user counts for where an allocation learns (analysis/adaptive.py); None: all alike.
     """
 
     numerators: NDArray[np.float64]
     denominators: NDArray[np.float64]
     before: UserSums | None = None
     keys: NDArray[np.generic] | None = None
+    weights: NDArray[np.float64] | None = None
 
     @property
     def users(self) -> int:
