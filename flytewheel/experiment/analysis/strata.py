@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -57,9 +58,9 @@ def _add_up(weights: NDArray[np.float64], strata: Sequence[Stratum]) -> float | 
     keys = [one.keys for one in strata if one.keys is not None]
     if len(parts) < len(strata) or len(keys) < len(strata):
         return None
-    _, places = np.unique(np.concatenate(keys), return_inverse=True)
+    users, places = np.unique(np.concatenate(keys), return_inverse=True)
     sums = np.bincount(places, weights=np.concatenate(parts))
-    return _correct(max(len(one) for one in keys)) * float(sums @ sums)
+    return len(users) / (len(users) - 1) * float(sums @ sums)
 
 
 def _add_up_kept(weights: NDArray[np.float64], strata: Sequence[Stratum]) -> float:
@@ -71,9 +72,16 @@ def _add_up_kept(weights: NDArray[np.float64], strata: Sequence[Stratum]) -> flo
         for one_weight, one, arm in terms
         for other_weight, other, its in terms
     )
-    return _correct(max(sum(arm.users for _, _, arm in one.kept) for one in strata)) * max(0.0, squares)
+    users = _count_users([[arm for _, _, arm in one.kept] for one in strata])
+    return users / (users - 1) * max(0.0, squares)
 
 
-def _correct(users: int) -> float:
-    """For the degree of freedom that the mean takes: by the users of the largest stratum: so many there are."""
-    return users / (users - 1)
+def _count_users(strata: Sequence[Sequence[ArmMoments]]) -> int:
+    """At least so many different users: those of each stratum less those of every two (Bonferroni; of two strata it is
+    just so many), and never fewer than in the largest.
+    """
+    sizes = [sum(arm.users for arm in arms) for arms in strata]
+    shared = sum(
+        int(one.between(other)[0, 0]) for arms, others in combinations(strata, 2) for one in arms for other in others
+    )
+    return max(*sizes, sum(sizes) - shared)
