@@ -164,8 +164,8 @@ def test_a_stage_is_left_by_its_checks(database_url: str) -> None:
     assert (ended.decision, ended.reasons[1:]) == ("reject_at_max_duration", held.reasons)
     # One that is better meets both.
     experiment = open_canary(database_url, share=0.25, key="run-2", treatment="v3")
-    fill(database_url, experiment, treatment=1.0)
-    fill(database_url, experiment, treatment=1.0)
+    fill(database_url, experiment, treatment=0.95)
+    fill(database_url, experiment, treatment=0.95)
     age_stage(database_url, 25)
     done = look(database_url, rules=spec(rollout_stages=(0.25, 1.0), stage_checks=[["positive_trend", IMPROVED]]))
     assert done.decision == "promote", done.reasons

@@ -70,7 +70,7 @@ def ran(router: LiveRouter, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         env={**environ, "WANDB_SILENT": "true", "WANDB_MODE": "disabled"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])["ran"]
