@@ -155,6 +155,7 @@ def _step(services: Services, name: str, path: Path | None, actor: str) -> Step:
         admin_key=services.admin_key,
         name=name,
         actor=actor,
+        rewards=recipe.feedback.rewards,
     )
 
 

@@ -8,11 +8,12 @@ when a canary opens or ends: a stratum of its own, as with every change of share
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flytewheel.database import Connection
 from flytewheel.errors import ExperimentError
+from flytewheel.experiment.allocation.design import read_design
 from flytewheel.experiment.metrics.strata import begin_stratum, list_strata
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ BESIDE = 0.5  # the holdback's share while a canary runs: its control, and as ma
 def split(share: float) -> dict[str, float | None]:
     """The arms' shares, of a treatment's."""
     return {"control": 1 - share, "treatment": share}
+
+
+def allot(share: float, arms: Iterable[str], body: Mapping[str, Any]) -> dict[str, float | None]:
+    """The shares of a stratum; None each where an allocation learns: every user has an own probability."""
+    named = tuple(arms)
+    return split(share) if read_design(body, named) is None else dict.fromkeys(named)
 
 
 def set_stopped(connection: Connection, experiment_id: str, reason: str) -> None:
@@ -90,7 +97,7 @@ def move_share(
         ExperimentError: the rollout's fence is not `fence` (where given); the transaction must be given up.
     """
     connection.execute("UPDATE experiments SET share = %s WHERE experiment_id = %s", (share, experiment.experiment_id))
-    begin_stratum(connection, experiment.experiment_id, split(share), stage=stage)
+    begin_stratum(connection, experiment.experiment_id, allot(share, experiment.arms, experiment.body), stage=stage)
     told = {"from": experiment.share, "to": share, **(detail or {})}
     advance_rollout(connection, experiment.experiment_id, actor, action, told, begins=True, stage=stage, fence=fence)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from flytewheel.database import Connection
 from flytewheel.errors import ExperimentError
+from flytewheel.experiment.allocation.counts import count_experiment
 from flytewheel.experiment.analysis.look import analyse
 from flytewheel.experiment.analysis.records import Design, Finding, PastLook
 from flytewheel.experiment.checks import choose_checks
@@ -16,23 +17,25 @@ from flytewheel.experiment.decision import list_rules, rederive
 from flytewheel.experiment.drills import read_drill
 from flytewheel.experiment.guardrails import make_design
 from flytewheel.experiment.ledger import Entry, Rollout, count_routers, is_approved, read_log, read_newest
-from flytewheel.experiment.metrics import count_stages
-from flytewheel.recipe import AbTestingSpec, AutomationSpec
+from flytewheel.recipe import AbTestingSpec, AutomationSpec, Rewards
 from flytewheel.records import digest, to_jsonable
 
 
 def gather_evidence(
-    connection: Connection, rollout: Rollout, ab_testing: AbTestingSpec, automation: AutomationSpec
+    connection: Connection,
+    rollout: Rollout,
+    ab_testing: AbTestingSpec,
+    automation: AutomationSpec,
+    rewards: Rewards | None,
 ) -> dict[str, Any]:
     """Everything that a decision rests on, as it is stored."""
     design = make_design(ab_testing)
-    stages = count_stages(
+    stages = count_experiment(
         connection,
         rollout.experiment_id,
         design.metrics,
+        rewards=rewards,
         burn_in_users=ab_testing.burn_in_users,
-        before=True,
-        keys=True,
     )
     log = read_log(connection, rollout.rollout_id)
     history = _read_history(log)
@@ -51,6 +54,7 @@ def gather_evidence(
         "age_hours": round(rollout.age_hours, 6),
         "newest_hours": read_newest(connection, rollout),
         "users": analysis.users,
+        "crossed_users": stages[-1].crossed,
         "look": analysis.look,
         "sample_ratios": analysis.sample_ratios,
         "guardrails": analysis.of("guardrail"),

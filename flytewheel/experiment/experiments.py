@@ -20,6 +20,7 @@ from flytewheel.errors import ExperimentError
 from flytewheel.experiment.arms import check_launch as check_launch
 from flytewheel.experiment.arms import name_arms as name_arms
 from flytewheel.experiment.changes import advance_rollout as advance_rollout
+from flytewheel.experiment.changes import allot as allot
 from flytewheel.experiment.changes import close_experiment as close_experiment
 from flytewheel.experiment.changes import follow_canary as follow_canary
 from flytewheel.experiment.changes import log_rollout as log_rollout
@@ -133,7 +134,7 @@ def open_experiment(
             (rollout_id, name, experiment_id),
         )
         begin_layer(connection, experiment_id, body)
-        begin_stratum(connection, experiment_id, split(share), stage=0)
+        begin_stratum(connection, experiment_id, allot(share, name_arms(control, treatment, body), body), stage=0)
         follow_canary(connection, name)
         detail: dict[str, Any] = {"control": control, "treatment": treatment, "share": share, "launch_key": launch_key}
         if isinstance(override := body.get("override"), Mapping):  # a person's, of the gate's verdict

@@ -158,7 +158,7 @@ class Keeping(RouterState):
         """
         found = await asyncio.gather(self._read_champions(only), self._read_running(only))
         self.routing.asked = True
-        if found == [None, None]:
+        if all(error is None for error in found):
             await self._undo_lost()
         await self._stop_blocked()
         await self._present()

@@ -85,7 +85,7 @@ class ChatProxy:
             call = await read_call(state, scope, receive)
             if call is None:
                 return
-            if self._meter is not None and call.caller.limits:
+            if self._meter is not None and call.caller.limited:
                 self._meter.admit_user(call.caller, call.unit.user)
         except RefusedError as refused:
             state.metrics.requests.labels("", "", "", str(refused.status)).inc()
@@ -128,5 +128,5 @@ class ChatProxy:
                 reply.judge(None if call.told else call.fault)
                 if call.route.shadow is not None and call.begun and broken is None and call.fault is None:
                     self.shadows.offer(call)
-            if tokens and self._meter is not None and call.caller.limits:
+            if tokens and self._meter is not None and call.caller.limited:
                 self._meter.charge(call.caller, call.unit.user, tokens)
