@@ -208,8 +208,10 @@ class Metrics:
         if first_s is not None:
             of_arm.first_token.observe(first_s)
         if tokens:
-            of_arm.prompt_tokens.inc(tokens.get("prompt_tokens", 0))
-            of_arm.completion_tokens.inc(tokens.get("completion_tokens", 0))
+            if (count := tokens.get("prompt_tokens")) is not None:
+                of_arm.prompt_tokens.inc(count)
+            if (count := tokens.get("completion_tokens")) is not None:
+                of_arm.completion_tokens.inc(count)
 
     def count_feedback(
         self,

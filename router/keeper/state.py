@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.database import announce_change
-from flytewheel.errors import ExperimentError, RouterError
+from flytewheel.errors import ExperimentError
 from flytewheel.experiment import experiments
 from flytewheel.experiment.arms import name_arms
 from flytewheel.experiment.experiments import Experiment, Opened
@@ -154,17 +154,15 @@ class KeeperState(Keeping):
                 await self._take_over(name)
         return opened
 
-    async def resize(self, count: int) -> None:
-        """Has so many workers answer from now on, also by a later keeper.
-
-        Raises:
-            RouterError: those that are new do not serve yet.
+    async def resize(self, count: int) -> int:
+        """Has so many workers answer from now on, also by a later keeper. Gives how many do; fewer where those that
+        are new did not come up within `RESIZE_S`, and go on starting.
         """
         assert self.workers is not None
         self.tell_workers(count)
-        if not await self.workers.resize(count, timeout_s=RESIZE_S):
-            serving = len(self.workers.serving)
-            raise RouterError(f"{serving} of {count} workers serve after {RESIZE_S:g} s; the router's log says why")
+        if await self.workers.resize(count, timeout_s=RESIZE_S):
+            return count
+        return min(count - 1, len({worker.slot for worker in self.workers.serving}))
 
     async def change(self, change: Callable[[], Experiment]) -> Experiment:
         """Runs a change of one experiment in a thread and brings the table up to date."""

@@ -36,7 +36,6 @@ def put_model(raw: bytes, asked: str, alias: str, more: Mapping[str, Any] | None
         alias: what the backend calls it.
         more: further fields, put in last: of two equal keys nearly every parser takes the later one.
     """
-    value = orjson.dumps(alias)
     if more:
         raw = raw[: raw.rindex(b"}")] + b"," + orjson.dumps(dict(more))[1:]
     start = raw.find(_KEY)
@@ -45,10 +44,10 @@ def put_model(raw: bytes, asked: str, alias: str, more: Mapping[str, Any] | None
         for found, put in _write_fields(asked, alias):
             if raw.startswith(found, start):
                 return b"%b%b%b" % (raw[:start], put, raw[start + len(found) :])
-        text = _TEXT.match(raw, start + len(_KEY))
+        value, text = orjson.dumps(alias), _TEXT.match(raw, start + len(_KEY))
         if text is not None and text[1] == asked.encode():
             return b"%b%b%b" % (raw[: text.start(1) - 1], value, raw[text.end() :])
-    spans = _find(raw)
+    value, spans = orjson.dumps(alias), _find(raw)
     if len(spans) == 1:
         start, end = spans[0]
         told = raw[start:end]

@@ -293,7 +293,7 @@ class Client:
             self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._look)
 
     def _find_head(self, url: str, headers: Mapping[str, str]) -> tuple[aiohttp.ClientRequest, ConnectionKey, bytes]:
-        key = (url, tuple(headers.items()))
+        key = (url, tuple(headers.items()) if headers else ())
         found = self._heads.get(key)
         if found is None:
             if len(self._heads) >= _MOST_HEADS:
