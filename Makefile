@@ -14,6 +14,7 @@ export TOKENIZERS_PARALLELISM = false
 APT := DEBIAN_FRONTEND=noninteractive timeout 600 apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20
 
 .PHONY: demo test browser check lint types imports package bench scan soak format clean help
+.PHONY: demo test browser check lint types imports package bench soak containers format clean help
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -107,6 +108,9 @@ scan: .venv-scan ## security: dependencies with known holes, our code, and what 
 
 soak: $(READY)   ## ten minutes of load on the router while everything around it is killed (SOAK="--minutes 60" for longer)
 	$(BIN)/python -m benchmarks.soak $(or $(SOAK),--minutes 10)
+
+containers: $(READY)   ## every task in a real container, on Debian as root; no engine, no registry (CONTAINERS="--scene weekly")
+	$(BIN)/python -m deploy.containers $(CONTAINERS)
 
 format: $(READY) ## mend what ruff can
 	$(BIN)/ruff check --fix .

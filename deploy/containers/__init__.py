@@ -1,4 +1,4 @@
-"""The tasks in real containers: Flyte's images built, packed and run by Debian's containerd and runc, without a registry.
+"""The tasks in real containers: Flyte's images, built and packed here and run by Debian's containerd and runc.
 
 What a cluster does with a task, done on one machine: the image of its ImageSpec, its own `pyflyte-execute`, its memory
 limit, its secrets, its inputs and outputs in an object store. `propeller` stands where Flyte's propeller stands, and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -30,6 +31,7 @@ from flytewheel.settings import read_settings
 @click.option("--json", "report", type=click.Path(path_type=Path), help="write what was found to this file, too")
 def main(scenes: tuple[str, ...], recipe: Path, only_build: bool, rebuild: bool, report: Path | None) -> None:
     """Runs the tasks of the workflows in real containers, as a cluster would."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     started = time.monotonic()
     checks: list[Check] = []
     home = (read_settings().home / "containers").absolute()

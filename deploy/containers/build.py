@@ -37,7 +37,7 @@ COMPILERS = frozenset({"build-essential", "cmake", "ninja-build", "git"})
 FORMAT = 1  # a higher one lets everything be built anew
 _BUILT = frozenset({"name", "python_version", "packages", "apt_packages", "env", "registry", "platform"})
 _LEFT_OUT = frozenset(
-    {"cuda", "cudnn", "builder", "builder_options", "builder_config", "registry_config", "source_root"}
+    {"base_image", "cuda", "cudnn", "builder", "builder_options", "builder_config", "registry_config", "source_root"}
 )
 
 
@@ -75,7 +75,7 @@ def read_definition(spec: Any) -> Definition:
     if (spec.python_version or version) != version:
         raise ContainersError(f"image {spec.name} wants Python {spec.python_version}, Debian {SUITE} has {version}")
     debian = [name for name in spec.apt_packages or () if name not in COMPILERS]
-    left_out = [f"{key}={value}" for key, value in sorted(asked.items()) if key in ("cuda", "cudnn")]
+    left_out = [f"{key}={value}" for key, value in sorted(asked.items()) if key in ("base_image", "cuda", "cudnn")]
     left_out += sorted(set(spec.apt_packages or ()) & COMPILERS)
     return Definition(spec.name, tuple(spec.packages or ()), (*DEBIAN, *debian), dict(spec.env or {}), tuple(left_out))
 

@@ -62,10 +62,9 @@ def run_containerd(home: Path, programs: Mapping[str, Path], sandbox: str) -> It
     except Timeout:
         raise ContainersError(f"another run uses {home}; wait for its end") from None
     try:
-        stop_left(home, state)
-        shutil.rmtree(state, ignore_errors=True)
-        state.mkdir(mode=0o700)
         socket = state / "containerd.sock"
+        _clear_left(home, state, socket)
+        state.mkdir(mode=0o700, exist_ok=True)  # kept where there is one: containerd finds its pods in it again
         config = home / "containerd.toml"
         snapshotter = _choose_snapshotter()
         config.write_text(
@@ -92,6 +91,15 @@ def run_containerd(home: Path, programs: Mapping[str, Path], sandbox: str) -> It
             shutil.rmtree(state, ignore_errors=True)
     finally:
         lock.release()
+
+
+def _clear_left(home: Path, state: Path, socket: Path) -> None:
+    """Has a containerd that a killed run left remove its pods, and stops it: without it they would run on."""
+    record = home / _RECORD
+    if record.exists() and is_alive(ProcessId(**json.loads(record.read_text(encoding="utf-8")))):
+        with contextlib.suppress(ContainersError), Runtime(socket) as runtime:
+            runtime.clear()
+        stop_left(home, state)
 
 
 def stop_left(home: Path, state: Path) -> None:

@@ -68,7 +68,7 @@ class Registered:
 
 @dataclass
 class Propeller:
-    """Runs workflows with `run_task`; `approve` answers approval nodes (default: refused), `told` keeps what was said."""
+    """Runs workflows with `run_task`; `approve` answers approvals (default: no), `told` keeps what was said."""
 
     registered: Registered
     run_task: RunTask

@@ -98,7 +98,10 @@ def play(session: Session, recipe: Recipe, names: list[str]) -> Iterator[Check]:
     """Plays scenes one after the other; what has to hold comes out as soon as it is known."""
     for name in names:
         session.say(f"\n{name}")
-        yield from SCENES[name](session, recipe)
+        try:
+            yield from SCENES[name](session, recipe)
+        except TaskFailedError as failure:
+            yield Check(f"{name} comes to its end", False, str(failure))
 
 
 def play_weekly(session: Session, recipe: Recipe) -> Iterator[Check]:

@@ -72,7 +72,12 @@ class Session:
     def _note(self, call: TaskCall, attempt: Attempt) -> None:
         self.attempts.append(attempt)
         ended = attempt.ended
-        said = attempt.outcome if attempt.succeeded else f"{attempt.outcome} ({attempt.kind}, exit {ended.exit_code})"
+        last = attempt.message.strip().splitlines()[-1].strip()[:160] if attempt.message.strip() else ""
+        said = (
+            attempt.outcome
+            if attempt.succeeded
+            else f"{attempt.outcome} ({attempt.kind}, exit {ended.exit_code}: {last})"
+        )
         deck = f", deck {attempt.deck_bytes >> 10} KiB" if attempt.deck_bytes else ""
         memory = f"{ended.peak_bytes >> 20:,} of {attempt.memory_bytes >> 20:,} MiB"
         self.say(f"  {attempt.path} {attempt.task} #{attempt.number}: {said}, {ended.seconds:.1f} s, {memory}{deck}")

@@ -60,8 +60,8 @@ def find_tools(folder: Path, *, fetch: bool = True) -> Mapping[str, Path]:
     lacking = sorted(name for name, path in found.items() if path is None)
     if lacking:
         raise ContainersError(
-            f"{', '.join(lacking)} not found; on Debian: apt-get install {' '.join(PACKAGES)}, or run `make containers` "
-            "where Debian's archive can be reached"
+            f"{', '.join(lacking)} not found; on Debian: apt-get install {' '.join(PACKAGES)}, or run "
+            "`make containers` where Debian's archive can be reached"
         )
     return {name: path for name, path in found.items() if path is not None}
 

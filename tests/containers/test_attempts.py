@@ -158,8 +158,8 @@ def test_limits_are_what_is_asked_for_and_never_more_than_there_is(
         del template.container.resources.requests[:]
         template.container.resources.requests.add(name=3, value=memory)
         machine = Machine(ends(1, "Error"))
+        call = replace(call_of(registered, "x", retries=0), template=template)
         with pytest.raises(TaskFailedError):
-            call = replace(call_of(registered, "x", retries=0), template=template)
             attempts_of(cluster, tmp_path, machine, []).run_task(call)
         assert machine.pods[0].memory_bytes == wanted
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from deploy.containers.targets import find_container, read_amount
 from tests.containers import flows
 from tests.containers.flows import Order
 
+NAMES = ["empty", "negative", "two letters", "exponent", "bare", "no ASCII digit"]
 TURN, FALL = "tests.containers.flows.turn", "tests.containers.flows.fall"
 
 
@@ -71,10 +71,10 @@ def read_outcome(call: TaskCall, place: Path) -> Any:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     monkeypatch.setenv("FLYTE_INTERNAL_EXECUTION_ID", "x")
     monkeypatch.setattr("flytekit.bin.entrypoint._get_stats", lambda **_: None)  # its socket is never closed
-    yield Here(tmp_path, monkeypatch)
+    return Here(tmp_path, monkeypatch)
 
 
 def run(serialised: Serialised, here: Here, name: str, value: Any, key: str = "order") -> dict[str, Any]:
@@ -174,7 +174,7 @@ def test_amounts_are_kubernetes_own(text: str, amount: float) -> None:
     assert read_amount(text) == amount
 
 
-@pytest.mark.parametrize("text", ["", "-1", "2GiB", "1e3", "Gi", "\u0661"], ids=["empty", "negative", "GiB", "e", "bare", "arabic"])
+@pytest.mark.parametrize("text", ["", "-1", "2GiB", "1e3", "Gi", "\u0661"], ids=NAMES)
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ContainersError, match="no amount"):
         read_amount(text)
