@@ -16,6 +16,7 @@ import click
 
 from flytewheel import __version__
 from flytewheel.backends_commands import backends
+from flytewheel.backup_commands import backup, restore
 from flytewheel.checkpoint_commands import checkpoints
 from flytewheel.dataset_commands import datasets
 from flytewheel.doctor_commands import doctor
@@ -27,6 +28,7 @@ from flytewheel.feedback_commands import feedback
 from flytewheel.gate_commands import gate
 from flytewheel.keys_commands import keys
 from flytewheel.lineage_commands import lineage
+from flytewheel.migrate_commands import migrate
 from flytewheel.models_commands import models
 from flytewheel.offline_commands import experiments_offline
 from flytewheel.plan_commands import plan
@@ -166,6 +168,7 @@ def _addresses(services: Services) -> list[tuple[Any, ...]]:
 experiments.add_command(experiments_duels)
 experiments.add_command(experiments_offline)
 main.add_command(backends)
+main.add_command(backup)
 main.add_command(checkpoints)
 main.add_command(datasets)
 main.add_command(doctor)
@@ -175,8 +178,10 @@ main.add_command(feedback)
 main.add_command(gate)
 main.add_command(lineage)
 main.add_command(keys)
+main.add_command(migrate)
 main.add_command(models)
 main.add_command(plan)
+main.add_command(restore)
 main.add_command(review)
 main.add_command(rollout)
 main.add_command(runs)

@@ -18,6 +18,14 @@ from tasks.services import connect
 
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS, **DECK)
 def check_triggers(recipe: Recipe) -> str:
+    """Looks whether a turn is due or was asked for, and launches it.
+
+    Args:
+        recipe: everything that decides this turn.
+
+    Returns:
+        What was found, in one line.
+    """
     url = connect().database_url
     found = look(url, recipe, now=datetime.now(UTC), launch=launch_weekly, list_running=list_running)
     Deck("triggers", describe_look(to_jsonable(found.report) | {"said": found.said}))

@@ -35,9 +35,10 @@ from flytewheel.recipe.judging import JudgeSpec as JudgeSpec
 from flytewheel.recipe.lm_eval import LmEvalSpec as LmEvalSpec
 from flytewheel.recipe.lm_eval import list_tasks_not_run
 from flytewheel.recipe.metrics import Guardrail as Guardrail
-from flytewheel.recipe.metrics import Measured
 from flytewheel.recipe.metrics import MetricSpec as MetricSpec
 from flytewheel.recipe.privacy import PrivacySpec as PrivacySpec
+from flytewheel.recipe.releasing import Releasing
+from flytewheel.recipe.releasing import ShadowSpec as ShadowSpec
 from flytewheel.recipe.safety import ForgettingSpec as ForgettingSpec
 from flytewheel.recipe.safety import SafetySpec as SafetySpec
 from flytewheel.recipe.safety import list_unmeasured, settle_gate
@@ -48,6 +49,7 @@ from flytewheel.recipe.training import GrpoSpec as GrpoSpec
 from flytewheel.recipe.training import RewardSpec as RewardSpec
 from flytewheel.recipe.training import RlhfSpec as RlhfSpec
 from flytewheel.recipe.training import TrainingSpec as TrainingSpec
+from flytewheel.recipe.upkeep import UpkeepSpec as UpkeepSpec
 from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults, list_refused
 
 Quantization = Literal["F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
@@ -142,7 +144,7 @@ class ExportSpec(Section):
         return self
 
 
-class AbTestingSpec(Measured):
+class AbTestingSpec(Releasing):
     """The canary and the release that follows it."""
 
     initial_traffic_split: Annotated[Number, Field(gt=0, lt=1)] = 0.1
@@ -184,7 +186,9 @@ class AbTestingSpec(Measured):
 
 
 class NotifySpec(Section):
-    """Who hears of a finished or failed run on a Flyte cluster: e-mail addresses of the channels."""
+    """Who hears of a finished or failed execution from Flyte itself, which sends mail only: the addresses of a Slack
+    channel, of a PagerDuty service, and of people. People's are also who gets our own mails (FLYTEWHEEL_SMTP_URL).
+    """
 
     slack: Many[str] = ()
     pagerduty: Many[str] = ()
@@ -206,6 +210,7 @@ class AutomationSpec(Section):
     )
     incremental: IncrementalSpec = IncrementalSpec()
     notify: NotifySpec = NotifySpec()
+    upkeep: UpkeepSpec = UpkeepSpec()
 
 
 class TrackingSpec(Section):

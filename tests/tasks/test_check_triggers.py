@@ -15,7 +15,7 @@ from flytewheel.drift.requests import ask_turn, list_requests
 from flytewheel.recipe import Recipe
 from tasks import check_triggers as shell
 from tasks import remote as launcher
-from tasks.remote import LAUNCH_PLAN, WORKFLOW, launch_weekly, list_running
+from tasks.remote import WEEKLY, WORKFLOW, launch_weekly, list_running
 from tests.drift.test_triggers import RECIPE, add_interactions
 from tests.tasks.flyte_admin import DOMAIN, PROJECT, Admin, run_admin
 
@@ -33,7 +33,7 @@ def turn(recipe: Recipe) -> str:
 
 @pytest.fixture
 def flyte() -> Iterator[tuple[Admin, FlyteRemote]]:
-    with run_admin(LaunchPlan.get_or_create(turn, name=LAUNCH_PLAN)) as running:
+    with run_admin(LaunchPlan.get_or_create(turn, name=WEEKLY)) as running:
         yield running
 
 
@@ -51,7 +51,7 @@ def test_a_name_starts_one_execution_with_the_whole_recipe(flyte: tuple[Admin, F
     assert list(admin.executions) == ["ask0123"]
     assert admin.asked >= 2  # flytekit tries a refused name again before it takes it for its own
     spec = admin.executions["ask0123"].spec
-    assert (spec.launch_plan.name, spec.launch_plan.project) == (LAUNCH_PLAN, PROJECT)
+    assert (spec.launch_plan.name, spec.launch_plan.project) == (WEEKLY, PROJECT)
     literal = spec.inputs.literals["recipe"].scalar
     sent = literal.binary.value if literal.HasField("binary") else None
     import msgpack

@@ -1,4 +1,12 @@
--- Tables of the loop. Applied by flytewheel.database.migrate, which is idempotent.
+-- Tables of the loop. This file is frozen: what changes from here on is a file of its own.
+--
+-- To change the schema, add `NNNN_noun.sql` beside this one, with the next number. It runs once, in one transaction with the
+-- others that a database has not seen (so: no BEGIN, COMMIT or CONCURRENTLY), and is never edited after it was released: its
+-- digest is kept, and another content under a number that ran is refused. While routers of the version before still run, it may
+-- only add: tables, columns with a default, indexes, triggers with new names; what goes, goes one release later.
+--
+-- Only this first file is written to run also over tables that exist (IF NOT EXISTS …): it takes over the databases of before
+-- there were numbers.
 -- `xid` is the transaction that wrote a row: curation windows close on commit order (a row belongs to the first window whose
 -- snapshot sees its transaction), never on client time.
 CREATE TABLE IF NOT EXISTS interactions (
@@ -644,8 +652,3 @@ CREATE OR REPLACE TRIGGER groundedness_gone AFTER DELETE ON groundedness
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();
 CREATE OR REPLACE TRIGGER groundedness_were AFTER UPDATE ON groundedness
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();
-
--- Drift: small fixed samples of all interactions, by a hash of their ids, so that a look at a large window reads some thousand rows.
-CREATE INDEX IF NOT EXISTS interactions_in_8 ON interactions (source, xid) WHERE hashtextextended(interaction_id, 0) & 7 = 0;
-CREATE INDEX IF NOT EXISTS interactions_in_64 ON interactions (source, xid) WHERE hashtextextended(interaction_id, 0) & 63 = 0;
-CREATE INDEX IF NOT EXISTS interactions_in_512 ON interactions (source, xid) WHERE hashtextextended(interaction_id, 0) & 511 = 0;
