@@ -194,7 +194,7 @@ def measure_distance(before: Floats, before_weights: Floats, after: Floats, afte
     order = np.argsort(values, kind="stable")
     steps = np.concatenate([-before_weights, after_weights])[order]
     ends = np.append(np.diff(values[order]) > 0, True)
-    return float(np.abs(np.cumsum(steps)[ends]).max())
+    return min(1.0, float(np.abs(np.cumsum(steps)[ends]).max()))
 
 
 def _pair(before: Sample, after: Sample, old: Mask, new: Mask, finding: Finding, spec: DriftSpec) -> Pairing | Finding:
@@ -232,7 +232,8 @@ def _below(values: Floats, edges: Floats) -> Floats:
 
 def _median(values: Floats, weights: Floats) -> float:
     order = np.argsort(values, kind="stable")
-    return float(values[order][min(np.searchsorted(np.cumsum(weights[order]), 0.5), len(values) - 1)])
+    place = int(np.searchsorted(np.cumsum(weights[order]), 0.5))
+    return float(values[order][min(place, len(values) - 1)])
 
 
 def _first(mask: Mask, most: int) -> Mask:
