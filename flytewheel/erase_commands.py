@@ -57,7 +57,7 @@ def erase(user: str, dry_run: bool, yes: bool, by: str | None, serve_days: float
     begun = any(one.ended_at is None for one in known)
     with Progress() as progress:
         found = find_everything(services.database_url, store, user, progress)
-        plan = make_plan(services.database_url, store, services.home, found, progress)
+        plan = make_plan(services.database_url, store, services.home, found, progress, services.assignment_key)
     before = [one.erasure_id for one in known if one.ended_at is not None]
     if dry_run or (plan.empty and not begun):
         say(_describe_plan(plan, before), json_, lambda: _print_plan(plan, before))
@@ -74,6 +74,7 @@ def erase(user: str, dry_run: bool, yes: bool, by: str | None, serve_days: float
             embedded=read_settings().database_url is None,
             clock=lambda: datetime.now(UTC),
             progress=progress,
+            assignment_key=services.assignment_key,
         )
         done = erase_user(place, user, by=by or getpass.getuser(), serve_days=serve_days, found=found)
     told, missed = tell_backups(services.home, services.database_url)

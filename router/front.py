@@ -21,7 +21,7 @@ from router.access.basic import CHALLENGE, read_basic, reads_page
 from router.access.bodies import DEFAULT_LIMIT, limit_body, screen_body
 from router.access.callers import PLACE, PUBLIC, Caller
 from router.access.origins import Origins
-from router.asgi import Receive, Scope, Send
+from router.asgi import HEADERS, Receive, Scope, Send
 from router.loglines import REQUEST
 from router.refusals import RefusedError, send_error
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-HEADERS = "flytewheel.headers"  # in the ASGI scope: the request's headers as a dict, names in lower case
 _ONCE = frozenset((b"authorization", b"host", b"content-length", b"content-type", b"content-encoding", b"origin"))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # PostgreSQL holds no NUL; the others forge lines
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
@@ -147,7 +146,9 @@ class Front:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         pairs = scope["headers"]
-        scope[HEADERS] = headers = dict(pairs)
+        headers = scope.get(HEADERS)
+        if headers is None:
+            headers = scope[HEADERS] = dict(pairs)
         if len(headers) != len(pairs) or b"host" not in headers:
             _check_heads(pairs, scope.get("http_version"))
         method, places = scope["method"], self._places.get(scope["path"])
@@ -212,7 +213,7 @@ class Front:
                 f"key {caller.key_id} has not the scope {needed!r} (it has: {has})",
                 "insufficient_scope",
             )
-        return _add_headers(send, self._meter.admit(caller)) if caller.limits else send
+        return _add_headers(send, self._meter.admit(caller)) if caller.limited else send
 
     def _mark(self, scope: Scope, origin: bytes, send: Send) -> Send:
         """`send`, or one whose answer a listed origin's script may read."""

@@ -196,7 +196,7 @@ class Metrics:
         tokens: Mapping[str, int] | None = None,
     ) -> None:
         """Counts a call that ended; the times are None where no answer began."""
-        of_arm = self.of_arm(name, version, arm)
+        of_arm = self._arms.get((name, version, arm)) or self.of_arm(name, version, arm)
         if status == "200":
             of_arm.answered.inc()
         else:

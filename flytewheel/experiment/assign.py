@@ -16,7 +16,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from flytewheel.errors import ExperimentError
 
@@ -32,7 +34,7 @@ _BITS = 53  # of a double's mantissa
 _STEP = 2.0**-_BITS
 
 
-class Assignment(NamedTuple):
+class Assignment(Struct, frozen=True, gc=False):
     """The arm a user meets. `u` is in [0, 1); `propensity`, in (0, 1], is the probability of that arm."""
 
     arm: Arm

@@ -128,8 +128,8 @@ def begin_layer(connection: Connection, experiment_id: str, body: Mapping[str, A
     if group:
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (_GROUP + group,))
         rows = connection.execute(
-            "SELECT layer, experiment_id, name FROM experiments WHERE state = 'running' AND layer ->> 'group' = %s"
-            " AND experiment_id <> %s",
+            "SELECT layer, experiment_id, name FROM experiments WHERE state IN ('running', 'holdback')"
+            " AND layer ->> 'group' = %s AND experiment_id <> %s",
             (group, experiment_id),
         ).fetchall()
         taken = [each for row in rows for each in read_layer(row[0]).slots]

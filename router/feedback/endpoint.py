@@ -20,12 +20,11 @@ from flytewheel.database import connect
 from flytewheel.errors import DatabaseError, FeedbackError
 from flytewheel.feedback.signals import needs_question
 from router.access.callers import FEEDBACK, caller_of
-from router.asgi import Receive, Scope, Send, read_body
+from router.asgi import HEADERS, Receive, Scope, Send, read_body
 from router.feedback.events import Made, make_event, make_observed
 from router.feedback.proof import Interactions, Known, prove
 from router.feedback.rewards import RewardHub
 from router.feedback.wire import Item, read_items
-from router.front import HEADERS
 from router.log import Log, LogFullError, Outcome
 from router.metrics import Metrics
 from router.receipts import Receipt, ReceiptBook
