@@ -1,4 +1,4 @@
-"""The commands `flytewheel rollout pause|resume|force|abort|end-holdback`: what a person decides, with a reason.
+"""The commands `flytewheel rollout pause|resume|force|abort|end-holdback|shadow`: what a person decides, with a reason.
 
 What they say is stored first, and holds from then on; then the router is asked to follow at once. Where it is away, the
 command says so and succeeds: routers read what is stored when they come back.
@@ -107,6 +107,35 @@ def rollout_end_holdback(name: str, reason: str, actor: str, json_: bool) -> Non
     experiment = end_holdback(services.database_url, name, reason=reason, actor=actor)
     told = f"{experiment}: the holdback has ended; everyone meets the champion"
     say({"experiment_id": experiment, "ended_by": actor}, json_, lambda: click.echo(told))
+
+
+@click.command("shadow")
+@click.argument("name")
+@click.argument("version")
+@click.option("--share", type=float, required=True, help="Of the requests that are copied, above 0 and at most 1.")
+@click.option("--hours", type=float, default=1.0, show_default=True, help="For how long.")
+@click.option("--max-concurrency", type=int, default=2, show_default=True, help="Copies at a time, a worker.")
+@as_json
+def rollout_shadow(name: str, version: str, share: float, hours: float, max_concurrency: int, json_: bool) -> None:
+    """Show VERSION of model NAME copies of the traffic; it answers nobody, and figures are kept."""
+    import uuid
+
+    from flytewheel.experiment.launch import open_shadow
+
+    services = open_services()
+    spec = {"share": share, "hours": hours, "max_concurrency": max_concurrency}
+    found = open_shadow(
+        services.router_url,
+        services.admin_key,
+        name=name,
+        candidate=version,
+        launch_key=f"by-hand-{uuid.uuid4().hex}",
+        shadow=spec,
+    )
+    told = (
+        f"{version} sees {share:.0%} of the traffic of {name} for {hours:g} h; next: flytewheel rollout status {name}"
+    )
+    say(found, json_, lambda: click.echo(told))
 
 
 def follow(services: Services, found: Rollout, decision: str, *, strict: bool = False) -> str | None:

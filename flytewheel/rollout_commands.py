@@ -19,6 +19,7 @@ from flytewheel.rollout_by_hand import (
     rollout_force,
     rollout_pause,
     rollout_resume,
+    rollout_shadow,
 )
 from flytewheel.terminal import as_json, open_services, print_table, say
 
@@ -138,7 +139,7 @@ def rollout_approve(name: str, actor: str, json_: bool) -> None:
     say({"rollout_id": found.rollout_id, "stage": found.stage, "approved_by": actor}, json_, text)
 
 
-for command in (rollout_pause, rollout_resume, rollout_force, rollout_abort, rollout_end_holdback):
+for command in (rollout_pause, rollout_resume, rollout_force, rollout_abort, rollout_end_holdback, rollout_shadow):
     rollout.add_command(command)
 
 
@@ -154,6 +155,7 @@ def _step(services: Services, name: str, path: Path | None, actor: str) -> Step:
         admin_key=services.admin_key,
         name=name,
         actor=actor,
+        rewards=recipe.feedback.rewards,
     )
 
 

@@ -7,7 +7,7 @@ the registry or the object store.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,7 @@ class RouterState:
     probes: Mapping[str, Route] = field(default_factory=dict)  # a drill's, beside the routes of users
     withheld: Mapping[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # what a worker's endpoints end with
     allocation: Allocation = field(default_factory=Allocation)  # a worker's learns
 
     async def find_route(self, name: str) -> Route | None:
@@ -108,6 +109,8 @@ async def open_state(settings: Settings, pool: BackendView, metrics: Path | None
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued."""
+    for close in state.closing:
+        await close()
     await state.allocation.close()
     await state.feedback.close()
     await state.pool.close()

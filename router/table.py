@@ -12,6 +12,7 @@ import msgspec
 
 from flytewheel.api_keys import ApiKey
 from flytewheel.experiment.experiments import Experiment
+from flytewheel.experiment.shadows import Shadow
 from router.paths import MODEL_PREFIX as MODEL_PREFIX
 
 Key = tuple[str, str]  # name and version of a loaded model
@@ -27,6 +28,7 @@ class Route:
     champion: str
     experiment: Experiment | None = None
     holdback: Experiment | None = None
+    shadow: Shadow | None = None
     rehearsal: bool = False  # of a drill: what it answers is remembered nowhere
 
     @property
@@ -36,6 +38,8 @@ class Route:
             found.update(self.experiment.arms.values())
         if self.holdback is not None:
             found.add(self.holdback.control)
+        if self.shadow is not None:
+            found.add(self.shadow.candidate)
         return found
 
 

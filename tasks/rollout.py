@@ -14,7 +14,7 @@ from flytewheel.errors import ExperimentError
 from flytewheel.experiment import driving, rollout
 from flytewheel.recipe import Recipe
 from images import core
-from tasks import DECK, SECRETS, SHORT, SMALL
+from tasks import DECK, PLAIN, SECRETS, SHORT, SMALL
 from tasks.services import connect, name_execution
 
 
@@ -29,6 +29,14 @@ class Ticked(NamedTuple):
 
 @task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
 def tick_rollout(recipe: Recipe) -> Ticked:
+    """Looks at the running canary once, and decides the step that is due.
+
+    Args:
+        recipe: everything that decides this turn.
+
+    Returns:
+        The decision, with its reasons.
+    """
     services = connect()
     found = driving.look(
         services.database_url,
@@ -38,6 +46,7 @@ def tick_rollout(recipe: Recipe) -> Ticked:
         admin_key=services.admin_key,
         name=recipe.name,
         actor=_name_actor(),
+        rewards=recipe.feedback.rewards,
     )
     ticked = found.tick
     Deck("rollout", decks.describe("rollout", ticked.facts()))
@@ -48,16 +57,46 @@ def tick_rollout(recipe: Recipe) -> Ticked:
 
 @task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
 def advance(decision: str, experiment_id: str, fence: int, message: str) -> str:
+    """Has the router serve the larger share, or everybody, at once.
+
+    Args:
+        decision: what the tick decided.
+        experiment_id: the canary's experiment.
+        fence: the rollout's fencing token at that decision.
+        message: why, in one line.
+
+    Returns:
+        What is served now.
+    """
     return _carry_out(decision, experiment_id, fence, message)
 
 
 @task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
 def roll_back(decision: str, experiment_id: str, fence: int, message: str) -> str:
+    """Has the router serve the champion alone, at once.
+
+    Args:
+        decision: what the tick decided.
+        experiment_id: the canary's experiment.
+        fence: the rollout's fencing token at that decision.
+        message: why, in one line.
+
+    Returns:
+        What is served now.
+    """
     return _carry_out(decision, experiment_id, fence, message)
 
 
-@task(container_image=core, requests=SMALL, retries=2, timeout=SHORT)
+@task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, **PLAIN)
 def keep_stage(message: str) -> str:
+    """Leaves the canary as it is.
+
+    Args:
+        message: why, in one line.
+
+    Returns:
+        Why.
+    """
     return message
 
 

@@ -19,6 +19,7 @@ from flytewheel.experiment import driving
 from flytewheel.recipe import Recipe
 from images import core
 from tasks import DECK, SECRETS, SHORT, SMALL
+from tasks.report import record_failure
 from tasks.rollout import advance, keep_stage, roll_back, take_approval, tick_rollout
 from tasks.services import connect, name_execution
 
@@ -26,9 +27,13 @@ LOOKS = 24
 APPROVAL_WAITS = timedelta(days=7)
 
 
-@workflow
+@workflow(on_failure=record_failure)
 def rollout(recipe: Recipe) -> str:
-    """tick_rollout → advance | roll_back."""
+    """tick_rollout → advance | roll_back.
+
+    Args:
+        recipe: stages, metrics and margins of the release.
+    """
     ticked = tick_rollout(recipe=recipe)
     return (
         conditional("decision")

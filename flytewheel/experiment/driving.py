@@ -1,7 +1,8 @@
 """One look at a rollout with all that follows from it: the way that every driver goes, be it Flyte's workflows, the
 commands, or a loop on a machine without either.
 
-    what a promotion brought → end holdbacks that are over → tick → (the way back, exercised) → tick → carry out
+    what a promotion brought → end holdbacks that are over → open the canary whose shadow is over → tick
+    → (the way back, exercised → tick) → carry out
 
 Each part may be repeated, and a driver may die between any two: what was decided is stored, and the next look goes on
 from there.
@@ -18,7 +19,7 @@ from flytewheel.experiment.decision import WAITS
 from flytewheel.experiment.gains import look_at_holdback
 from flytewheel.experiment.holdback import end_due
 from flytewheel.experiment.rollout import LOOK_EVERY, Tick, carry_out, tick
-from flytewheel.recipe import AbTestingSpec, AutomationSpec
+from flytewheel.recipe import AbTestingSpec, AutomationSpec, Rewards
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def look(
     admin_key: str,
     name: str,
     actor: str,
+    rewards: Rewards | None = None,
 ) -> Step:
     """Looks once and stores what is due; nothing is carried out at the router but a drill.
 
@@ -70,13 +72,14 @@ def look(
         DatabaseError: PostgreSQL is away; nothing was decided.
         RouterError: the router is away, and the way back could not be exercised.
     """
-    look_at_holdback(database_url, ab_testing, name=name, actor=actor)
+    look_at_holdback(database_url, ab_testing, name=name, actor=actor, rewards=rewards)
     end_due(database_url, actor=actor)
-    ticked = tick(database_url, ab_testing, automation, name=name, actor=actor)
+    launch.launch_shadowed(database_url, router_url, admin_key, name=name)
+    ticked = tick(database_url, ab_testing, automation, name=name, actor=actor, rewards=rewards)
     if not ticked.wants_drill:
         return Step(ticked)
     drilled = launch.drill(router_url, admin_key, experiment_id=ticked.experiment_id)
-    return Step(tick(database_url, ab_testing, automation, name=name, actor=actor), drill=drilled)
+    return Step(tick(database_url, ab_testing, automation, name=name, actor=actor, rewards=rewards), drill=drilled)
 
 
 def step(
@@ -88,6 +91,7 @@ def step(
     admin_key: str,
     name: str,
     actor: str,
+    rewards: Rewards | None = None,
 ) -> Step:
     """Looks once, and has the router follow.
 
@@ -97,7 +101,14 @@ def step(
         ExperimentError: somebody changed the rollout between verdict and promotion.
     """
     found = look(
-        database_url, ab_testing, automation, router_url=router_url, admin_key=admin_key, name=name, actor=actor
+        database_url,
+        ab_testing,
+        automation,
+        router_url=router_url,
+        admin_key=admin_key,
+        name=name,
+        actor=actor,
+        rewards=rewards,
     )
     ticked = found.tick
     if ticked.decision in ("hold", "none"):

@@ -17,16 +17,26 @@ from flytewheel.experiment.decision import list_rules, rederive
 from flytewheel.experiment.drills import read_drill
 from flytewheel.experiment.guardrails import make_design
 from flytewheel.experiment.ledger import Entry, Rollout, count_routers, is_approved, read_log, read_newest
-from flytewheel.recipe import AbTestingSpec, AutomationSpec
+from flytewheel.recipe import AbTestingSpec, AutomationSpec, Rewards
 from flytewheel.records import digest, to_jsonable
 
 
 def gather_evidence(
-    connection: Connection, rollout: Rollout, ab_testing: AbTestingSpec, automation: AutomationSpec
+    connection: Connection,
+    rollout: Rollout,
+    ab_testing: AbTestingSpec,
+    automation: AutomationSpec,
+    rewards: Rewards | None,
 ) -> dict[str, Any]:
     """Everything that a decision rests on, as it is stored."""
     design = make_design(ab_testing)
-    stages = count_experiment(connection, rollout.experiment_id, design.metrics, burn_in_users=ab_testing.burn_in_users)
+    stages = count_experiment(
+        connection,
+        rollout.experiment_id,
+        design.metrics,
+        rewards=rewards,
+        burn_in_users=ab_testing.burn_in_users,
+    )
     log = read_log(connection, rollout.rollout_id)
     history = _read_history(log)
     next_stage = find_next_stage(rollout, ab_testing)[0]
@@ -44,6 +54,7 @@ def gather_evidence(
         "age_hours": round(rollout.age_hours, 6),
         "newest_hours": read_newest(connection, rollout),
         "users": analysis.users,
+        "crossed_users": stages[-1].crossed,
         "look": analysis.look,
         "sample_ratios": analysis.sample_ratios,
         "guardrails": analysis.of("guardrail"),

@@ -33,7 +33,7 @@ from flytewheel.experiment.guardrails import make_design
 from flytewheel.experiment.ledger import Entry, find_rollout, read_log
 from flytewheel.experiment.metrics import Metric
 from flytewheel.experiment.rollout import LOOK_EVERY
-from flytewheel.recipe import AbTestingSpec
+from flytewheel.recipe import AbTestingSpec, Rewards
 from flytewheel.records import to_jsonable
 
 ACTION = "holdback_look"
@@ -59,7 +59,9 @@ class Gain:
     reason: str = ""
 
 
-def look_at_holdback(database_url: str, ab_testing: AbTestingSpec, *, name: str, actor: str) -> bool:
+def look_at_holdback(
+    database_url: str, ab_testing: AbTestingSpec, *, name: str, actor: str, rewards: Rewards | None = None
+) -> bool:
     """Stores what the promotion of a model has brought so far, every six hours and when its time is over.
 
     Args:
@@ -67,6 +69,7 @@ def look_at_holdback(database_url: str, ab_testing: AbTestingSpec, *, name: str,
         ab_testing: metrics, level and burn-in.
         name: the model.
         actor: for the log.
+        rewards: the recipe's, of each reaction.
 
     Returns:
         Whether a look was due.
@@ -84,14 +87,18 @@ def look_at_holdback(database_url: str, ab_testing: AbTestingSpec, *, name: str,
         over = found[0].holdback_until is not None and found[0].holdback_until <= rollout.now
         if last is not None and not over and rollout.now - last < LOOK_EVERY:
             return False
-        gains = measure_gains(connection, found[0], log, ab_testing)
+        gains = measure_gains(connection, found[0], log, ab_testing, rewards)
         detail = {"gains": to_jsonable(gains), "stage": rollout.stage}
         log_rollout(connection, rollout.rollout_id, rollout.fence, actor, ACTION, detail)
     return True
 
 
 def measure_gains(
-    connection: Connection, experiment: Experiment, log: Sequence[Entry], ab_testing: AbTestingSpec
+    connection: Connection,
+    experiment: Experiment,
+    log: Sequence[Entry],
+    ab_testing: AbTestingSpec,
+    rewards: Rewards | None = None,
 ) -> tuple[Gain, ...]:
     """What each primary and guardrail shows in the holdback, from stored counts.
 
@@ -100,10 +107,17 @@ def measure_gains(
         experiment: in its holdback, or past it.
         log: of its rollout, the newest line first.
         ab_testing: metrics, level and burn-in.
+        rewards: the recipe's, of each reaction.
     """
     design = make_design(ab_testing)
     metrics = {metric.name: metric for metric in reversed(design.metrics) if metric.role != "watch"}
-    stages = count_experiment(connection, experiment.experiment_id, design.metrics, burn_in_users=design.burn_in_users)
+    stages = count_experiment(
+        connection,
+        experiment.experiment_id,
+        design.metrics,
+        rewards=rewards,
+        burn_in_users=design.burn_in_users,
+    )
     since = experiment.holdback_since
     kept = [stage for stage in stages if since is not None and stage.since is not None and stage.since >= since]
     evidence = _find_evidence(log)

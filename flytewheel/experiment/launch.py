@@ -14,6 +14,7 @@ import httpx
 
 from flytewheel.errors import RouterError
 from flytewheel.experiment.experiments import Experiment
+from flytewheel.experiment.shadows import find_shadowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,48 @@ def launch_canary(
         state=experiment["state"],
         superseded=answer["superseded"],
     )
+
+
+def open_shadow(
+    router_url: str,
+    admin_key: str,
+    *,
+    name: str,
+    candidate: str,
+    launch_key: str,
+    shadow: Mapping[str, Any],
+    timeout_s: float = 120.0,
+) -> dict[str, Any]:
+    """Shows `candidate` copies of the traffic of model `name`, by `share`, `hours` and `max_concurrency` of `shadow`.
+
+    Raises:
+        RouterError: the router is away, or cannot serve the candidate; nothing was opened.
+    """
+    url = f"{router_url.rstrip('/')}/models/{name}/shadow"
+    body = {"candidate": candidate, "launch_key": launch_key, **shadow}
+    found: dict[str, Any] = _ask("POST", url, admin_key, body, timeout_s)["shadow"]
+    return found
+
+
+def launch_shadowed(database_url: str, router_url: str, admin_key: str, *, name: str) -> str | None:
+    """Opens the canary of a draft whose shadow's time is over; returns its experiment, None where none is due.
+
+    Raises:
+        RouterError: the router is away or refuses; it is due again at the next look.
+    """
+    draft = find_shadowed(database_url, name)
+    if draft is None:
+        return None
+    return launch_canary(
+        router_url,
+        admin_key,
+        name=name,
+        control=draft.control,
+        treatment=draft.treatment,
+        share=draft.share,
+        launch_key=draft.launch_key,
+        body=draft.body,
+    ).experiment_id
 
 
 def set_champion(router_url: str, admin_key: str, *, name: str, version: str, timeout_s: float = 120.0) -> str | None:

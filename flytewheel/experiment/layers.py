@@ -10,7 +10,7 @@
   meet champions only. What holds is what held when the experiment was opened, so that nobody leaves one that runs. The
   list keeps SHA-256 of the ids, as they are compared.
 
-In PostgreSQL the same is `meets_experiment` (schema.sql), in Polars `meets_column`. After Tang, Agarwal, O'Brien and
+In PostgreSQL the same is `meets_experiment` (migrations/), in Polars `meets_column`. After Tang, Agarwal, O'Brien and
 Meyer 2010, "Overlapping Experiment Infrastructure: More, Better, Faster Experimentation".
 """
 

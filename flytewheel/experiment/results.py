@@ -22,6 +22,7 @@ from flytewheel.experiment.allocation.counts import count_experiment
 from flytewheel.experiment.analysis.always_valid import log_e_difference
 from flytewheel.experiment.analysis.e_values import choose_tau
 from flytewheel.experiment.analysis.look import analyse
+from flytewheel.experiment.analysis.ratio import estimate_ratio
 from flytewheel.experiment.analysis.records import Analysis, Design, Finding
 from flytewheel.experiment.assign import Arm
 from flytewheel.experiment.experiments import Experiment, get_experiment
@@ -162,8 +163,9 @@ def _measure_confidence(found: Finding, alpha: float) -> float | None:
 
 
 def _describe(experiment: Experiment, arm: str, counts: StageCounts, latency_ms: Mapping[str, float] | None) -> Variant:
-    sums = counts.sums["conversion_rate"][arm]
-    impressions, conversions = int(sums.denominators.sum()), int(sums.numerators.sum())
+    ratio = estimate_ratio(counts.sums["conversion_rate"][arm])
+    impressions = round(ratio.total) if ratio else 0
+    conversions = round(ratio.total * ratio.estimate) if ratio else 0
     return Variant(
         variant=arm,
         version=experiment.treatment if arm == "treatment" else experiment.control,

@@ -47,7 +47,7 @@ from flytewheel.experiment.ledger import (
     lock_fence,
 )
 from flytewheel.experiment.promotion import check_promotion
-from flytewheel.recipe import AbTestingSpec, AutomationSpec
+from flytewheel.recipe import AbTestingSpec, AutomationSpec, Rewards
 from flytewheel.records import digest
 
 LOOK_EVERY = timedelta(hours=6)
@@ -82,6 +82,8 @@ class Tick:
                 "experiment": f"{self.experiment_id}: {self.treatment} at stage {self.stage}, {self.share:.0%}",
                 "users": ", ".join(f"{arm} {count:,}" for arm, count in self.evidence.get("users", {}).items()),
             }
+            if crossed := self.evidence.get("crossed_users"):
+                facts["users"] += f"; {crossed:,} who met several arms count in none"
         return facts | {found["metric"]: describe_finding(found) for found in self.evidence.get("guardrails", ())}
 
 
@@ -93,6 +95,7 @@ def tick(
     actor: str,
     name: str | None = None,
     experiment_id: str | None = None,
+    rewards: Rewards | None = None,
 ) -> Tick:
     """Looks at one rollout and takes the step that is due, if one is; ticking again changes nothing more.
 
@@ -103,6 +106,7 @@ def tick(
         actor: who ticks, for the log.
         name: the model whose rollout is meant, or
         experiment_id: the experiment.
+        rewards: the recipe's, of each reaction; None: as at the last look.
 
     Returns:
         The decision; `none` where no rollout is active, or another change came first.
@@ -117,7 +121,7 @@ def tick(
             return Tick("none", (f"no rollout of {name or experiment_id}",), name=name or "")
         if not rollout.serving or rollout.state not in ("active", "paused"):
             return _close(rollout, "none", (f"the rollout is {rollout.state.replace('_', ' ')}",), {})
-        evidence = gather_evidence(connection, rollout, ab_testing, automation)
+        evidence = gather_evidence(connection, rollout, ab_testing, automation, rewards)
         decision, reasons = decide(evidence)
         experiment = lock_experiment(connection, rollout.experiment_id)
         if lock_fence(connection, rollout.rollout_id) != rollout.fence:

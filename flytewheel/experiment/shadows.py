@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
+from flytewheel.experiment.experiments import Experiment, select_experiments
 
 _COLUMNS = "shadow_id, name, champion, candidate, share, concurrency, launch_key, since, until"
 _FIGURES = """
@@ -123,6 +124,18 @@ def list_open(database_url: str, name: str | None = None) -> dict[str, Shadow]:
             connection, "ended_at IS NULL AND until > now() AND (%s::text IS NULL OR name = %s)", (name, name)
         )
     return {one.name: one for one in found}
+
+
+def find_shadowed(database_url: str, name: str) -> Experiment | None:
+    """The draft of a model whose shadow's time is over, if there is one."""
+    with connect(database_url) as connection:
+        found = select_experiments(
+            connection,
+            "name = %s AND state = 'draft' AND launch_key IN (SELECT launch_key FROM shadows WHERE name = %s"
+            " AND until <= now() AND (reason IS NULL OR reason NOT LIKE 'superseded%%'))",
+            (name, name),
+        )
+    return found[0] if found else None
 
 
 def store_answers(database_url: str, answers: Iterable[ShadowAnswer]) -> None:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment
+from flytewheel.experiment.shadows import Shadow
 from registry.versions import Registry
 from router.blocked import Blocked, Served
 from router.table import Key, Route
@@ -98,6 +99,7 @@ class Routing:
     served: Mapping[str, Served] | None = None
     running: Mapping[str, Experiment] | None = None
     holdbacks: Mapping[str, Experiment] = field(default_factory=dict)
+    shadows: Mapping[str, Shadow] = field(default_factory=dict)
     shown: Mapping[str, Route] = field(default_factory=dict)
     asked: bool = False
 
@@ -129,7 +131,13 @@ class Routing:
         """The routes as the sources have them."""
         running = {} if self.control_only or self.running is None else self.running
         return {
-            name: Route(name, one.version, running.get(name), self._find_holdback(name, one.version))
+            name: Route(
+                name,
+                one.version,
+                running.get(name),
+                self._find_holdback(name, one.version),
+                self._find_shadow(name, one.version),
+            )
             for name, one in (self.served or {}).items()
             if one.version is not None
         }
@@ -138,6 +146,16 @@ class Routing:
         """The holdback of a name, as long as its treatment is the champion: whoever is taken back, is so at once."""
         found = None if self.control_only else self.holdbacks.get(name)
         return found if found is not None and found.treatment == champion else None
+
+    def _find_shadow(self, name: str, champion: str) -> Shadow | None:
+        """The shadow of a name, where it is shown copies of this champion's traffic."""
+        found = None if self.control_only else self.shadows.get(name)
+        return found if found is not None and found.champion == champion else None
+
+    def take_shadows(self, found: Mapping[str, Shadow], only: str | None) -> None:
+        """The database was read, for every name or for one."""
+        kept = {} if only is None else {name: one for name, one in self.shadows.items() if name != only}
+        self.shadows = {**kept, **found}
 
     def show(self, is_warm: Callable[[Key], bool], *, force: Set[str] = frozenset()) -> dict[str, Route]:
         """Brings `shown` as near to the wanted routes as loaded versions allow; returns those that need loading.

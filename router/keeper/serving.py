@@ -22,6 +22,7 @@ from flytewheel.errors import FlytewheelError
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment
 from flytewheel.experiment.holdback import end_due
+from flytewheel.experiment.shadows import list_open
 from registry.versions import Registry
 from router.access.keys import Keys
 from router.access.rates import Rates
@@ -157,7 +158,7 @@ class Keeping(RouterState):
         """
         found = await asyncio.gather(self._read_champions(only), self._read_running(only))
         self.routing.asked = True
-        if found == [None, None]:
+        if all(error is None for error in found):
             await self._undo_lost()
         await self._stop_blocked()
         await self._present()
@@ -196,10 +197,12 @@ class Keeping(RouterState):
                     await asyncio.to_thread(migrate, self.database_url)
                     self.migrated = True
                 found, held = await asyncio.to_thread(read_running, self.database_url, only)
+                shadows = await asyncio.to_thread(list_open, self.database_url, only)
             except Exception as error:
                 return self._note("database", error)
             held = await self._end_due(held)
             self.routing.take_running(found, held, only)
+            self.routing.take_shadows(shadows, only)
             self.contact.made()
             self._note("database", None)
         return None

@@ -57,7 +57,7 @@ class Reply:
 
     upstream: Upstream
     status: int
-    headers: list[tuple[bytes, bytes]]
+    headers: tuple[tuple[bytes, bytes], ...]
     first: bytes
     backend: Backend
     ticket: int
@@ -213,7 +213,7 @@ class Opener:
         if call.streamed and backend.breaker.state != CLOSED:
             backend.breaker.succeed(ticket)  # a trial is over when its stream begins
         headers = [(passed, value) for name, value in upstream.raw_headers if (passed := _pass(name)) is not None]
-        return Reply(upstream, upstream.status, headers, first, backend, ticket)
+        return Reply(upstream, upstream.status, tuple(headers), first, backend, ticket)
 
 
 def _translate(call: Call, backend: Backend) -> None:

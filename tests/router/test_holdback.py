@@ -119,6 +119,16 @@ def test_it_ends(router: LiveRouter, how: str) -> None:
     assert router.rows("SELECT state FROM rollouts WHERE name = %s", name) == [("promoted",)]
 
 
+def test_whom_it_counts_is_asked_to_compare_nothing(router: LiveRouter) -> None:
+    control, champion, holdback = release(router, "compared")
+    router.launch("compared", champion, router.register("compared", "bright"), share=0.5, key="compared-2")
+    held = next(user for user in USERS if place(holdback, user) >= 1 - HELD)
+    body = {"model": "flytewheel/compared", "messages": [{"role": "user", "content": "Which word?"}], "user": held}
+    told = router.post("/v1/duels/chat/completions", json=body, headers={"x-flytewheel-duel": "consented"})
+    assert told.status_code == 200, told.text
+    assert (len(told.json()["choices"]), told.headers["x-flytewheel-version"]) == (1, control)
+
+
 def test_an_abort_after_the_promotion_takes_everyone_back(router: LiveRouter) -> None:
     control, treatment, experiment = release(router, "regret")
     beside = router.launch("regret", treatment, router.register("regret", "bright"), share=0.5, key="regret-2")

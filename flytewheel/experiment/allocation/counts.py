@@ -18,8 +18,9 @@ from flytewheel.database import Connection
 from flytewheel.experiment.allocation.design import read_design
 from flytewheel.experiment.analysis.adaptive import weigh_users
 from flytewheel.experiment.arms import name_arms
-from flytewheel.experiment.metrics import Metric, StageCounts, UserSums, read_stages, take_look
+from flytewheel.experiment.metrics import ArmSums, Metric, StageCounts, UserSums, read_stages, take_look
 from flytewheel.experiment.metrics.look import set_terms
+from flytewheel.recipe import Rewards
 
 _EXPERIMENT = "SELECT name, control, treatment, body FROM experiments WHERE experiment_id = %s"
 _PROPENSITIES = """
@@ -38,6 +39,7 @@ def count_experiment(
     experiment_id: str,
     metrics: Iterable[Metric],
     *,
+    rewards: Rewards | None = None,
     burn_in_users: int = 50,
     as_before: bool = False,
 ) -> tuple[StageCounts, ...]:
@@ -47,6 +49,7 @@ def count_experiment(
         connection: a transaction at READ COMMITTED.
         experiment_id: the experiment.
         metrics: what is asked for.
+        rewards: what each reaction is worth; None: the design's figures.
         burn_in_users: of the control, from which on thresholds are frozen.
         as_before: counts by the terms of the last look, whatever margins `metrics` have: for whoever only reads.
 
@@ -54,13 +57,14 @@ def count_experiment(
         ExperimentError: no such experiment, or its body asks for an allocation that cannot be.
     """
     asked = tuple(metrics)
-    look = take_look(connection, experiment_id, None if as_before else set_terms(asked, None, burn_in_users))
-    stages = read_stages(connection, look, asked, before=True, keys=True)
+    look = take_look(connection, experiment_id, None if as_before else set_terms(asked, rewards, burn_in_users))
     row = connection.execute(_EXPERIMENT, (experiment_id,)).fetchone()
     assert row is not None  # the look has found it
     name, control, treatment, body = row
     arms = tuple(name_arms(control, treatment, body))
-    if read_design(body, arms) is None:
+    learns = read_design(body, arms) is not None
+    stages = read_stages(connection, look, asked, before=True, keys=learns)
+    if not learns:
         return stages
     keys, propensities = _read_propensities(connection, name, experiment_id)
     weights = weigh_users(propensities, arms=len(arms))
@@ -76,8 +80,8 @@ def _weigh_stage(stage: StageCounts, keys: NDArray[np.int64], weights: NDArray[n
     return replace(stage, sums=weighed)
 
 
-def _weigh_arm(sums: UserSums, keys: NDArray[np.int64], weights: NDArray[np.float64]) -> UserSums:
-    if sums.keys is None or not len(keys):
+def _weigh_arm(sums: ArmSums, keys: NDArray[np.int64], weights: NDArray[np.float64]) -> ArmSums:
+    if not isinstance(sums, UserSums) or sums.keys is None or not len(keys):
         return sums
     places = np.minimum(np.searchsorted(keys, sums.keys), len(keys) - 1)
     return replace(sums, weights=np.where(keys[places] == sums.keys, weights[places], np.nan))

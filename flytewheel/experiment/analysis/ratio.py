@@ -8,6 +8,7 @@ Where users have weights w (adaptive.py), X and N are wX and wN, and the total i
 have had, (ΣwN)²/Σw²N: what independent requests vary by goes with it.
 
 From moments (m, ΣX, ΣN, ΣX², ΣXN, ΣN²) it is the same figure, for many experiments at once: simulations take that way.
+Where the moments of users are kept (flytewheel/experiment/metrics/moments.py) it comes from those, without the users.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flytewheel.experiment.analysis.records import Floats
-from flytewheel.experiment.metrics import UserSums
+from flytewheel.experiment.metrics import ArmMoments, ArmSums, UserSums
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,10 @@ class Moments:
     nn: Floats
 
 
-def estimate_ratio(sums: UserSums) -> Ratio | None:
+def estimate_ratio(sums: ArmSums) -> Ratio | None:
     """The ratio of an arm's totals, by the delta method over users; None without a denominator, or not finite."""
+    if isinstance(sums, ArmMoments):
+        return _estimate_from_kept(sums)
     numerators, denominators = _weigh(sums)
     total = float(denominators.sum())
     if not sums.users or not math.isfinite(total) or total <= 0 or bool((sums.denominators < 0).any()):
@@ -61,6 +64,15 @@ def estimate_ratio(sums: UserSums) -> Ratio | None:
         return Ratio(estimate, None, sums.users, total)
     residuals = linearise(sums, estimate)
     return Ratio(estimate, sums.users / (sums.users - 1) * float(residuals @ residuals), sums.users, total)
+
+
+def _estimate_from_kept(sums: ArmMoments) -> Ratio | None:
+    x, n = sums.sum_up()
+    if not sums.users or n <= 0:
+        return None
+    squares = float(sums.linearise(sums)[0, 0])
+    variance = sums.users / (sums.users - 1) * squares if sums.users > 1 else None
+    return Ratio(x / n * sums.unit, variance, sums.users, n / sums.unit_n)
 
 
 def linearise(sums: UserSums, estimate: float) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """What a look hands on: for each stage, metric and arm the users' sums. Everything after it is arithmetic on arrays.
 
 The unit is the user (DESIGN §7), so requests are summed by user before anything is compared. Stages are strata: one
-`StageCounts` each, never pooled. Sums of two parts of a log merge by adding them user by user.
+`StageCounts` each, never pooled. Sums of two parts of a log merge by adding them user by user. Where nothing more is
+asked for than sums over users, an arm comes as these (`moments`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
+
+from flytewheel.experiment.metrics.moments import ArmMoments
 
 ARMS: tuple[str, ...] = ("control", "treatment")
 
@@ -37,15 +40,20 @@ class UserSums:
         return len(self.denominators)
 
 
+ArmSums = UserSums | ArmMoments
+
+
 @dataclass(frozen=True, slots=True)
 class StageCounts:
     """A stage's counts. `users` is everyone seen, by arm; `sums` goes by metric, then by arm. Arms go by name.
 
     `stage` is the rollout's, `since` when it began, `shares` what each arm was drawn with (None: anew each time).
+    `crossed` users met several of its arms and are in none of the sums.
     """
 
     users: Mapping[str, int]
-    sums: Mapping[str, Mapping[str, UserSums]]
+    sums: Mapping[str, Mapping[str, ArmSums]]
     stage: int = 0
     since: datetime | None = None
     shares: Mapping[str, float | None] = field(default_factory=dict)
+    crossed: int = 0
