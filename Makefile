@@ -100,6 +100,7 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 	$(BIN)/python -m benchmarks.assignment --quick
 	$(BIN)/python -m benchmarks.calibration --quick
 	$(BIN)/python -m benchmarks.drift --quick
+	$(BIN)/python -m benchmarks.statistics --quick
 	FLYTEWHEEL_LITELLM="$$(ls $(CURDIR)/.venv-litellm/bin/litellm 2>/dev/null)" $(BIN)/python -m benchmarks.router --quick
 
 .venv-litellm:   # LiteLLM's proxy, which benchmarks.router compares with where it is; in an environment of its own, its pins are not ours
