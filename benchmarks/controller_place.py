@@ -207,7 +207,7 @@ def scripted(verdict: str) -> Iterator[None]:
 
 
 def _gather(
-    connection: Connection, rollout: Rollout, ab_testing: AbTestingSpec, automation: AutomationSpec
+    connection: Connection, rollout: Rollout, ab_testing: AbTestingSpec, automation: AutomationSpec, rewards: Any = None
 ) -> dict[str, Any]:
     return write_evidence(connection, rollout, ab_testing, automation, _SCRIPT.verdict)
 
