@@ -28,6 +28,7 @@ from flytewheel.gate_commands import gate
 from flytewheel.keys_commands import keys
 from flytewheel.lineage_commands import lineage
 from flytewheel.models_commands import models
+from flytewheel.notify_commands import notify
 from flytewheel.offline_commands import experiments_offline
 from flytewheel.plan_commands import plan
 from flytewheel.review_commands import review
@@ -171,6 +172,7 @@ main.add_command(gate)
 main.add_command(lineage)
 main.add_command(keys)
 main.add_command(models)
+main.add_command(notify)
 main.add_command(plan)
 main.add_command(review)
 main.add_command(rollout)
