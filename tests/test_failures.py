@@ -58,10 +58,9 @@ def test_a_failure_is_told_when_nobody_can_note_it() -> None:
     assert note_in_registry(away, failure) == "not in the registry's log: the store at 127.0.0.1:9 is away"
 
 
-POD = "[1/3] currentAttempt done. Trace:\n\n  Traceback\n    raise X\nMessage:\n\n    OutOfMemoryError: 64 GiB\n\nUser error."
-DATABASE = (
-    "Error encountered while executing 'tasks.a.b':\n  relation \"x\" does not exist\nLINE 2: FROM x\n            ^"
-)
+POD = "[1/3] currentAttempt done. Trace:\n\n  raise X\nMessage:\n\n    OutOfMemoryError: 64 GiB\n\nUser error."
+HEADER = "Error encountered while executing 'tasks.a.b':"
+DATABASE = f'{HEADER}\n  relation "x" does not exist\nLINE 2: FROM x\n            ^'
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ DATABASE = (
         (DATABASE, 'relation "x" does not exist'),
         ("trace\nKeyError: 1\n   ^^^\n", "KeyError: 1"),
         ("\n \n^", "no message"),
-        ("Error encountered while executing 'tasks.a.b':", "Error encountered while executing 'tasks.a.b':"),
+        (HEADER, HEADER),
     ],
     ids=["pod", "database", "trace", "nothing", "header"],
 )
