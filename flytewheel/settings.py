@@ -1,7 +1,8 @@
 """Where the services are: environment variables with the prefix ``FLYTEWHEEL_``, read once, at the edge.
 
 A recipe says *what* to do and travels with a run; settings say *where* and stay with the machine. Nothing below the
-command line, the task files and the router's start reads the environment.
+command line, the task files and the router's start reads the environment. Each may come from a file instead, as a
+mounted secret does: `FLYTEWHEEL_DATABASE_URL_FILE=/run/secrets/database_url`.
 
 | variable | meaning | default |
 |---|---|---|
@@ -148,6 +149,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     given = {
         key.removeprefix(PREFIX).lower(): value for key, value in environ.items() if key.startswith(PREFIX) and value
     }
+    for key in [key for key in given if key.endswith("_file") and key not in Settings.model_fields]:
+        given.setdefault(key.removesuffix("_file"), _read_mounted(key, given.pop(key)))
     unknown = sorted(set(given) - set(Settings.model_fields))
     if unknown:
         names = ", ".join(PREFIX + key.upper() for key in unknown)
@@ -200,6 +203,14 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         }
     )
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def _read_mounted(key: str, path: str) -> str:
+    """The value that a file holds, as containers are given secrets."""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{PREFIX}{key.upper()}={path!r} cannot be read ({error}); mount the secret there") from None
 
 
 def _validate(given: Mapping[str, Any]) -> Settings:

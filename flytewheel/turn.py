@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def open_turn(
         FeedbackError: a file named by the recipe is missing or cannot be read.
         DatabaseError, StoreError: a service is away.
     """
-    print(f"device: {models.find_device()}", flush=True)
+    if find_spec("torch"):  # on a cluster this task's image has none, and the trainings are elsewhere
+        print(f"device: {models.find_device()}", flush=True)
     check_adapter(recipe.training)
     models.load_tokenizer(recipe.base)
     unpinned = models.warn_unpinned(recipe.base)

@@ -47,7 +47,7 @@ CORE = (
         "rich",
     ),
     *("click", "wandb", "sacrebleu", "RapidFuzz", "transformers", "tokenizers", "filelock", "psutil"),
-    *("polars", "pyarrow", "rensa", "phonenumbers", "py3langid"),
+    *("polars", "pyarrow", "rensa", "phonenumbers", "py3langid", "Jinja2", "sentencepiece"),
     *("model-signing", "pyOpenSSL", "cryptography", "safetensors"),
 )
 TRAINER = ("torch", "peft", "trl", "datasets", "accelerate", "gguf")

@@ -268,6 +268,10 @@ class Registry:
         """Every move of an alias, oldest first: when, from where, to where, by whom and why."""
         return self._aliases.history(name, alias)
 
+    def last_move(self, name: str, alias: str) -> Move | None:
+        """The last move of an alias, one read; None where there was none."""
+        return self._aliases.last(name, alias)
+
     def _move(
         self, name: str, alias: str, version: str, expect: str | None, *, kind: str, by: str, reason: str
     ) -> Move | None:

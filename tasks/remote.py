@@ -1,4 +1,4 @@
-"""Launches another launch plan on the Flyte cluster that this task runs on."""
+"""Launches another launch plan on the Flyte cluster that this task runs on, and asks it what runs already."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from flytewheel.recipe import Recipe
 
 WEEKLY = "weekly_finetuning"
 ROLLOUT = "rollout_on_register"
+WORKFLOW = "workflows.weekly.weekly"
+UNFINISHED = ("UNDEFINED", "QUEUED", "RUNNING", "SUCCEEDING", "FAILING", "ABORTING")
+PAGE = 100
 
 
 class BusyError(FlytewheelError):
@@ -48,8 +51,32 @@ def _launch(plan: str, recipe: Recipe, execution: str | None, connect: Callable[
     return str(started.id.name)
 
 
+def list_running(*, connect: Callable[[], Any] | None = None) -> list[str]:
+    """Names of the executions of turns that have not come to their end, of whichever launch plan and model: by
+    schedule, by hand or by a trigger.
+    """
+    from flyteidl.admin.common_pb2 import NamedEntityIdentifier, ResourceListRequest  # type: ignore[import-untyped]
+    from flytekit.clients.raw import RawSynchronousFlyteClient
+
+    remote = (connect or _connect)()
+    own = NamedEntityIdentifier(project=remote.default_project, domain=remote.default_domain)
+    filters = f"value_in(phase,{';'.join(UNFINISHED)})"
+    found: list[str] = []
+    token = ""
+    while True:  # flytekit's own model of an execution leaves out whose workflow it is
+        asked = ResourceListRequest(id=own, limit=PAGE, token=token, filters=filters)
+        page = RawSynchronousFlyteClient.list_executions_paginated(remote.client, asked)
+        found += [str(each.id.name) for each in page.executions if each.closure.workflow_id.name == WORKFLOW]
+        token = page.token
+        if not token:
+            return found
+
+
 def _connect() -> Any:
+    """The Flyte of this task, and the project and domain that it runs in: a remote has none of its own."""
+    from flytekit import current_context
     from flytekit.configuration import Config
     from flytekit.remote import FlyteRemote
 
-    return FlyteRemote(Config.auto())
+    own = current_context().execution_id
+    return FlyteRemote(Config.auto(), default_project=own.project, default_domain=own.domain)

@@ -8,7 +8,9 @@ import os
 import secrets
 
 from flytekit import current_context
+from flytekit.exceptions.user import FlyteRecoverableException
 
+from flytewheel.errors import DatabaseError, RouterError, StoreError
 from flytewheel.local.services import Services, ensure_services
 from flytewheel.notify.message import Message
 from flytewheel.notify.telling import Telling, tell
@@ -22,8 +24,17 @@ _PROCESS = secrets.token_hex(4)
 
 
 def connect() -> Services:
-    """The services of this task; starts the embedded stack when none is configured, and says where."""
-    return ensure_services(read_settings(), announce=lambda line: print(line, flush=True))
+    """The services of this task; starts the embedded stack when none is configured, and says where.
+
+    Raises:
+        FlyteRecoverableException: a service is away, on a cluster: Flyte tries a task again only where it is told so.
+    """
+    try:
+        return ensure_services(read_settings(), announce=lambda line: print(line, flush=True))
+    except (DatabaseError, StoreError, RouterError) as error:
+        if current_context().execution_id.name == "local":
+            raise
+        raise FlyteRecoverableException(str(error)) from error
 
 
 def name_fresh_start() -> str | None:

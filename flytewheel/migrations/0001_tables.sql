@@ -1,4 +1,12 @@
--- Tables of the loop. Applied by flytewheel.database.migrate, which is idempotent.
+-- Tables of the loop. This file is frozen: what changes from here on is a file of its own.
+--
+-- To change the schema, add `NNNN_noun.sql` beside this one, with the next number. It runs once, in one transaction with the
+-- others that a database has not seen (so: no BEGIN, COMMIT or CONCURRENTLY), and is never edited after it was released: its
+-- digest is kept, and another content under a number that ran is refused. While routers of the version before still run, it may
+-- only add: tables, columns with a default, indexes, triggers with new names; what goes, goes one release later.
+--
+-- Only this first file is written to run also over tables that exist (IF NOT EXISTS …): it takes over the databases of before
+-- there were numbers.
 -- `xid` is the transaction that wrote a row: curation windows close on commit order (a row belongs to the first window whose
 -- snapshot sees its transaction), never on client time.
 CREATE TABLE IF NOT EXISTS interactions (
@@ -644,30 +652,3 @@ CREATE OR REPLACE TRIGGER groundedness_gone AFTER DELETE ON groundedness
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();
 CREATE OR REPLACE TRIGGER groundedness_were AFTER UPDATE ON groundedness
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION mark_answers();
-
--- plans
--- Who was told what (flytewheel/notify/ledger.py): a key is of an execution and what it says.
-CREATE TABLE IF NOT EXISTS notifications (
-    key        text        NOT NULL,
-    channel    text        NOT NULL,               -- slack | pagerduty | mail
-    name       text        NOT NULL,               -- of the model
-    title      text        NOT NULL,
-    tries      integer     NOT NULL DEFAULT 1,
-    first_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
-    claimed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    sent_at    timestamptz,
-    error      text,                               -- why the last try failed; holds no secret
-    PRIMARY KEY (key, channel)
-);
--- What the scheduled looks found (flytewheel/upkeep/): one row for each execution.
-CREATE TABLE IF NOT EXISTS upkeep_reports (
-    entry     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind      text        NOT NULL,                -- quality | calibration | retention
-    name      text        NOT NULL,
-    execution text        NOT NULL,
-    at        timestamptz NOT NULL DEFAULT clock_timestamp(),
-    report    jsonb       NOT NULL,
-    alarms    text[]      NOT NULL,
-    UNIQUE (kind, name, execution)
-);
-CREATE INDEX IF NOT EXISTS upkeep_reports_at ON upkeep_reports (name, at);
