@@ -197,15 +197,14 @@ class Attempts:
         return Pod(name, target.image, [_fill(arg, values) for arg in target.args], environ, memory, cpus)
 
     def _pick_secrets(self, template: Any) -> dict[str, str]:
-        """As Flyte's webhook puts them into a pod: only those asked for, under the name that the task gives them."""
+        """As Flyte's webhook puts them into a pod: those asked for, under the names that the task gives them; one that
+        there is not stays unset (its references are optional).
+        """
         found = {}
         for secret in template.security_context.secrets:
-            if secret.key not in self.cluster.secrets:
-                raise ContainersError(
-                    f"task {template.id.name} asks for the secret {secret.key}, which there is none of"
-                )
-            name = secret.env_var or f"_FSEC_{secret.group}_{secret.key}".upper()
-            found[name] = self.cluster.secrets[secret.key]
+            if secret.key in self.cluster.secrets:
+                name = secret.env_var or f"_FSEC_{secret.group}_{secret.key}".upper()
+                found[name] = self.cluster.secrets[secret.key]
         return found
 
     def _read(self, call: TaskCall, number: int, prefix: str, ended: Ended, memory_bytes: int) -> Attempt:

@@ -30,6 +30,7 @@ from deploy.containers.layers import EPOCH_S, Layer, Tell, pack_folder, read_lay
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK, PACKAGES = "/root", "/opt/flytewheel"  # the first is where Flyte's images start too
+LIBRARIES = "site-packages"  # dill, by which datasets fingerprints, takes for a library what has this in its path
 CODE = ("flytewheel", "registry", "router", "tasks", "workflows", "images", "recipes", "examples", "constraints.txt")
 SUITE = "bookworm"
 DEBIAN = ("python3", "ca-certificates", "libgomp1", "libstdc++6", "tzdata")
@@ -111,6 +112,7 @@ def pack_code(target: Path) -> Layer:
             else:
                 shutil.copy2(source, staged / name)
         _compile(staged, WORK)
+        (staged / LIBRARIES).symlink_to(PACKAGES)
         return pack_folder(staged, target, into=WORK)
 
 
@@ -118,7 +120,7 @@ def configure(definition: Definition) -> dict[str, Any]:
     """The image's configuration: where it starts, as whom, and where Python finds its packages."""
     environ = {
         "PATH": f"{PACKAGES}/bin:/usr/local/bin:/usr/bin:/bin",
-        "PYTHONPATH": f"{WORK}:{PACKAGES}",
+        "PYTHONPATH": f"{WORK}:{WORK}/{LIBRARIES}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "LANG": "C.UTF-8",

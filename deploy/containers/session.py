@@ -38,7 +38,7 @@ _WRITABLE = {"HOME": "/tmp", "TMPDIR": "/tmp", "FLYTEWHEEL_HOME": "/tmp/flytewhe
 
 @dataclass
 class Session:
-    """All that a scene needs; `attempts` grows with every container that ran."""
+    """All that a scene needs; `attempts` grows with every container that ran. `twice`: whether tasks are run again."""
 
     runtime: Runtime
     cluster: Cluster
@@ -46,6 +46,7 @@ class Session:
     registered: Registered
     scratch: Path
     say: Callable[[str], None]
+    twice: bool = True
     attempts: list[Attempt] = field(default_factory=list)
 
     def open_execution(
