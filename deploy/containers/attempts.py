@@ -27,6 +27,7 @@ KILLED = 137
 RECOVERABLE, FATAL = "RECOVERABLE", "NON_RECOVERABLE"
 _INDEX = "BATCH_JOB_ARRAY_INDEX_VAR_NAME"
 _DEADLINE_S = 3600.0
+SCRATCH = "/tmp"  # nosec B108: in the container, the one folder that it may write
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Attempts:
             folder = Path(writable)
             folder.chmod(0o1777)
             ended = self.runtime.run(
-                replace(pod, writable={"/tmp": folder}),
+                replace(pod, writable={SCRATCH: folder}),
                 self.scratch,
                 deadline_s=call.template.metadata.timeout.seconds or _DEADLINE_S,
                 meanwhile=self.watch(call, number),

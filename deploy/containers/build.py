@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,7 @@ def build_layers(definition: Definition, cache: Path, programs: Mapping[str, Pat
     name = hashlib.sha256(json.dumps([FORMAT, SUITE, debian]).encode()).hexdigest()[:16]
     base = cache / f"debian-{name}.tar"
     packages = cache / f"{definition.name}-{definition.digest(constraints)}.tar"
+    steps: list[tuple[Path, Callable[[], None]]]
     steps = [(base, lambda: _build_debian(debian, base, programs)), (packages, lambda: _install(definition, packages))]
     for position, (target, build) in enumerate(steps):
         tell(f"layers of {definition.name}", position, len(steps))

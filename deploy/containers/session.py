@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from deploy.containers import build, daemon, tools
-from deploy.containers.attempts import Attempt, Attempts, Changed, Cluster, Watched
+from deploy.containers.attempts import SCRATCH, Attempt, Attempts, Changed, Cluster, Watched
 from deploy.containers.cri import Runtime
 from deploy.containers.layers import Tell, pack_image
 from deploy.containers.propeller import Propeller, Registered, RunTask, TaskCall
@@ -33,7 +33,7 @@ _QUIET = {
     "WANDB_MODE": "offline",
     "WANDB_SILENT": "true",
 }
-_WRITABLE = {"HOME": "/tmp", "TMPDIR": "/tmp", "FLYTEWHEEL_HOME": "/tmp/flytewheel"}  # the root is read-only
+_WRITABLE = {"HOME": SCRATCH, "TMPDIR": SCRATCH, "FLYTEWHEEL_HOME": f"{SCRATCH}/flytewheel"}
 
 
 @dataclass
