@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Annotated, Any
 
@@ -12,9 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment
+from flytewheel.recipe import ShadowSpec
 from flytewheel.records import to_jsonable
 from router.access.callers import ADMIN, READ, caller_of
 from router.access.needs import needs
+from router.keeper.drilling import drill
 from router.keeper.state import KeeperState
 from router.refusals import RefusedError
 
@@ -32,6 +35,22 @@ class ChampionBody(Strict):
 
     version: str = Field(min_length=1, max_length=100)
     expect: str | None = None
+
+
+class ShadowBody(Strict):
+    """A candidate that is shown copies of `share` of the requests, for so many hours."""
+
+    candidate: str = Field(min_length=1, max_length=100)
+    launch_key: str = Field(min_length=1, max_length=500)
+    share: float = Field(gt=0, le=1)
+    hours: float = Field(gt=0, le=10_000, allow_inf_nan=False)
+    max_concurrency: int = Field(default=2, ge=1, le=1000)
+
+
+class PromoteBody(Strict):
+    """`fence`: the rollout's fencing token that the verdict was stored with."""
+
+    fence: int = Field(ge=0)
 
 
 class LaunchBody(Strict):
@@ -123,6 +142,13 @@ async def put_champion(name: str, body: ChampionBody, state: State) -> dict[str,
     return {"name": name, "champion": body.version, "before": before}
 
 
+@control.post("/models/{name}/shadow", dependencies=_CHANGES)
+async def post_shadow(name: str, body: ShadowBody, state: State) -> dict[str, Any]:
+    """Shows a candidate copies of the traffic, once it is loaded; it answers nobody."""
+    spec = ShadowSpec(share=body.share, hours=body.hours, max_concurrency=body.max_concurrency)
+    return {"shadow": to_jsonable(await state.shadow(name, body.candidate, body.launch_key, spec))}
+
+
 @control.put("/workers", dependencies=_CHANGES, responses={202: {"description": "some are still being started"}})
 async def put_workers(body: WorkersBody, state: State, response: Response) -> dict[str, Any]:
     """Has so many processes answer, until the router is started anew; running answers come to their end. 202: those
@@ -184,6 +210,20 @@ async def stop_experiment(experiment_id: str, body: StopBody, state: State) -> d
         return experiments.stop_experiment(state.database_url, experiment_id, reason=body.reason, actor="control API")
 
     return {"experiment": to_jsonable(await state.change(stop))}
+
+
+@control.post("/experiments/{experiment_id}/promote", dependencies=_CHANGES)
+async def promote_experiment(experiment_id: str, body: PromoteBody, state: State) -> dict[str, Any]:
+    """Makes the treatment the champion, by the stored verdict; its control stays for the holdback, if there is one."""
+    before = await state.promote(experiment_id, body.fence)
+    found = await asyncio.to_thread(experiments.get_experiment, state.database_url, experiment_id)
+    return {"experiment": to_jsonable(found), "before": before}
+
+
+@control.post("/experiments/{experiment_id}/drill", dependencies=_CHANGES)
+async def drill_experiment(experiment_id: str, state: State) -> dict[str, Any]:
+    """Exercises the way back from a running experiment, with a user who exists nowhere else, and stores how it went."""
+    return {"drill": to_jsonable(await drill(state, experiment_id))}
 
 
 @control.patch("/experiments/{experiment_id}", dependencies=_CHANGES)

@@ -8,7 +8,7 @@ rounds to 1.0 at the top end and a share of 1 must hold for everyone.
 
 The HMAC (RFC 2104) is made of two SHA-256 states that have taken in key and experiment already and are copied for each
 user, so that a draw costs about what one keyed HMAC does (`benchmarks.assignment`). For analysis the same function is
-`draw_unit` in PostgreSQL (schema.sql) and `draw_column` in Polars.
+`draw_unit` in PostgreSQL (migrations/) and `draw_column` in Polars.
 """
 
 from __future__ import annotations

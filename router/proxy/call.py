@@ -133,7 +133,7 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
         body=body,
         asked_model=asked_model,
         streamed=protocol.is_streamed(body),
-        route=state.routes.get(read_name(asked_model) or "") or await _find_route(state, asked_model),
+        route=state.routes.get(read_name(asked_model) or "") or await _find_route(state, asked_model, caller),
         caller=caller,
         unit=unit,
         asks=prompt is not NOTHING_ASKED,
@@ -158,8 +158,10 @@ def _make_id() -> str:
     return _ids.pop()
 
 
-async def _find_route(state: RouterState, asked: str) -> Route:
+async def _find_route(state: RouterState, asked: str, caller: Caller) -> Route:
     if (name := read_name(asked)) is not None:
+        if name in state.probes and caller.may(ADMIN):
+            return state.probes[name]
         route = state.routes.get(name) or await state.find_route(name)
         if route is not None:
             return route

@@ -36,7 +36,8 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
     if call.kept > MOST_KEPT:
         broken = broken or f"remembered are {MOST_KEPT} of {call.kept} bytes"
     status = "fallback" if call.fallback and status == "200" else status
-    answered = call.protocol.remembered and call.begun and call.last_s is not None and call.first_s is not None
+    remembered = call.protocol.remembered and not call.route.rehearsal
+    answered = remembered and call.begun and call.last_s is not None and call.first_s is not None
     state.metrics.count_call(
         name,
         call.assigned_version,
