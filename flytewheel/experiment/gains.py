@@ -42,7 +42,8 @@ ACTION = "holdback_look"
 @dataclass(frozen=True, slots=True)
 class Gain:
     """A metric since the promotion; differences are new champion − old, in the metric's units, None where not to be
-    had. `low` and `high` hold `held_back`'s truth at every look; `users` are those held back and those who were not.
+    had. `low` and `high` hold `held_back`'s truth at every look; `users` are those held back and those who were not;
+    they, `before` and `after` are of the present stratum (a canary beside a holdback begins another).
     """
 
     metric: str
