@@ -5,7 +5,8 @@ threshold *and* chance does not explain it. So size alone fires nothing, nor do 
 either, and says what is lacking.
 
 The level α that a window may spend is split evenly over the six figures, over a figure's columns (Bonferroni), and
-over the sampling levels that a growing window passes (½, ¼, …); looks cost nothing more (`differences`).
+over the sampling levels that a growing window passes (½, ¼, …); looks cost nothing more (`differences`), but for the
+wording, whose classifier is another at each: 1/(k(k + 1)) of α at the k-th six hours.
 """
 
 from __future__ import annotations
@@ -122,7 +123,10 @@ def _judge_wording(before: Sample, after: Sample, spec: DriftSpec, alpha: float)
         np.concatenate([paired.before_users, paired.after_users]),
         np.concatenate([paired.before, paired.after]),
     )[:, None]
-    found = compare(paired, ranks[: len(old)], ranks[len(old) :], alpha=alpha, shares=False)
+    # Each look teaches a model of its own: their looks are no single sequence, and α is spent over them one by one.
+    looks = 1 + int(after.blocks[kept[1]].max() - after.blocks[kept[1]].min())
+    spent = alpha / (looks * (looks + 1))
+    found = compare(paired, ranks[: len(old)], ranks[len(old) :], alpha=spent, shares=False)
     value = float(0.5 + found.after[0] - found.before[0])
     told = f"new prompts are told from old ones by their wording, AUC = {value:.3f}"
     return _close(finding, paired, value, float(found.beyond[0]), told)
