@@ -16,14 +16,17 @@ import time
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TypeVar
 
-from flytewheel.experiment import experiments
-from flytewheel.experiment.experiments import Experiment
+from flytewheel.database import connect
+from flytewheel.experiment.experiments import Experiment, select_experiments
+from flytewheel.experiment.shadows import Shadow, list_open
 from registry.versions import Registry
 from router.blocked import Blocked, Served
 from router.table import Key, Route
 
 CHAMPION = "champion"
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -76,13 +79,27 @@ def read_champions(registry: Registry, only: str | None = None) -> Champions:
     return Champions({name: blocked.choose(name, at) for name, at in found.items() if at is not None}, blocked)
 
 
-def read_running(database_url: str, only: str | None = None) -> dict[str, Experiment]:
-    """The running experiments, of every name or of one.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What the database said, by name of the model: who is compared, who is held back, who sees copies."""
+
+    running: Mapping[str, Experiment]
+    holdbacks: Mapping[str, Experiment]
+    shadows: Mapping[str, Shadow]
+
+
+def read_running(database_url: str, only: str | None = None) -> Rows:
+    """The running experiments, holdbacks and shadows, of every name or of one, in one transaction.
 
     Raises:
         DatabaseError: PostgreSQL is away.
     """
-    return {one.name: one for one in experiments.list_experiments(database_url, name=only, running=True)}
+    condition = "state IN ('running', 'holdback') AND (%s::text IS NULL OR name = %s)"
+    with connect(database_url) as connection:
+        found = select_experiments(connection, condition, (only, only))
+        shadows = list_open(connection, only)
+    running = {one.name: one for one in found if one.running}
+    return Rows(running, {one.name: one for one in found if one.held_back}, shadows)
 
 
 @dataclass(slots=True)
@@ -96,6 +113,8 @@ class Routing:
     contact: Contact
     served: Mapping[str, Served] | None = None
     running: Mapping[str, Experiment] | None = None
+    holdbacks: Mapping[str, Experiment] = field(default_factory=dict)
+    shadows: Mapping[str, Shadow] = field(default_factory=dict)
     shown: Mapping[str, Route] = field(default_factory=dict)
     asked: bool = False
 
@@ -114,19 +133,36 @@ class Routing:
         kept = {} if only is None else {name: one for name, one in (self.served or {}).items() if name != only}
         self.served = {**kept, **found.served}
 
-    def take_running(self, found: Mapping[str, Experiment], only: str | None) -> None:
+    def take_running(self, found: Rows, only: str | None) -> None:
         """The database was read, for every name or for one."""
-        kept = {} if only is None else {name: one for name, one in (self.running or {}).items() if name != only}
-        self.running = {**kept, **found}
+        self.running = _replace(self.running or {}, found.running, only)
+        self.holdbacks = _replace(self.holdbacks, found.holdbacks, only)
+        self.shadows = _replace(self.shadows, found.shadows, only)
 
     def find_wanted(self) -> dict[str, Route]:
         """The routes as the sources have them."""
         running = {} if self.control_only or self.running is None else self.running
         return {
-            name: Route(name, one.version, running.get(name))
+            name: Route(
+                name,
+                one.version,
+                running.get(name),
+                self._find_holdback(name, one.version),
+                self._find_shadow(name, one.version),
+            )
             for name, one in (self.served or {}).items()
             if one.version is not None
         }
+
+    def _find_holdback(self, name: str, champion: str) -> Experiment | None:
+        """The holdback of a name, as long as its treatment is the champion: whoever is taken back, is so at once."""
+        found = None if self.control_only else self.holdbacks.get(name)
+        return found if found is not None and found.treatment == champion else None
+
+    def _find_shadow(self, name: str, champion: str) -> Shadow | None:
+        """The shadow of a name, where it is shown copies of this champion's traffic."""
+        found = None if self.control_only else self.shadows.get(name)
+        return found if found is not None and found.champion == champion else None
 
     def show(self, is_warm: Callable[[Key], bool], *, force: Set[str] = frozenset()) -> dict[str, Route]:
         """Brings `shown` as near to the wanted routes as loaded versions allow; returns those that need loading.
@@ -153,9 +189,17 @@ class Routing:
         return {(route.name, version) for route in routes for version in route.versions}
 
 
+def _replace(before: Mapping[str, T], found: Mapping[str, T], only: str | None) -> dict[str, T]:
+    kept = {} if only is None else {name: one for name, one in before.items() if name != only}
+    return {**kept, **found}
+
+
 def _keep_old(before: Route, route: Route) -> Route:
     """The old champion, with the new experiment where its versions are those that answer already."""
     experiment = route.experiment
     if experiment is not None and not set(experiment.arms.values()) <= before.versions:
         experiment = None
-    return Route(route.name, before.champion, experiment)
+    holdback = route.holdback
+    if holdback is not None and (holdback.treatment != before.champion or holdback.control not in before.versions):
+        holdback = None
+    return Route(route.name, before.champion, experiment, holdback)

@@ -25,7 +25,7 @@ def count(
     database_url: str, experiment: Experiment, metrics: Iterable[Metric] = METRICS.values(), **more: Any
 ) -> StageCounts:
     with psycopg.connect(database_url) as connection:
-        return count_stages(connection, experiment.experiment_id, metrics, **more)[-1]
+        return count_stages(connection, experiment.experiment_id, metrics, keys=True, **more)[-1]
 
 
 def slower(margin: float) -> Metric:
@@ -136,7 +136,7 @@ def test_the_time_before_is_the_same_users_without_the_treatment(database_url: s
         put(connection, answer(experiment, 6, "bob", "control"))
         put(connection, answer(experiment, 7, "ada", "control"))
         put(connection, answer(experiment, 8, "ada", None, **plain))  # stored after it began
-    counts = count(database_url, experiment, before=True, keys=True)
+    counts = count(database_url, experiment, before=True)
     found = counts.sums["conversion_rate"]["control"]
     assert found.before is not None
     assert found.keys is not None
@@ -163,6 +163,13 @@ def test_thresholds_freeze_at_the_burn_in(database_url: str, experiment: Experim
     assert sum(slow for slow, _ in answers("treatment", [191.0, 199.4, 199.6], 300)) == 1  # 1.05 · 190 = 199.5
     other = pairs(count(database_url, experiment, [slower(0.0)]), "latency_p95", "treatment")
     assert sum(slow for slow, _ in other) == 3  # other terms
+    # Stored, and of the experiment's whole life: no new connection, restored server or emptied log moves them.
+    for unseen in ("seen = NULL", "seen = '9000000000:9000000000:'"):
+        with psycopg.connect(database_url) as connection:
+            connection.execute(f"UPDATE metric_looks SET {unseen}")
+        again = pairs(count(database_url, experiment, margin, burn_in_users=20), "latency_p95", "control")
+        assert sum(slow for slow, _ in again) == 110
+        assert read(database_url, "SELECT (thresholds ->> 'latency_ms')::float8 FROM metric_looks") == [(190.0,)]
 
 
 def test_other_terms_are_counted_anew_and_kept_for_who_has_none(database_url: str, experiment: Experiment) -> None:
