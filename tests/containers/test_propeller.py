@@ -174,9 +174,7 @@ def test_amounts_are_kubernetes_own(text: str, amount: float) -> None:
     assert read_amount(text) == amount
 
 
-@pytest.mark.parametrize(
-    "text", ["", "-1", "2GiB", "1e3", "Gi", "\u0661"], ids=["empty", "negative", "GiB", "e", "bare", "arabic"]
-)
+@pytest.mark.parametrize("text", ["", "-1", "2GiB", "1e3", "Gi", "\u0661"], ids=["empty", "negative", "GiB", "e", "bare", "arabic"])
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ContainersError, match="no amount"):
         read_amount(text)
