@@ -55,7 +55,7 @@ def list_running(*, connect: Callable[[], Any] | None = None) -> list[str]:
     """Names of the executions of turns that have not come to their end, of whichever launch plan and model: by
     schedule, by hand or by a trigger.
     """
-    from flyteidl.admin.common_pb2 import NamedEntityIdentifier, ResourceListRequest  # type: ignore[import-untyped]
+    from flyteidl.admin.common_pb2 import NamedEntityIdentifier, ResourceListRequest
     from flytekit.clients.raw import RawSynchronousFlyteClient
 
     remote = (connect or _connect)()

@@ -199,7 +199,8 @@ class Keeping(RouterState):
                     await asyncio.to_thread(migrate, self.database_url)
                     self.migrated = True
                 found = await asyncio.to_thread(read_running, self.database_url, only)
-                if self._is_due(found) and await asyncio.to_thread(end_due, self.database_url, actor="router"):
+                if self._is_due(found):
+                    await asyncio.to_thread(end_due, self.database_url, actor="router")
                     found = await asyncio.to_thread(read_running, self.database_url, only)
             except Exception as error:
                 return self._note("database", error)
