@@ -119,9 +119,9 @@ def _multiply(one: Column, other: Column) -> Gram:
 
 def _cut(vectors: Column, batches: int) -> list[tuple[Column, int]]:
     """The vectors as limbs, `(batches, 6, users a batch)`, each with its place in bits; the last one has the sign."""
-    padded = np.zeros((SIZE, batches * _BATCH), dtype=np.int64)
-    padded[:, : vectors.shape[1]] = vectors
-    padded = padded.reshape(SIZE, batches, _BATCH).transpose(1, 0, 2)
+    whole = np.zeros((SIZE, batches * _BATCH), dtype=np.int64)
+    whole[:, : vectors.shape[1]] = vectors
+    padded: Column = whole.reshape(SIZE, batches, _BATCH).transpose(1, 0, 2)
     limbs = []
     bits = 0
     while bits < 64 and (bits == 0 or padded.any()):
