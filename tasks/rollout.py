@@ -102,7 +102,16 @@ def keep_stage(message: str) -> str:
 
 @task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
 def take_approval(rollout_id: str, fence: int, message: str) -> str:
-    """A person's word, given at Flyte's `approve` node, for the step that was waiting then; not for a later one."""
+    """A person's word, given at Flyte's `approve` node, for the step that was waiting then; not for a later one.
+
+    Args:
+        rollout_id: the release.
+        fence: its fencing token when it began to wait.
+        message: what the person was asked.
+
+    Returns:
+        What became of it.
+    """
     database_url = connect().database_url
     try:
         rollout.approve(database_url, rollout_id, _name_actor("approved in"), fence=fence)

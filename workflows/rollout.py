@@ -69,6 +69,11 @@ def follow_stages(recipe: Recipe, looks: int, after: str) -> str:
     """One look with all that follows from it, then the nodes to the next one; `after` only says what comes before.
 
     The look happens in this body, because what the graph is depends on it; it is a step that may be taken twice.
+
+    Args:
+        recipe: stages, metrics and margins of the release.
+        looks: that are left, this one among them.
+        after: what was said before.
     """
     services = connect()
     found = driving.step(
@@ -95,7 +100,11 @@ def follow_stages(recipe: Recipe, looks: int, after: str) -> str:
     return later
 
 
-@workflow
-def staged_rollout(recipe: Recipe, looks: int = LOOKS) -> str:
-    """(look → sleep | approve)* → the end of the rollout, or of the looks."""
-    return follow_stages(recipe=recipe, looks=looks, after="")
+@workflow(on_failure=record_failure)
+def staged_rollout(recipe: Recipe) -> str:
+    """(look → sleep | approve)* → the end of the rollout, or of the looks.
+
+    Args:
+        recipe: stages, metrics and margins of the release.
+    """
+    return follow_stages(recipe=recipe, looks=LOOKS, after="")

@@ -137,7 +137,7 @@ def test_what_loads_a_model_asks_for_a_gpu_and_the_trainers_image(name: str) -> 
 def test_nothing_starts_by_itself_in_development_and_each_launch_plan_runs_once_at_a_time() -> None:
     """Other domains' schedules: tests/workflows/test_packages.py."""
     plans = [found for found in vars(launch_plans).values() if isinstance(found, LaunchPlan)]
-    assert len(plans) == 8
+    assert len(plans) == 9
     for found in plans:
         assert found.schedule is None
         assert found.concurrency.max_concurrency == 1

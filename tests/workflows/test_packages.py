@@ -26,7 +26,8 @@ SECRETS = {
 PLANS = {
     "weekly_finetuning": ("0 2 * * 0", "workflows.weekly.weekly"),
     "triggers_hourly": ("0 * * * *", "workflows.triggers.triggers"),
-    "rollout_on_register": ("30 * * * *", "workflows.rollout.rollout"),
+    "rollout_on_register": ("", "workflows.rollout.staged_rollout"),
+    "rollout_hourly": ("30 * * * *", "workflows.rollout.rollout"),
     "nightly_calibration": ("15 1 * * *", "workflows.upkeep.nightly_calibration"),
     "daily_data_quality": ("30 5 * * *", "workflows.upkeep.daily_data_quality"),
     "weekly_retention": ("30 3 * * 6", "workflows.upkeep.weekly_retention"),
@@ -69,10 +70,10 @@ def test_launch_plans_run_when_they_should_one_at_a_time_by_a_recipe_that_others
         assert spec.concurrency_policy.max == 1
         assert spec.concurrency_policy.behavior == 1, "CONCURRENCY_LIMIT_BEHAVIOR_SKIP"
         assert set(spec.fixed_inputs.literals) == set()
-        (parameter,) = spec.default_inputs.parameters.items()
-        assert parameter[0] == "recipe"
-        assert not parameter[1].required, "a schedule needs every input bound"
-        assert parameter[1].default.scalar.WhichOneof("value") is not None
+        ((called, parameter),) = spec.default_inputs.parameters.items()
+        assert called == "recipe"
+        assert not parameter.required, "a schedule needs every input bound"
+        assert parameter.default.scalar.WhichOneof("value") is not None
 
 
 def test_people_hear_of_failures_everywhere_and_of_endings_where_they_asked(told: Package) -> None:

@@ -18,7 +18,7 @@ from tests.experiment.canary import crowd, store
 from tests.router import hosting
 from tests.router.live import LiveRouter
 from tests.services import TestServices
-from workflows.rollout import rollout, staged_rollout
+from workflows.rollout import follow_stages, rollout, staged_rollout
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_a_person_is_asked_at_the_node_and_counts_for_that_step(
 
 def test_looks_are_bounded_where_nothing_can_be_told(router: LiveRouter) -> None:
     launch(router, "empty")
-    said = staged_rollout(recipe=make_recipe("empty", auto_rollout=True), looks=3)
+    said = follow_stages(recipe=make_recipe("empty", auto_rollout=True), looks=3, after="")
     assert said == "hold: thumbs_up_rate: no data in control and treatment"
     assert set(actions(router, "empty")) == {"opened", "hold"}
 
