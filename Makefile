@@ -13,8 +13,7 @@ export TOKENIZERS_PARALLELISM = false
 
 APT := DEBIAN_FRONTEND=noninteractive timeout 600 apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20
 
-.PHONY: demo test browser check lint types imports package bench scan soak format clean help
-.PHONY: demo test browser check lint types imports package bench soak containers format clean help
+.PHONY: demo test browser check lint types imports package bench scan soak containers format clean help
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'

@@ -93,8 +93,10 @@ def actions(router: LiveRouter, name: str) -> list[str]:
 
 
 def test_a_release_goes_to_everyone_and_leaves_a_holdback(
-    router: LiveRouter, visited: Callable[[Experiment], None]
+    router: LiveRouter, visited: Callable[[Experiment], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("tasks.services.tell", lambda message, *_, **__: told.append(message.title))
     experiment = launch(router, "whole")
     visited(experiment)
     said = staged_rollout(recipe=make_recipe("whole", auto_rollout=True))
@@ -103,6 +105,7 @@ def test_a_release_goes_to_everyone_and_leaves_a_holdback(
     assert router.registry.aliases("whole")["champion"] == experiment.treatment
     assert get_experiment(router.database_url, experiment.experiment_id).state == "holdback"
     assert len(router.registry.history("whole", "champion")) == 2
+    assert told == ["the canary grows", "promoted"]
     # Once more: nothing is left to do, and nothing is done.
     assert staged_rollout(recipe=make_recipe("whole", auto_rollout=True)) == "none: the rollout is promoted"
     assert rollout(recipe=make_recipe("whole", auto_rollout=True)) == "none: the rollout is promoted"
