@@ -50,6 +50,7 @@ class BackendPool:
         self._statuses: dict[int, Status] = {}
         self._hosts: dict[int, Host] = {}
         self._current: dict[tuple[str, str], int] = {}  # the serial of what is loaded or being loaded
+        self._asked: set[tuple[str, str]] = set()  # for since it was last said what is needed
         self._loading: dict[tuple[str, str], asyncio.Task[Backend]] = {}
         self._aside: set[asyncio.Task[None]] = set()
         self.failures: dict[tuple[str, str], str] = {}
@@ -99,6 +100,7 @@ class BackendPool:
     def begin(self, name: str, version: str) -> None:
         """Starts to load a version unless it is loaded or being loaded; `find` waits for it from now on."""
         key = (name, version)
+        self._asked.add(key)
         if key in self._current:
             return
         serial = self._current[key] = next(self._serials)
@@ -127,7 +129,7 @@ class BackendPool:
         """Stops, in the background, every version that is neither needed any more nor a spare, and forgets why others
         did not load.
         """
-        self._needed = frozenset(needed)
+        self._needed, self._asked = frozenset(needed), set()
         self.failures = {key: failure for key, failure in self.failures.items() if key in needed}
         if self._spares is None:
             self._unload_all_but(self._needed)
@@ -138,7 +140,7 @@ class BackendPool:
         kept = await spares.choose(needed)
         if self._needed is not needed:
             return  # what is needed changed meanwhile, and so did this
-        self._unload_all_but(needed | kept)
+        self._unload_all_but(needed | kept | self._asked)
         for key in kept - needed:
             if spares.may_try(key):
                 self.begin(*key)

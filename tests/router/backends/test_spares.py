@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,40 @@ def test_a_spare_stays_up_and_is_there_again_at_once(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
             assert pool.failures == {}  # nothing depends on it
         finally:
+            await pool.close()
+
+    asyncio.run(run())
+
+
+def test_what_is_asked_for_while_the_spares_are_looked_up_stays(tmp_path: Path) -> None:
+    """A list of what is needed is old once somebody asks for more: that is unloaded by the next list, or not at all."""
+    file = write_spelling_model(tmp_path / "model.gguf", "stable")
+    answer = threading.Event()
+
+    def find(name: str) -> str | None:
+        assert answer.wait(30)
+        return None
+
+    async def run() -> None:
+        pool = BackendPool(
+            lambda name, version: ServedModel(name, version, "digest", file),
+            serve_by_llama(tmp_path / "logs"),
+            spares=Spares(find, 1),
+        )
+        try:
+            await pool.ensure("demo", "v1")
+            await pool.keep_only({("demo", "v1")})
+            second = await pool.ensure("demo", "v2")
+            answer.set()
+            for _ in range(20):
+                await asyncio.sleep(0.02)
+            assert second.state == "ready"
+            async with asyncio.timeout(30):
+                while len(pool.all()) > 1:
+                    await pool.keep_only({("demo", "v1")})
+                    await asyncio.sleep(0.02)
+        finally:
+            answer.set()
             await pool.close()
 
     asyncio.run(run())
