@@ -47,7 +47,10 @@ def test_an_unknown_mode_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert "WANDB_MODE='ofline'" in caplog.text
 
 
-def test_a_station_is_a_run_in_the_loops_group(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_station_is_a_run_in_the_loops_group(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "openai", raising=False)  # of another test's client; wandb remarks on it
     options: dict[str, Any] = {
         "group": "turn-1", "config": {"name": "demo", "training": {"epochs": 3.0}}, "project": "p", "entity": None,
         "directory": tmp_path, "mode": "offline",

@@ -184,9 +184,9 @@ def _correct(
     if better is not None and better["standard_error"]:
         told = correct_winner(better["difference"], better["standard_error"], better["boundary"], holdback=holdback)
         return told.naive, told
-    cleared = next((one for one in found if one["outcome"] == "cleared" and one["standard_error"]), None)
+    cleared = next((one for one in found if one["outcome"] == "cleared" and one.get("standard_error")), None)
     if cleared is None:
-        return next((one["difference"] for one in found if one["difference"] is not None), None), None
+        return next((one["difference"] for one in found if one.get("difference") is not None), None), None
     margin, error = cleared["margin"], cleared["standard_error"]
     moved = None if holdback is None else (holdback[0] - margin, holdback[1])
     boundary = _find_boundary(metric, cleared["control"], error, design.confidence_level)

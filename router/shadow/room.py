@@ -14,10 +14,10 @@ import random
 import secrets
 import time
 from collections.abc import MutableMapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from msgspec.structs import replace
 
 from flytewheel.database import last_line
 from flytewheel.errors import DatabaseError
