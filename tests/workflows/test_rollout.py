@@ -12,11 +12,12 @@ import psycopg
 import pytest
 
 from flytewheel.experiment import driving
+from flytewheel.experiment import launch as launcher
 from flytewheel.experiment.experiments import Experiment, get_experiment
 from flytewheel.recipe import Recipe
 from tests.experiment.canary import crowd, store
 from tests.router import hosting
-from tests.router.live import LiveRouter
+from tests.router.live import ADMIN_KEY, LiveRouter
 from tests.services import TestServices
 from workflows.rollout import follow_stages, rollout, staged_rollout
 
@@ -145,6 +146,7 @@ def test_a_run_that_died_after_the_alias_was_moved_is_taken_up(
     visited(experiment)
     with psycopg.connect(router.database_url) as connection:
         connection.execute("UPDATE rollouts SET stage = 1 WHERE name = 'died'")
+    launcher.drill(router.url, ADMIN_KEY, experiment_id=experiment.experiment_id)  # as before the canary grew
     rollout_id = experiment.experiment_id.replace("exp-", "roll-", 1)
     router.registry.promote("died", experiment.treatment, experiment.control, by=f"rollout {rollout_id}", reason="dies")
     said = staged_rollout(recipe=make_recipe("died", auto_rollout=True))
