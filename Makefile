@@ -13,7 +13,8 @@ export TOKENIZERS_PARALLELISM = false
 
 APT := DEBIAN_FRONTEND=noninteractive timeout 600 apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20
 
-.PHONY: demo test browser check lint types imports package bench soak format clean help
+.PHONY: demo test browser check lint types imports package bench scan soak format clean help
+.PHONY: demo test browser check lint types imports package bench soak containers format clean help
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*##|^[a-z]+:  +##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -97,8 +98,19 @@ bench: $(READY)  ## what is claimed about time and memory, measured
 .venv-litellm:   # LiteLLM's proxy, which benchmarks.router compares with where it is; in an environment of its own, its pins are not ours
 	$(PYTHON) -m venv $@ && $@/bin/python -m pip install -q 'litellm[proxy]' || { rm -rf $@; exit 1; }
 
+.venv-scan:      # what looks for known holes, in an environment of its own: checkov alone brings a hundred packages
+	$(PYTHON) -m venv $@ && $@/bin/python -m pip install -q bandit checkov pip-audit || { rm -rf $@; exit 1; }
+
+scan: .venv-scan ## security: dependencies with known holes, our code, and what deploy/ builds
+	.venv-scan/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+	.venv-scan/bin/bandit --quiet --recursive --severity-level medium --confidence-level medium flytewheel registry router tasks workflows images deploy
+	.venv-scan/bin/checkov --quiet --compact --config-file deploy/checkov.yaml
+
 soak: $(READY)   ## ten minutes of load on the router while everything around it is killed (SOAK="--minutes 60" for longer)
 	$(BIN)/python -m benchmarks.soak $(or $(SOAK),--minutes 10)
+
+containers: $(READY)   ## every task in a real container, on Debian as root; no engine, no registry (CONTAINERS="--scene weekly")
+	$(BIN)/python -m deploy.containers $(CONTAINERS)
 
 format: $(READY) ## mend what ruff can
 	$(BIN)/ruff check --fix .

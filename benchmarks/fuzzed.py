@@ -1,9 +1,11 @@
-"""schemathesis over the whole OpenAPI of a router: `python -m benchmarks.fuzzed [--quick] [--json FILE]`.
+"""schemathesis over the whole OpenAPI of a router: `python -m benchmarks.fuzzed [--quick] [--role NAME] [--json FILE]`.
 
 Every operation of `/openapi.json` of a real router with a model, as each role (root, each scope, nobody): examples,
 boundary cases (coverage) and random ones (fuzzing), valid and invalid. No answer may be a 5xx, or of a status that the
-description does not know. One worker: with two threads
-CPython 3.11's parser ends in "AST constructor recursion depth mismatch" while Hypothesis describes a lambda.
+description does not know. All roles together take more than an hour, so each can be run by itself (`--role`), and
+schemathesis's own output is passed on while it works, with the requests that the router has answered so far every half
+minute. One worker: with two threads CPython 3.11's parser ends in "AST constructor recursion depth mismatch" while
+Hypothesis describes a lambda.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import Goal, report
 from flytewheel.api_keys import create_key
@@ -36,6 +41,9 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "read": ("read",),
     "admin": ("admin",),
 }  # beside the root key and nobody
+EVERYBODY = ("root", "nobody", *ROLES)
+PROGRESS_S = 30.0
+LIMIT_S = 3 * 3600.0  # of one role
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +57,27 @@ class Fuzzed:
 
 
 def fuzz(
-    router: LiveRouter, *, examples: int, key: str | None, seed: int = 7, phases: str = "examples,coverage,fuzzing"
+    router: LiveRouter,
+    *,
+    examples: int,
+    key: str | None,
+    seed: int = 7,
+    phases: str = "examples,coverage,fuzzing",
+    told: str | None = None,
 ) -> Fuzzed:
-    """Runs schemathesis against a running router."""
+    """Runs schemathesis against a running router.
+
+    Args:
+        router: under test.
+        examples: of each operation, and phase.
+        key: that every request brings; None: none.
+        seed: of the examples.
+        phases: of schemathesis.
+        told: the role that progress is printed for; None: nothing is.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than `LIMIT_S`.
+    """
     header = ["-H", f"Authorization: Bearer {key}"] if key else []
     with tempfile.TemporaryDirectory(prefix="flytewheel-fuzzed-") as folder:
         command = [
@@ -61,11 +87,49 @@ def fuzz(
             "--no-color", "--continue-on-failure", "--exclude-path", "/v1/rewards",
             "--warnings", "off", "--generation-database", "none", *header,
         ]  # fmt: skip
-        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=3600, env=_environment())
-    said = run.stdout + run.stderr
-    return Fuzzed(
-        _find_count(said, "Tested:"), _find_count(said, "test cases:", before=True), run.returncode != 0, said
-    )
+        said, failed = _run(command, folder, router, told)
+    return Fuzzed(_find_count(said, "Tested:"), _find_count(said, "test cases:", before=True), failed, said)
+
+
+def _run(command: Sequence[str], folder: str, router: LiveRouter, told: str | None) -> tuple[str, bool]:
+    """What the command said, and whether it failed; what it says is passed on meanwhile."""
+    began, over = time.monotonic(), threading.Event()
+    lines: list[str] = []
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=folder, stdout=pipe, stderr=subprocess.STDOUT, text=True, env=_environment()
+    ) as run:
+        assert run.stdout is not None
+
+        def watch() -> None:
+            while not over.wait(PROGRESS_S):
+                taken_s = time.monotonic() - began
+                if told is not None:
+                    print(f"{told}: {taken_s:.0f} s, {count_answers(router)} requests answered", flush=True)
+                if taken_s > LIMIT_S:
+                    run.kill()
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            for line in run.stdout:
+                lines.append(line)
+                if told is not None and line.strip():
+                    print(f"{told}: {line}", end="", flush=True)
+            code = run.wait()
+        finally:
+            over.set()
+            watcher.join()
+            run.kill()
+    if code < 0 and time.monotonic() - began > LIMIT_S:
+        raise subprocess.TimeoutExpired(command[0], LIMIT_S, "".join(lines))
+    return "".join(lines), code != 0
+
+
+def count_answers(router: LiveRouter) -> int:
+    """How many requests the router's access log has: all, where it was started with one, since it was started."""
+    with (router.home / "router.log").open("rb") as log:
+        return sum(b'"router.requests"' in line for line in log)
 
 
 def _environment() -> dict[str, str]:
@@ -84,20 +148,19 @@ def _find_count(said: str, mark: str, *, before: bool = False) -> int:
     return 0
 
 
-def measure(quick: bool) -> list[Goal]:
-    """Starts services and a router of its own."""
-    examples = QUICK if quick else EXAMPLES
-    with tempfile.TemporaryDirectory(prefix="flytewheel-fuzzed-") as folder, host_router(Path(folder)) as router:
+def measure(quick: bool, role: Sequence[str] | None) -> list[Goal]:
+    """Starts services and a router of its own; `role`: those that are tried, all where none is named."""
+    examples, roles = QUICK if quick else EXAMPLES, role or EVERYBODY
+    with (
+        tempfile.TemporaryDirectory(prefix="flytewheel-fuzzed-") as folder,
+        host_router(Path(folder), FLYTEWHEEL_ACCESS_LOG="1") as router,
+    ):
         router.serve("demo", "stable")
         assert router.process is not None
         before = router.process.pid
         keys: dict[str, str | None] = {"root": ADMIN_KEY, "nobody": None}
         keys |= {who: create_key(router.database_url, scopes, name=who)[1] for who, scopes in ROLES.items()}
-        found: dict[str, Fuzzed] = {}
-        for who, key in keys.items():  # told one by one: all of them take half an hour
-            each = found[who] = fuzz(router, examples=examples, key=key)
-            print(f"--- {who}")
-            print("\n".join(each.said.splitlines()[-150 if each.failed else -12 :]), flush=True)
+        found = {who: fuzz(router, examples=examples, key=keys[who], told=who) for who in roles}
         alive = router.process.poll() is None and router.process.pid == before
         log = (router.home / "router.log").read_text()
     return [
@@ -109,4 +172,7 @@ def measure(quick: bool) -> list[Goal]:
 
 
 if __name__ == "__main__":
-    sys.exit(report(measure, __doc__ or ""))
+    more: dict[str, dict[str, Any]] = {
+        "role": {"action": "append", "choices": EVERYBODY, "help": "only this one; may be given several times"}
+    }
+    sys.exit(report(measure, __doc__ or "", more))

@@ -6,6 +6,7 @@ thing is said, so that whoever reads the Parquet file needs no last vote to coun
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,8 +82,10 @@ def store_events(database_url: str, events: Events, experiment_id: str, *, new: 
     with connect(database_url) as connection:
         for low, high in _cut(*answers):
             _copy(connection, "interactions", _frame_answers(events, experiment_id, low, high))
+            _tell(f"stored {high:,} of {events.answers:,} answers", high)
         for low, high in _cut(*reactions):
             _copy(connection, "feedback_events", _frame_reactions(events, low, high))
+            _tell(f"stored {high:,} of {events.reactions:,} reactions", high)
 
 
 def write_parquet(events: Events, path: Path) -> None:
@@ -119,6 +122,11 @@ def write_parquet(events: Events, path: Path) -> None:
             ),
         ]
     ).sample(fraction=1.0, shuffle=True, seed=1).write_parquet(path)
+
+
+def _tell(what: str, count: int) -> None:
+    if count % CHUNK == 0:
+        print(what, file=sys.stderr, flush=True)
 
 
 def _cut(low: int, high: int) -> Iterator[tuple[int, int]]:

@@ -24,7 +24,7 @@ from flytewheel.errors import ApiKeyError
 
 PREFIX = "fw_"
 SCOPES = ("serve", "feedback", "read", "admin")
-CHANNEL = "flytewheel_keys"  # PostgreSQL tells it that the table has changed (schema.sql)
+CHANNEL = "flytewheel_keys"  # PostgreSQL tells it that the table has changed (migrations/)
 _RANDOM, _CHECK = 32, 6
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _COLUMNS = (

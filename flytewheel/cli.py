@@ -16,6 +16,7 @@ import click
 
 from flytewheel import __version__
 from flytewheel.backends_commands import backends
+from flytewheel.backup_commands import backup, restore
 from flytewheel.checkpoint_commands import checkpoints
 from flytewheel.dataset_commands import datasets
 from flytewheel.doctor_commands import doctor
@@ -27,6 +28,7 @@ from flytewheel.feedback_commands import feedback
 from flytewheel.gate_commands import gate
 from flytewheel.keys_commands import keys
 from flytewheel.lineage_commands import lineage
+from flytewheel.migrate_commands import migrate
 from flytewheel.models_commands import models
 from flytewheel.offline_commands import experiments_offline
 from flytewheel.plan_commands import plan
@@ -38,6 +40,8 @@ from flytewheel.terminal import as_json
 from flytewheel.terminal import open_services as _services
 from flytewheel.terminal import print_table as _table
 from flytewheel.terminal import say as _say
+from flytewheel.trigger_commands import ask as _ask_turn
+from flytewheel.trigger_commands import triggers
 
 if TYPE_CHECKING:
     from flytewheel.local.services import Services
@@ -79,7 +83,8 @@ def main() -> None:
     help="A small turn that goes on from the champion, or a full one from the base, whatever RECIPE says as its mode.",
 )
 @click.option("--fresh", is_flag=True, help="Train from the beginning; unfinished trainings are set aside.")
-def run(recipe: Path, incremental: bool | None, fresh: bool) -> None:
+@click.option("--reason", help="Why, for the log: kept as a request that this turn answers.")
+def run(recipe: Path, incremental: bool | None, fresh: bool, reason: str | None) -> None:
     """Turn the loop once with RECIPE: prepares the environment and calls pyflyte."""
     from flytewheel.local.pyflyte import run_weekly
     from flytewheel.recipe import load_recipe
@@ -89,6 +94,8 @@ def run(recipe: Path, incremental: bool | None, fresh: bool) -> None:
     asked = None if incremental is None else given.in_mode("incremental" if incremental else "full")
     settings = read_settings()
     services = _services()
+    if reason is not None:
+        _ask_turn(services, given.name, reason, (asked or given).mode)
     sys.exit(run_weekly(recipe, services, instead=asked, fresh=fresh, debug=settings.debug))
 
 
@@ -161,6 +168,7 @@ def _addresses(services: Services) -> list[tuple[Any, ...]]:
 experiments.add_command(experiments_duels)
 experiments.add_command(experiments_offline)
 main.add_command(backends)
+main.add_command(backup)
 main.add_command(checkpoints)
 main.add_command(datasets)
 main.add_command(doctor)
@@ -170,12 +178,15 @@ main.add_command(feedback)
 main.add_command(gate)
 main.add_command(lineage)
 main.add_command(keys)
+main.add_command(migrate)
 main.add_command(models)
 main.add_command(plan)
+main.add_command(restore)
 main.add_command(review)
 main.add_command(rollout)
 main.add_command(runs)
 main.add_command(suite)
+main.add_command(triggers)
 
 if __name__ == "__main__":
     main()

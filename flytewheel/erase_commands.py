@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 OUTSIDE = (
     "outside of our reach: folders written by `feedback export`, `datasets export` or `models download`, runs synced "
-    "to wandb, outputs of bare `pyflyte run` under $TMPDIR/flyte-*, a Flyte cluster's own storage, backups"
+    "to wandb, outputs of bare `pyflyte run` under $TMPDIR/flyte-*, a Flyte cluster's own storage, backups not made by "
+    "`flytewheel backup` from this home"
 )
 
 
@@ -38,6 +40,7 @@ def erase(user: str, dry_run: bool, yes: bool, by: str | None, serve_days: float
     Versions that learnt from it are tainted, and a training from the base is due. An erasure that was killed goes on
     when it is asked for again. What the same person says afterwards is new and counts.
     """
+    from flytewheel.backup.ledger import tell_backups
     from flytewheel.database import migrate
     from flytewheel.erase.erasure import Place, erase_user
     from flytewheel.erase.plan import find_everything, make_plan
@@ -54,7 +57,7 @@ def erase(user: str, dry_run: bool, yes: bool, by: str | None, serve_days: float
     begun = any(one.ended_at is None for one in known)
     with Progress() as progress:
         found = find_everything(services.database_url, store, user, progress)
-        plan = make_plan(services.database_url, store, services.home, found, progress)
+        plan = make_plan(services.database_url, store, services.home, found, progress, services.assignment_key)
     before = [one.erasure_id for one in known if one.ended_at is not None]
     if dry_run or (plan.empty and not begun):
         say(_describe_plan(plan, before), json_, lambda: _print_plan(plan, before))
@@ -71,8 +74,13 @@ def erase(user: str, dry_run: bool, yes: bool, by: str | None, serve_days: float
             embedded=read_settings().database_url is None,
             clock=lambda: datetime.now(UTC),
             progress=progress,
+            assignment_key=services.assignment_key,
         )
         done = erase_user(place, user, by=by or getpass.getuser(), serve_days=serve_days, found=found)
+    told, missed = tell_backups(services.home, services.database_url)
+    notes = [f"backup {folder} knows: a restore of it erases again" for folder in told]
+    notes += [f"backup {folder} is not there and does not know: restore it beside a newer one" for folder in missed]
+    done = replace(done, notes=(*done.notes, *notes))
     say(_describe_erased(done), json_, lambda: _print_erased(done))
 
 

@@ -132,3 +132,7 @@ class StackError(FlytewheelError):
 
 class ApiKeyError(FlytewheelError):
     """An API key is not there, or cannot be what was asked for."""
+
+
+class BackupError(FlytewheelError):
+    """A backup is torn, or may not be taken or brought back here."""

@@ -131,6 +131,7 @@ def _describe(history: History) -> dict[str, Any]:
         "arms": history.arms,
         "exposed": history.exposed,
         "looks": history.looks,
+        "gains": history.gains,
         "as_of": history.as_of,
     }
 
@@ -159,6 +160,11 @@ def _print(history: History) -> None:
             for arm in history.arms
         ]
         print_table(("arm", "version", "share", "users", "requests", "p95"), rows)
+    if history.gains:
+        from flytewheel.experiment.reading.gain_words import HEADS, row_gain
+
+        click.echo()
+        print_table(HEADS, [row_gain(gain) for gain in history.gains])
     last = history.last
     if last is None:
         return

@@ -13,6 +13,7 @@ from flytewheel import lineage, models, overrides, runs
 from flytewheel.errors import RegistryError
 from flytewheel.evaluation import speed
 from flytewheel.experiment import launch
+from flytewheel.experiment.drafts import draft_experiment
 from flytewheel.experiment.planning.desk import foretell
 from flytewheel.export.export import ADAPTER, FOLDERS, export_model
 from flytewheel.licenses import read_license
@@ -233,16 +234,17 @@ def launch_canary(
     told = foretell(services.database_url, run.name, ab_testing)
     for line in told:
         print(f"plan: {line}", flush=True)
-    launched = launch.launch_canary(
-        services.router_url,
-        services.admin_key,
-        name=run.name,
-        control=control,
-        treatment=version,
-        share=ab_testing.initial_traffic_split,
-        launch_key=run.run_id,
-        body=to_jsonable(ab_testing) | ({"override": override} if override else {}),
-    )
+    wanted = {
+        "name": run.name,
+        "control": control,
+        "treatment": version,
+        "share": ab_testing.initial_traffic_split,
+        "launch_key": run.run_id,
+        "body": to_jsonable(ab_testing) | ({"override": override} if override else {}),
+    }
+    if ab_testing.shadow.share > 0:
+        return _launch_shadow(services, ab_testing, wanted) | {"plan": told}
+    launched = launch.launch_canary(services.router_url, services.admin_key, **wanted)
     return {
         "experiment_id": launched.experiment_id,
         "created": launched.created,
@@ -251,6 +253,29 @@ def launch_canary(
         "share": ab_testing.initial_traffic_split,
         "router": services.router_url,
         "plan": told,
+    }
+
+
+def _launch_shadow(services: Services, ab_testing: AbTestingSpec, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Writes the canary down as a draft, which a later look opens, and shows the candidate copies until then."""
+    drafted = draft_experiment(services.database_url, **wanted)
+    shadow = ab_testing.shadow
+    launch.open_shadow(
+        services.router_url,
+        services.admin_key,
+        name=wanted["name"],
+        candidate=wanted["treatment"],
+        launch_key=wanted["launch_key"],
+        shadow=to_jsonable(shadow),
+    )
+    return {
+        "experiment_id": drafted.experiment.experiment_id,
+        "created": drafted.created,
+        "control": wanted["control"],
+        "treatment": wanted["treatment"],
+        "share": wanted["share"],
+        "shadow": f"{shadow.share:.0%} of the requests are copied for {shadow.hours:g} h, then the canary opens",
+        "router": services.router_url,
     }
 
 

@@ -1,20 +1,31 @@
-"""The commands `flytewheel rollout …`: where a canary's release stands, one look at it, and a person's approval."""
+"""The commands `flytewheel rollout …`: where a canary's release stands, looks at it, and a person's approval."""
 
 from __future__ import annotations
 
-import getpass
+import itertools
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from flytewheel.rollout_by_hand import (
+    actor_option,
+    describe,
+    read_recipe,
+    recipe_option,
+    rollout_abort,
+    rollout_end_holdback,
+    rollout_force,
+    rollout_pause,
+    rollout_resume,
+    rollout_shadow,
+)
 from flytewheel.terminal import as_json, open_services, print_table, say
 
 if TYPE_CHECKING:
-    from flytewheel.experiment.ledger import Rollout
-    from flytewheel.recipe import Recipe
-
-actor_option = click.option("--actor", default=getpass.getuser, show_default="you", help="Who does it, for the log.")
+    from flytewheel.experiment.driving import Step
+    from flytewheel.local.services import Services
 
 
 @click.group()
@@ -27,50 +38,86 @@ def rollout() -> None:
 @as_json
 def rollout_status(name: str, json_: bool) -> None:
     """Show the newest rollout of model NAME and its log."""
+    from flytewheel.database import connect
+    from flytewheel.experiment.drills import describe_drill, read_drill
+    from flytewheel.experiment.experiments import get_experiment
     from flytewheel.experiment.ledger import read_rollout
+    from flytewheel.experiment.shadows import describe_shadow, read_shadow
 
-    found, log = read_rollout(open_services().database_url, name)
+    database_url = open_services().database_url
+    found, log = read_rollout(database_url, name)
+    experiment = get_experiment(database_url, found.experiment_id)
+    with connect(database_url) as connection:
+        drill = read_drill(connection, found.experiment_id)
+        shadow = read_shadow(connection, name, found.treatment)
 
     def text() -> None:
-        click.echo(_describe(found))
+        click.echo(describe(found))
+        if experiment.held_back and experiment.holdback_until is not None:
+            held, until = 1 - experiment.share, experiment.holdback_until
+            click.echo(f"holdback: {held:.0%} of the users stay on {found.control} until {until:%Y-%m-%d %H:%M}")
+        if drill is not None:
+            click.echo(f"way back: {describe_drill(drill)}")
+        if shadow is not None:
+            click.echo(f"shadow: {describe_shadow(shadow)}")
         rows = [(f"{entry.at:%Y-%m-%d %H:%M}", entry.actor, entry.action, _because(entry.detail)) for entry in log]
         print_table(("at", "who", "what", "why"), rows)
 
-    say({"rollout": found, "log": log}, json_, text)
+    say({"rollout": found, "experiment": experiment, "drill": drill, "shadow": shadow, "log": log}, json_, text)
 
 
 @rollout.command("tick")
 @click.argument("name")
-@click.option(
-    "--recipe",
-    "path",
-    type=click.Path(path_type=Path),
-    help="Stages and guardrails; without it those of the run that launched the canary.",
-)
+@recipe_option
 @actor_option
 @as_json
 def rollout_tick(name: str, path: Path | None, actor: str, json_: bool) -> None:
     """Look at the rollout of model NAME once, and take the step that is due."""
-    from flytewheel.experiment import rollout as release
-
     services = open_services()
-    recipe = _read_recipe(services.database_url, name, path)
-    ticked = release.tick(services.database_url, recipe.ab_testing, recipe.automation, name=name, actor=actor)
-    served = None
-    if ticked.decision not in ("hold", "none"):
-        served = release.carry_out(
-            services.database_url,
-            router_url=services.router_url,
-            admin_key=services.admin_key,
-            experiment_id=ticked.experiment_id,
-            decision=ticked.decision,
-            fence=ticked.fence,
-        )
+    found = _step(services, name, path, actor)
 
     def text() -> None:
-        print_table(("fact", "value"), list(ticked.facts().items()) + ([("served", served)] if served else []))
+        print_table(("fact", "value"), list(_facts(found).items()))
 
-    say({"tick": ticked, "served": served}, json_, text)
+    say({"tick": found.tick, "served": found.served, "drill": found.drill}, json_, text)
+
+
+@rollout.command("watch")
+@click.argument("name")
+@recipe_option
+@click.option("--every", "every_s", type=float, default=3600.0, show_default=True, help="Seconds from look to look.")
+@click.option("--looks", type=click.IntRange(min=1), help="Look so often at most; without it until the end.")
+@actor_option
+@as_json
+def rollout_watch(name: str, path: Path | None, every_s: float, looks: int | None, actor: str, json_: bool) -> None:
+    """Look at the rollout of model NAME again and again, and take each step that is due, until it has ended.
+
+    What Flyte does on a cluster. It may be stopped and started at any time, and several may run: what is decided is
+    stored, and each step is taken once.
+    """
+    import time
+
+    from flytewheel.errors import DatabaseError, ExperimentError, RouterError
+
+    services = open_services()
+    for number in itertools.count(1):
+        try:
+            found = _step(services, name, path, actor)
+        except (DatabaseError, RouterError, ExperimentError) as error:
+            click.echo(f"looks again in {every_s:g} s: {error}", err=True)
+        else:
+            say(
+                {"tick": found.tick, "served": found.served, "drill": found.drill},
+                json_,
+                partial(click.echo, found.message),
+            )
+            if found.ended:
+                return
+            if found.waits:
+                click.echo(f"next: flytewheel rollout approve {name}", err=True)
+        if number == looks:
+            return
+        time.sleep(every_s)
 
 
 @rollout.command("approve")
@@ -84,7 +131,7 @@ def rollout_approve(name: str, actor: str, json_: bool) -> None:
 
     database_url = open_services().database_url
     found, _ = read_rollout(database_url, name)
-    approve(database_url, found.rollout_id, actor)
+    approve(database_url, found.rollout_id, actor, fence=found.fence)
 
     def text() -> None:
         click.echo(f"{found.rollout_id}: approved by {actor}; next: flytewheel rollout tick {name}")
@@ -92,28 +139,33 @@ def rollout_approve(name: str, actor: str, json_: bool) -> None:
     say({"rollout_id": found.rollout_id, "stage": found.stage, "approved_by": actor}, json_, text)
 
 
-def _read_recipe(database_url: str, name: str, path: Path | None) -> Recipe:
-    from flytewheel.errors import DatabaseError
-    from flytewheel.experiment.experiments import get_experiment
-    from flytewheel.experiment.ledger import read_rollout
-    from flytewheel.recipe import load_recipe
-    from flytewheel.runs import read_run
-
-    if path is not None:
-        return load_recipe(path)
-    found, _ = read_rollout(database_url, name)
-    key = get_experiment(database_url, found.experiment_id).launch_key
-    try:
-        return read_run(database_url, key).recipe
-    except DatabaseError as error:
-        raise DatabaseError(f"{error}; or name the recipe with --recipe") from None
+for command in (rollout_pause, rollout_resume, rollout_force, rollout_abort, rollout_end_holdback, rollout_shadow):
+    rollout.add_command(command)
 
 
-def _describe(found: Rollout) -> str:
-    return (
-        f"{found.rollout_id}: {found.state}, stage {found.stage} at {found.share:.0%} for {found.stage_hours:.1f} h,"
-        f" {found.treatment} against {found.control} ({found.experiment_id})"
+def _step(services: Services, name: str, path: Path | None, actor: str) -> Step:
+    from flytewheel.experiment.driving import step
+
+    recipe = read_recipe(services.database_url, name, path)
+    return step(
+        services.database_url,
+        recipe.ab_testing,
+        recipe.automation,
+        router_url=services.router_url,
+        admin_key=services.admin_key,
+        name=name,
+        actor=actor,
+        rewards=recipe.feedback.rewards,
     )
+
+
+def _facts(found: Step) -> dict[str, str]:
+    from flytewheel.experiment.drills import describe_drill
+
+    facts = found.tick.facts()
+    if found.drill is not None:
+        facts["way back"] = describe_drill(found.drill)
+    return facts | ({"served": found.served} if found.served else {})
 
 
 def _because(detail: Any) -> str:

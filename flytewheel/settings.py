@@ -1,7 +1,8 @@
 """Where the services are: environment variables with the prefix ``FLYTEWHEEL_``, read once, at the edge.
 
 A recipe says *what* to do and travels with a run; settings say *where* and stay with the machine. Nothing below the
-command line, the task files and the router's start reads the environment.
+command line, the task files and the router's start reads the environment. Each may come from a file instead, as a
+mounted secret does: `FLYTEWHEEL_DATABASE_URL_FILE=/run/secrets/database_url`.
 
 | variable | meaning | default |
 |---|---|---|
@@ -46,6 +47,13 @@ command line, the task files and the router's start reads the environment.
 | `FLYTEWHEEL_BACKEND_SPARES` | previous champions that stay loaded, for a rollback at once | 1 |
 | `FLYTEWHEEL_IMAGE_REGISTRY` | container registry of the tasks' images, read when these are built | `localhost:30000` |
 | `FLYTEWHEEL_RECIPE` | recipe of the scheduled launch plans, read at registration | `recipes/laptop.yaml` |
+| `FLYTEWHEEL_DOMAIN` | settings of the tasks on a cluster, read at registration (`images/domains/`) | the execution's |
+| `FLYTEWHEEL_SLACK_WEBHOOK` | an incoming webhook that hears of turns, releases and alarms; the URL is a secret | – |
+| `FLYTEWHEEL_PAGERDUTY_KEY` | routing key of a PagerDuty service (Events API v2) that hears of failures | – |
+| `FLYTEWHEEL_PAGERDUTY_URL` | another address of that API | PagerDuty's own |
+| `FLYTEWHEEL_SMTP_URL` | a mail server, `smtp(s)://[user:password@]host[:port]`, for messages and summaries | – |
+| `FLYTEWHEEL_MAIL_FROM` | their sender | `flytewheel@localhost` |
+| `FLYTEWHEEL_MAIL_TO` | who gets them where a recipe names nobody, with commas | – |
 | `FLYTEWHEEL_FRESH` | `1`: trainings begin anew; unfinished ones are set aside (`flytewheel run --fresh`) | – |
 | `FLYTEWHEEL_DEBUG` | `1` shows the whole trace of an error | – |
 """
@@ -120,6 +128,13 @@ class Settings(BaseModel):
     backend_spares: int = 1
     image_registry: str | None = None
     recipe: Path | None = None
+    domain: str | None = None
+    slack_webhook: SecretStr | None = None
+    pagerduty_key: SecretStr | None = None
+    pagerduty_url: str = "https://events.pagerduty.com/v2/enqueue"
+    smtp_url: SecretStr | None = None
+    mail_from: str | None = None
+    mail_to: tuple[str, ...] = ()
     fresh: bool = False
     debug: bool = False
 
@@ -134,6 +149,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     given = {
         key.removeprefix(PREFIX).lower(): value for key, value in environ.items() if key.startswith(PREFIX) and value
     }
+    for key in [key for key in given if key.endswith("_file") and key not in Settings.model_fields]:
+        given.setdefault(key.removesuffix("_file"), _read_mounted(key, given.pop(key)))
     unknown = sorted(set(given) - set(Settings.model_fields))
     if unknown:
         names = ", ".join(PREFIX + key.upper() for key in unknown)
@@ -181,10 +198,19 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         {
             **given,
             "cors_origins": _split_origins(given.get("cors_origins", "")),
+            "mail_to": tuple(one.strip() for one in given.get("mail_to", "").split(",") if one.strip()),
             "user_tiers": tuple(given.get("user_tiers", "").replace(",", " ").split()),
         }
     )
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+
+def _read_mounted(key: str, path: str) -> str:
+    """The value that a file holds, as containers are given secrets."""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{PREFIX}{key.upper()}={path!r} cannot be read ({error}); mount the secret there") from None
 
 
 def _validate(given: Mapping[str, Any]) -> Settings:

@@ -1,12 +1,12 @@
-"""Begins and ends a turn of the loop: what the Flyte tasks before the first arrow and on failure call."""
+"""Begins and ends a turn of the loop: what the Flyte tasks before the first arrow and after the last call."""
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ from flytewheel import models, runs
 from flytewheel.beginning import choose_beginning
 from flytewheel.dataset import Dataset, DatasetCard
 from flytewheel.drift.requests import answer_requests
-from flytewheel.errors import DatabaseError, DatasetError, FeedbackError, StoreError
+from flytewheel.errors import DatasetError, FeedbackError, StoreError
 from flytewheel.feedback.quarantine import hold_events
 from flytewheel.feedback.store import FeedbackStore
 from flytewheel.feedback.window import Window, count_sources, write_window
-from flytewheel.local.pyflyte import FAILED
 from flytewheel.local.services import Services
 from flytewheel.progress import Progress
 from flytewheel.recipe import CurationSpec, EvaluationSpec, FeedbackSpec, Recipe
@@ -37,8 +36,6 @@ from flytewheel.turn_training import open_store as open_store
 from flytewheel.turn_window import describe_window, find_named_window, write_turn_window
 
 CODE = Path(__file__).resolve().parent.parent
-_TASK = re.compile(r"'tasks\.\w+\.(\w+)'")
-_LOCAL_NODE = re.compile(r"(fn\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,8 @@ def open_turn(
         FeedbackError: a file named by the recipe is missing or cannot be read.
         DatabaseError, StoreError: a service is away.
     """
-    print(f"device: {models.find_device()}", flush=True)
+    if find_spec("torch"):  # on a cluster this task's image has none, and the trainings are elsewhere
+        print(f"device: {models.find_device()}", flush=True)
     check_adapter(recipe.training)
     models.load_tokenizer(recipe.base)
     unpinned = models.warn_unpinned(recipe.base)
@@ -280,26 +278,3 @@ def parity_conversations(folder: Path, count: int) -> list[tuple[Message, ...]]:
     if not answers:
         raise DatasetError(f"{folder}: no prompt to compare the exported model on")
     return [(*prompt, Message(role="assistant", content=answer)) for prompt, answer in list(answers.items())[:count]]
-
-
-def record_failure(database_url: str, execution: str, node: str, message: str) -> str:
-    """Notes on the run which station failed and why; returns the line that says so, even when PostgreSQL is away.
-
-    Args:
-        database_url: PostgreSQL; nothing else is needed, since anything else may be what failed.
-        execution: id of the execution that failed, as `open_turn` was given it.
-        node: Flyte's id of the failed node. Its local execution only knows `fn0`, so the task named in `message` wins;
-            where none is (errors with a text of their own, such as OSError), the run's last station is the one.
-        message: Flyte's error.
-    """
-    found = _TASK.search(message)
-    station = found.group(1) if found else None if _LOCAL_NODE.fullmatch(node) else node
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    cause = lines[-1] if lines else "no message"
-    try:
-        run = runs.fail_open_run(database_url, execution, station=station, error=cause)
-    except DatabaseError:
-        return f"{FAILED}station {station or 'unknown'} failed: {cause} (not noted on the run: PostgreSQL is away)"
-    if run is None:
-        return f"{FAILED}station {station or 'open_turn'} failed: {cause}"
-    return f"{FAILED}run {run.run_id}: station {run.station} failed: {cause}"

@@ -1,8 +1,13 @@
-"""Container images of the tasks, built by Flyte from what pyproject.toml pins.
+"""Container images, built by Flyte from what pyproject.toml pins.
 
-Two images: `core` for the tasks that need no accelerator library, `trainer` for those that load torch. The registry to
-push to is set where images are built: `FLYTEWHEEL_IMAGE_REGISTRY` (default `localhost:30000`, the one of Flyte's
-sandbox).
+| image | for | base |
+|---|---|---|
+| `core` | curation and every other task that needs no accelerator library | Debian, CPU |
+| `trainer` | training, evaluation and export: what loads torch | CUDA |
+| `service` | the router in front of the models; no task, built by `python -m images service` | Debian, CPU |
+
+The registry to push to is the domain's (images/domain.py), unless `FLYTEWHEEL_IMAGE_REGISTRY` names another where
+images are built.
 """
 
 from __future__ import annotations
@@ -12,8 +17,12 @@ from pathlib import Path
 
 from flytekit import ImageSpec
 
+from images.domain import name_domain, read_domain
+
 ROOT = Path(__file__).resolve().parent.parent
-REGISTRY = os.environ.get("FLYTEWHEEL_IMAGE_REGISTRY", "localhost:30000")
+DOMAIN_NAME = name_domain(os.environ)
+DOMAIN = read_domain(DOMAIN_NAME)
+REGISTRY = os.environ.get("FLYTEWHEEL_IMAGE_REGISTRY") or DOMAIN.image_registry
 CONSTRAINTS = [
     line.strip()
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -27,6 +36,7 @@ CORE = (
         "pydantic",
         "PyYAML",
         "numpy",
+        "scipy",
         "pandas",
         "minio",
         "psycopg",
@@ -37,10 +47,11 @@ CORE = (
         "rich",
     ),
     *("click", "wandb", "sacrebleu", "RapidFuzz", "transformers", "tokenizers", "filelock", "psutil"),
-    *("polars", "pyarrow", "rensa", "phonenumbers", "py3langid"),
+    *("polars", "pyarrow", "rensa", "phonenumbers", "py3langid", "Jinja2", "sentencepiece"),
     *("model-signing", "pyOpenSSL", "cryptography", "safetensors"),
 )
 TRAINER = ("torch", "peft", "trl", "datasets", "accelerate", "gguf")
+SERVICE = ("fastapi", "fastapi-offline", "uvicorn", "uvloop", "httptools", "aiohttp", "prometheus-client", "xllamacpp")
 
 
 def _pins(names: tuple[str, ...]) -> list[str]:
@@ -51,7 +62,17 @@ core = ImageSpec(name="flytewheel-core", registry=REGISTRY, python_version="3.11
 trainer = ImageSpec(
     name="flytewheel-trainer",
     registry=REGISTRY,
+    base_image=DOMAIN.cuda_image,
     python_version="3.11",
     apt_packages=["build-essential", "cmake"],
     packages=[*_pins((*CORE, *TRAINER)), "llama-cpp-python==" + PINNED["llama-cpp-python"].split("==")[1]],
 )
+service = ImageSpec(
+    name="flytewheel-service",
+    registry=REGISTRY,
+    python_version="3.11",
+    packages=_pins((*(name for name in CORE if not name.startswith("flytekit")), *SERVICE)),
+    copy=["flytewheel", "registry", "router", "pyproject.toml", "constraints.txt"],
+    entrypoint=["python", "-m", "router"],
+)
+SPECS = {"core": core, "trainer": trainer, "service": service}

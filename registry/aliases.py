@@ -74,6 +74,13 @@ class Aliases:
             return trail[0] if trail else None
         return self._read(name, alias)[0].version or None
 
+    def last(self, name: str, alias: str) -> Move | None:
+        """The last move of an alias; None where there was none."""
+        check_name(name)
+        check_alias(alias)
+        move, _ = self._read(name, CHAMPION if alias == PREVIOUS else alias)
+        return move if move.count else None
+
     def all(self, name: str) -> dict[str, str]:
         """All aliases of a model with their versions."""
         check_name(name)

@@ -32,7 +32,7 @@ from registry.blobs import Inspect
 from registry.claims import list_versions
 from registry.downloads import FileCheck, bring_files, check_files
 from registry.folder import write_proof
-from registry.journal import read_events
+from registry.journal import read_events, write_failure
 from registry.manifest import Manifest, check_alias, check_name, parse_version
 from registry.pointers import read_pointer
 from registry.registration import Describe, Registrations, Request
@@ -268,6 +268,10 @@ class Registry:
         """Every move of an alias, oldest first: when, from where, to where, by whom and why."""
         return self._aliases.history(name, alias)
 
+    def last_move(self, name: str, alias: str) -> Move | None:
+        """The last move of an alias, one read; None where there was none."""
+        return self._aliases.last(name, alias)
+
     def _move(
         self, name: str, alias: str, version: str, expect: str | None, *, kind: str, by: str, reason: str
     ) -> Move | None:
@@ -280,9 +284,19 @@ class Registry:
         return self._aliases.move(name, alias, version, expect, kind=kind, by=by, reason=reason)
 
     def log(self, name: str) -> builtins.list[dict[str, Any]]:
-        """What happened to a model's versions and aliases, oldest first."""
+        """What happened to a model's versions and aliases, and which workflows failed, oldest first."""
         check_name(name)
         return read_events(self._store, name)
+
+    def note_failure(self, name: str, at: datetime, *, execution: str, station: str, cause: str, run: str = "") -> bool:
+        """Writes into the log which station of which execution failed, and the cause in one line; once for both.
+
+        Raises:
+            RegistryError: `name` is none that a model can have.
+            StoreError: the store is away.
+        """
+        check_name(name)
+        return write_failure(self._store, name, at, execution=execution, station=station, cause=cause, run=run)
 
     def _read(self, name: str, version_or_alias: str, *, sealed: bool = True) -> tuple[Manifest, bytes | None]:
         """A version's manifest, and its signature where there is a seal to ask."""

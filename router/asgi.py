@@ -9,8 +9,22 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+HEADERS = "flytewheel.headers"  # in the ASGI scope: the request's headers as a dict, names in lower case
 CONNECTION = "flytewheel.connection"  # in the ASGI scope: a `Connection`
 FOLLOWS = "flytewheel.follows"  # in `http.response.start`: the first of the body is sent at once, in one piece with it
+
+
+class Written(list[tuple[bytes, bytes]]):
+    """Headers of an answer that are also there as they go out.
+
+    Whoever adds a header makes a plain list of them, and the server writes them itself again. Attributes: `lines`, each
+    with its end, in which no value breaks a line; `length`, of the body, where it is among them.
+    """
+
+    __slots__ = ("length", "lines")
+
+    lines: bytes
+    length: int | None
 
 
 class Connection(Protocol):

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -11,10 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment
+from flytewheel.recipe import ShadowSpec
 from flytewheel.records import to_jsonable
 from router.access.callers import ADMIN, READ, caller_of
 from router.access.needs import needs
+from router.keeper.drilling import drill
 from router.keeper.state import KeeperState
+from router.refusals import RefusedError
+
+WORKERS_A_CORE = 4  # more are slower together; 63 on two cores left the keeper no time to answer
 
 
 class Strict(BaseModel):
@@ -28,6 +35,22 @@ class ChampionBody(Strict):
 
     version: str = Field(min_length=1, max_length=100)
     expect: str | None = None
+
+
+class ShadowBody(Strict):
+    """A candidate that is shown copies of `share` of the requests, for so many hours."""
+
+    candidate: str = Field(min_length=1, max_length=100)
+    launch_key: str = Field(min_length=1, max_length=500)
+    share: float = Field(gt=0, le=1)
+    hours: float = Field(gt=0, le=10_000, allow_inf_nan=False)
+    max_concurrency: int = Field(default=2, ge=1, le=1000)
+
+
+class PromoteBody(Strict):
+    """`fence`: the rollout's fencing token that the verdict was stored with."""
+
+    fence: int = Field(ge=0)
 
 
 class LaunchBody(Strict):
@@ -119,11 +142,30 @@ async def put_champion(name: str, body: ChampionBody, state: State) -> dict[str,
     return {"name": name, "champion": body.version, "before": before}
 
 
-@control.put("/workers", dependencies=_CHANGES)
-async def put_workers(body: WorkersBody, state: State) -> dict[str, Any]:
-    """Has so many processes answer, until the router is started anew; running answers come to their end."""
-    await state.resize(body.count)
-    return {"workers": body.count}
+@control.post("/models/{name}/shadow", dependencies=_CHANGES)
+async def post_shadow(name: str, body: ShadowBody, state: State) -> dict[str, Any]:
+    """Shows a candidate copies of the traffic, once it is loaded; it answers nobody."""
+    spec = ShadowSpec(share=body.share, hours=body.hours, max_concurrency=body.max_concurrency)
+    return {"shadow": to_jsonable(await state.shadow(name, body.candidate, body.launch_key, spec))}
+
+
+@control.put("/workers", dependencies=_CHANGES, responses={202: {"description": "some are still being started"}})
+async def put_workers(body: WorkersBody, state: State, response: Response) -> dict[str, Any]:
+    """Has so many processes answer, until the router is started anew; running answers come to their end. 202: those
+    that are new do not all serve yet, and go on starting.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if body.count > WORKERS_A_CORE * cores:
+        raise RefusedError(
+            422,
+            "invalid_request_error",
+            f"{body.count} workers: this machine has {cores} cores, expected at most {WORKERS_A_CORE * cores}",
+        )
+    serving = await state.resize(body.count)
+    if serving >= body.count:
+        return {"workers": body.count}
+    response.status_code = 202
+    return {"workers": body.count, "serving": serving}
 
 
 @control.post("/experiments", dependencies=_CHANGES, status_code=201, responses=_AGAIN)
@@ -168,6 +210,20 @@ async def stop_experiment(experiment_id: str, body: StopBody, state: State) -> d
         return experiments.stop_experiment(state.database_url, experiment_id, reason=body.reason, actor="control API")
 
     return {"experiment": to_jsonable(await state.change(stop))}
+
+
+@control.post("/experiments/{experiment_id}/promote", dependencies=_CHANGES)
+async def promote_experiment(experiment_id: str, body: PromoteBody, state: State) -> dict[str, Any]:
+    """Makes the treatment the champion, by the stored verdict; its control stays for the holdback, if there is one."""
+    before = await state.promote(experiment_id, body.fence)
+    found = await asyncio.to_thread(experiments.get_experiment, state.database_url, experiment_id)
+    return {"experiment": to_jsonable(found), "before": before}
+
+
+@control.post("/experiments/{experiment_id}/drill", dependencies=_CHANGES)
+async def drill_experiment(experiment_id: str, state: State) -> dict[str, Any]:
+    """Exercises the way back from a running experiment, with a user who exists nowhere else, and stores how it went."""
+    return {"drill": to_jsonable(await drill(state, experiment_id))}
 
 
 @control.patch("/experiments/{experiment_id}", dependencies=_CHANGES)

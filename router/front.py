@@ -21,7 +21,7 @@ from router.access.basic import CHALLENGE, read_basic, reads_page
 from router.access.bodies import DEFAULT_LIMIT, limit_body, screen_body
 from router.access.callers import PLACE, PUBLIC, Caller
 from router.access.origins import Origins
-from router.asgi import Receive, Scope, Send
+from router.asgi import HEADERS, Receive, Scope, Send
 from router.loglines import REQUEST
 from router.refusals import RefusedError, send_error
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-HEADERS = "flytewheel.headers"  # in the ASGI scope: the request's headers as a dict, names in lower case
 _ONCE = frozenset((b"authorization", b"host", b"content-length", b"content-type", b"content-encoding", b"origin"))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # PostgreSQL holds no NUL; the others forge lines
 _CHALLENGE = [(b"www-authenticate", b"Bearer")]
@@ -94,6 +93,7 @@ class Front:
         self._app = app
         self._origins = origins or Origins(())
         self._body_limit = body_limit
+        self._preflight = _Place(self._answer_preflight, PUBLIC, body_limit)
         self._places: dict[str, dict[str, _Place]] = {}
         self._declared: dict[str, str] = {}
         self._surveyed: tuple[RestRoute, ...] | None = None
@@ -134,7 +134,11 @@ class Front:
         if scope["type"] == "http":
             REQUEST.set(scope)
             try:
-                await self._serve(scope, receive, send)
+                headers, place, reading, sending = self._open(scope, receive, send)
+                if place is not None:
+                    await place.endpoint(scope, reading, sending)
+                else:
+                    await self._serve_rest(scope, headers, reading, sending)
             except RefusedError as refused:
                 if (origin := scope[HEADERS].get(b"origin")) is not None:
                     send = self._mark(scope, origin, send)
@@ -145,28 +149,32 @@ class Front:
         else:  # nothing here speaks WebSocket
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _open(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[dict[bytes, bytes], _Place | None, Receive, Send]:
+        """Lets a request in: its headers, where it is served (None: with the rest), and how it is read and answered."""
         pairs = scope["headers"]
-        scope[HEADERS] = headers = dict(pairs)
+        headers = scope.get(HEADERS)
+        if headers is None:
+            headers = scope[HEADERS] = dict(pairs)
         if len(headers) != len(pairs) or b"host" not in headers:
             _check_heads(pairs, scope.get("http_version"))
         method, places = scope["method"], self._places.get(scope["path"])
         if (origin := headers.get(b"origin")) is not None:
             marked = self._mark(scope, origin, send)
             if marked is not send and method == "OPTIONS":
-                await self._origins.send_preflight(send, origin)
-                return
+                return headers, self._preflight, receive, send
             send = marked
-        if places is not None and (place := places.get(method)) is not None:
-            send = self._admit(scope, headers, place.scope, send)
-            receive, send = limit_body(headers, receive, send, place.body_limit)
-            await place.endpoint(scope, receive, send)
-        else:
-            await self._serve_rest(scope, headers, places, receive, send)
+        if places is None or (place := places.get(method)) is None:
+            return headers, None, receive, send
+        send = self._admit(scope, headers, place.scope, send)
+        receive, send = limit_body(headers, receive, send, place.body_limit)
+        return headers, place, receive, send
 
-    async def _serve_rest(
-        self, scope: Scope, headers: dict[bytes, bytes], places: Any, receive: Receive, send: Send
-    ) -> None:
+    async def _answer_preflight(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._origins.send_preflight(send, scope[HEADERS][b"origin"])
+
+    async def _serve_rest(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         if self._app is None:
             await self._rest(scope, receive, send)
             return
@@ -176,7 +184,7 @@ class Front:
 
         route, allowed = find_route(self._survey(), scope)
         if route is None:
-            allowed |= set(places or ())
+            allowed |= set(self._places.get(scope["path"], ()))
             if not allowed:
                 raise RefusedError(404, "invalid_request_error", f"nothing is served at {scope['path'][:200]!r}")
             message = f"{scope['method'][:20]} is not served at {scope['path'][:200]!r}"
@@ -212,7 +220,7 @@ class Front:
                 f"key {caller.key_id} has not the scope {needed!r} (it has: {has})",
                 "insufficient_scope",
             )
-        return _add_headers(send, self._meter.admit(caller)) if caller.limits else send
+        return _add_headers(send, self._meter.admit(caller)) if caller.limited else send
 
     def _mark(self, scope: Scope, origin: bytes, send: Send) -> Send:
         """`send`, or one whose answer a listed origin's script may read."""

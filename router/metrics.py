@@ -196,7 +196,7 @@ class Metrics:
         tokens: Mapping[str, int] | None = None,
     ) -> None:
         """Counts a call that ended; the times are None where no answer began."""
-        of_arm = self.of_arm(name, version, arm)
+        of_arm = self._arms.get((name, version, arm)) or self.of_arm(name, version, arm)
         if status == "200":
             of_arm.answered.inc()
         else:
@@ -208,8 +208,10 @@ class Metrics:
         if first_s is not None:
             of_arm.first_token.observe(first_s)
         if tokens:
-            of_arm.prompt_tokens.inc(tokens.get("prompt_tokens", 0))
-            of_arm.completion_tokens.inc(tokens.get("completion_tokens", 0))
+            if (count := tokens.get("prompt_tokens")) is not None:
+                of_arm.prompt_tokens.inc(count)
+            if (count := tokens.get("completion_tokens")) is not None:
+                of_arm.completion_tokens.inc(count)
 
     def count_feedback(
         self,

@@ -7,7 +7,7 @@ the registry or the object store.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +44,10 @@ class RouterState:
     feedback: FeedbackRoom = field(init=False)  # a worker's
     backend_wait_s: float = 30.0
     routes: Mapping[str, Route] = field(default_factory=dict)
+    probes: Mapping[str, Route] = field(default_factory=dict)  # a drill's, beside the routes of users
     withheld: Mapping[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
     loaded: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # what a worker's endpoints end with
     allocation: Allocation = field(default_factory=Allocation)  # a worker's learns
 
     async def find_route(self, name: str) -> Route | None:
@@ -59,6 +61,7 @@ class RouterState:
         """Goes by this table from now on."""
         self.routes = table.routes
         self.withheld = table.withheld
+        self.probes = table.probes
         self.allocation.follow(table.routes)
         if table.loaded:
             self.loaded.set()
@@ -106,6 +109,8 @@ async def open_state(settings: Settings, pool: BackendView, metrics: Path | None
 
 async def close_state(state: RouterState) -> None:
     """Writes what is queued."""
+    for close in state.closing:
+        await close()
     await state.allocation.close()
     await state.feedback.close()
     await state.pool.close()

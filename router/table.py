@@ -12,6 +12,7 @@ import msgspec
 
 from flytewheel.api_keys import ApiKey
 from flytewheel.experiment.experiments import Experiment
+from flytewheel.experiment.shadows import Shadow
 from router.paths import MODEL_PREFIX as MODEL_PREFIX
 
 Key = tuple[str, str]  # name and version of a loaded model
@@ -19,17 +20,27 @@ Key = tuple[str, str]  # name and version of a loaded model
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Who answers for one model name: the champion, or the arms of the running experiment."""
+    """Who answers for one model name: the champion, or the arms of the running experiment; before both, the control of
+    a holdback for those who are held back.
+    """
 
     name: str
     champion: str
     experiment: Experiment | None = None
+    holdback: Experiment | None = None
+    shadow: Shadow | None = None
+    rehearsal: bool = False  # of a drill: what it answers is remembered nowhere
 
     @property
     def versions(self) -> set[str]:
-        if self.experiment is None:
-            return {self.champion}
-        return {self.champion, *self.experiment.arms.values()}
+        found = {self.champion}
+        if self.experiment is not None:
+            found.update(self.experiment.arms.values())
+        if self.holdback is not None:
+            found.add(self.holdback.control)
+        if self.shadow is not None:
+            found.add(self.shadow.candidate)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,7 @@ class Table:
     withheld: dict[str, str] = field(default_factory=dict)  # model name: why its champion does not answer
     keys: tuple[ApiKey, ...] | None = None  # None: not read yet
     loaded: bool = False
+    probes: dict[str, Route] = field(default_factory=dict)  # of drills, by a name that nobody else knows
     replicas: int = 1  # machines that divide what a key is allowed
 
     def to_wire(self) -> bytes:

@@ -59,7 +59,7 @@ class Spread:
     def observe(self, value: float, times: int = 1) -> None:
         """Counts a value that came so many times."""
         view, at = self._view, self._at
-        view[at] += value * times
+        view[at] += value if times == 1 else value * times
         view[at + 1 + bisect_left(self._bounds, value)] += times
 
 

@@ -18,7 +18,9 @@ import os
 from collections.abc import Mapping
 from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+from msgspec import Struct
 
 from router.protocols.prompts import PromptError
 
@@ -31,7 +33,7 @@ _LONGEST = 200  # characters of an id, as in flytewheel.records
 _OWN_PAGES = frozenset((b"same-origin", b"same-site"))
 
 
-class Unit(NamedTuple):
+class Unit(Struct, frozen=True, gc=False):
     """A request's user. `cookie` is the value of a `set-cookie` header that the answer must bring."""
 
     user: str

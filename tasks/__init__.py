@@ -14,6 +14,11 @@ from typing import Any
 from flytekit import Secret
 from flytekit.core.resources import Resources
 from flytekit.deck import DeckField
+from flytekit.extras.accelerators import GPUAccelerator
+
+from images import DOMAIN
+from images.domain import Machine
+from tasks.pods import LARGE_POD, POD
 
 # Recipes are frozen, so their lists are tuples; flytekit says of each that it has no Flyte type of its own and
 # then carries it.
@@ -22,10 +27,13 @@ logging.getLogger("flytekit").addFilter(
 )
 os.environ.setdefault("FLYTE_LOCAL_CACHE_ENABLED", "false")
 
-# Keys of the Kubernetes secret `flytewheel` on a cluster; on one machine the same variables, or the embedded services.
+# Keys of the Kubernetes secret that the domain names; on one machine the same variables, or the embedded services.
 _KEYS = {
     name: Secret(
-        group="flytewheel", key=name, env_var=f"FLYTEWHEEL_{name.upper()}", mount_requirement=Secret.MountType.ENV_VAR
+        group=DOMAIN.secret_group,
+        key=name,
+        env_var=f"FLYTEWHEEL_{name.upper()}",
+        mount_requirement=Secret.MountType.ENV_VAR,
     )
     for name in (
         "database_url",
@@ -39,13 +47,31 @@ _KEYS = {
         "trusted_keys",
         "signing_key",
         "erasure_key",
+        "slack_webhook",
+        "pagerduty_key",
+        "smtp_url",
+        "mail_from",
+        "mail_to",
     )
 }
-SIGNING_SECRETS = list(_KEYS.values())  # only the task that registers may sign
-SECRETS = [secret for name, secret in _KEYS.items() if name != "signing_key"]
-# The default deck also lists every installed package, 1.8 s a task.
-DECK: dict[str, Any] = {"enable_deck": True, "deck_fields": (DeckField.INPUT, DeckField.OUTPUT)}
-SMALL = Resources(cpu="1", mem="2Gi")
-LARGE_MEMORY = Resources(cpu="2", mem="8Gi")
-LARGE = Resources(cpu="8", mem="64Gi", gpu="1")
-SHORT, LONG = timedelta(hours=1), timedelta(hours=12)
+_SIGNS, _TELLS = {"signing_key"}, {"slack_webhook", "pagerduty_key", "smtp_url", "mail_from", "mail_to"}
+SECRETS = [secret for name, secret in _KEYS.items() if name not in _SIGNS | _TELLS]
+SIGNING_SECRETS = [*SECRETS, *(_KEYS[name] for name in sorted(_SIGNS))]  # only the task that registers may sign
+TELLING_SECRETS = [*SECRETS, *(_KEYS[name] for name in sorted(_TELLS))]  # of tasks that tell people
+# What every shell has: a pod that is not root, and a deck. The default deck also lists every package, 1.8 s a task.
+PLAIN: dict[str, Any] = {"pod_template": POD}
+DECK: dict[str, Any] = {**PLAIN, "enable_deck": True, "deck_fields": (DeckField.INPUT, DeckField.OUTPUT)}
+# And what asks for a card.
+LARGE_DECK: dict[str, Any] = {
+    **DECK,
+    "pod_template": LARGE_POD,
+    "accelerator": None if DOMAIN.accelerator is None else GPUAccelerator(DOMAIN.accelerator),
+}
+
+
+def _ask(machine: Machine) -> Resources:
+    return Resources(cpu=machine.cpu, mem=machine.mem, gpu=machine.gpu)
+
+
+SMALL, LARGE_MEMORY, LARGE = (_ask(machine) for machine in (DOMAIN.small, DOMAIN.large_memory, DOMAIN.large))
+SHORT, LONG = timedelta(hours=DOMAIN.short_hours), timedelta(hours=DOMAIN.long_hours)

@@ -24,6 +24,15 @@ from tasks.services import connect
 
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, **DECK)
 def deal_window(window: FlyteDirectory, curation: CurationSpec) -> list[HashedDirectory]:
+    """Deals a window's rows into shares that can be prepared apart.
+
+    Args:
+        window: rows of the closed curation window.
+        curation: the recipe's curation.
+
+    Returns:
+        The shares, each a folder.
+    """
     with Progress(stream=sys.stdout) as progress:
         progress("deal the window", 0, 1)
         shares = deal.deal_window(
@@ -45,6 +54,17 @@ def deal_window(window: FlyteDirectory, curation: CurationSpec) -> list[HashedDi
 def prepare_share(
     share: HashedDirectory, feedback: FeedbackSpec, curation: CurationSpec, base: BaseModelSpec
 ) -> HashedDirectory:
+    """Validates, redacts, screens and scores one share of the rows.
+
+    Args:
+        share: one share of the window's rows.
+        feedback: the recipe's feedback: which reactions count, and for what.
+        curation: the recipe's curation.
+        base: the base model.
+
+    Returns:
+        The prepared share.
+    """
     out = new_folder("prepared")
     rules = prepare.Rules(feedback, curation, base, TokenCounter(base), rewards.score)
     with Progress(stream=sys.stdout) as progress:  # standard error goes to the log of `flytewheel run`
@@ -73,6 +93,21 @@ def curate(
     base: BaseModelSpec,
     seed: int,
 ) -> HashedDirectory:
+    """Joins the prepared shares into a frozen data set: pairs, balance, replay, split by user; with its card.
+
+    Args:
+        run_id: the turn, as `open_turn` named it.
+        prepared: the prepared shares.
+        replay: digest of the data set that earlier rows are drawn from; empty for none.
+        feedback: the recipe's feedback: which reactions count, and for what.
+        curation: the recipe's curation.
+        rlhf: the recipe's alignment: method, β, how many pairs it needs.
+        base: the base model.
+        seed: decides every draw.
+
+    Returns:
+        The data set.
+    """
     services = connect()
     with run_station(services.database_url, services.home, run_id, "curate") as station:
         out = new_folder("dataset")

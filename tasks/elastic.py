@@ -24,7 +24,7 @@ from tasks import LARGE
 
 @dataclass
 class RecipeElastic(Elastic):  # type: ignore[misc]
-    """As flytekit's, for tasks with an input `training`. Shared memory is asked for by `@task(shared_memory=True)`."""
+    """As flytekit's, for tasks with an input `training`. Shared memory is the pod's (tasks/pods.py)."""
 
     increase_shared_mem: bool = False
 

@@ -12,12 +12,12 @@ from flytewheel.recipe import BaseModelSpec, ExportSpec
 from flytewheel.runs import run_station
 from flytewheel.software import list_packages
 from images import trainer
-from tasks import DECK, LARGE, SECRETS, SHORT
+from tasks import LARGE, LARGE_DECK, SECRETS, SHORT
 from tasks.folders import new_folder
 from tasks.services import connect
 
 
-@task(container_image=trainer, requests=LARGE, retries=2, timeout=SHORT, secret_requests=SECRETS, **DECK)
+@task(container_image=trainer, requests=LARGE, retries=2, timeout=SHORT, secret_requests=SECRETS, **LARGE_DECK)
 def export_gguf(
     run_id: str,
     champion: str,
@@ -27,6 +27,20 @@ def export_gguf(
     spec: ExportSpec,
     seed: int,
 ) -> FlyteDirectory:
+    """Merges, converts and quantises the candidate, and proves the files equal to the trained weights.
+
+    Args:
+        run_id: the turn, as `open_turn` named it.
+        champion: version in service; empty where it is the bare base.
+        dataset: the curated data set.
+        candidate: the adapter that is judged.
+        base: the base model.
+        spec: the recipe's section for this station.
+        seed: decides every draw.
+
+    Returns:
+        The GGUF files with their reports.
+    """
     services = connect()
     with run_station(services.database_url, services.home, run_id, "export_gguf") as station:
         out = new_folder("export")

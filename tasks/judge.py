@@ -20,7 +20,7 @@ from flytewheel.review.labels import labels_of_run
 from flytewheel.review.store import open_review
 from flytewheel.runs import run_station
 from images import core, trainer
-from tasks import DECK, LARGE, LONG, SECRETS, SHORT, SMALL
+from tasks import DECK, LARGE, LARGE_DECK, LONG, PLAIN, SECRETS, SHORT, SMALL
 from tasks.folders import HashedDirectory, new_folder
 from tasks.services import connect
 
@@ -33,10 +33,17 @@ class Judged(NamedTuple):
     candidate: FlyteDirectory
 
 
-@task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS)
+@task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS, **PLAIN)
 def read_mutes(name: str, candidate: FlyteDirectory) -> dict[str, str]:
-    """Never cached, and an input of the evaluation: a case that is muted afterwards is judged anew. It waits for the
-    candidate, since what counts is what is muted then.
+    """Reads which regression cases people muted. Never cached, and an input of the evaluation: a case that is muted
+    afterwards is judged anew. It waits for the candidate, since what counts is what is muted then.
+
+    Args:
+        name: the model's name.
+        candidate: the adapter that is judged.
+
+    Returns:
+        The reason by case.
     """
     return turn_suite.list_muted(connect().database_url, name, datetime.now(UTC))
 
@@ -50,7 +57,7 @@ def read_mutes(name: str, candidate: FlyteDirectory) -> dict[str, str]:
     cache=True,
     cache_version=evaluation.CODE_VERSION,
     cache_ignore_input_vars=("run_id",),
-    **DECK,
+    **LARGE_DECK,
 )
 def evaluate(
     run_id: str,
@@ -64,6 +71,23 @@ def evaluate(
     seed: int,
     mutes: dict[str, str],
 ) -> HashedDirectory:
+    """Measures the candidate against the champion on held-out data, suites and safety probes, with intervals.
+
+    Args:
+        run_id: the turn, as `open_turn` named it.
+        name: the model's name.
+        champion: version in service; empty where it is the bare base.
+        dataset: the curated data set.
+        candidate: the adapter that is judged.
+        reward_model: what scores answers; empty where none was trained.
+        base: the base model.
+        spec: the recipe's section for this station.
+        seed: decides every draw.
+        mutes: regression cases that a person muted, with the reason.
+
+    Returns:
+        The evaluation's folder.
+    """
     services = connect()
     with run_station(services.database_url, services.home, run_id, "evaluate") as station:
         out = new_folder("evaluation")
@@ -102,6 +126,18 @@ def evaluate(
 def gate(
     run_id: str, spec: GateSpec, dataset: FlyteDirectory, candidate: FlyteDirectory, result: FlyteDirectory
 ) -> Judged:
+    """Decides whether the candidate may go to people, with every reason.
+
+    Args:
+        run_id: the turn, as `open_turn` named it.
+        spec: the recipe's section for this station.
+        dataset: the curated data set.
+        candidate: the adapter that is judged.
+        result: the evaluation's folder.
+
+    Returns:
+        The decision, with what it is about.
+    """
     services = connect()
     with run_station(services.database_url, services.home, run_id, "gate") as station:
         folder = Path(result.download())

@@ -35,6 +35,14 @@ class Opened(NamedTuple):
 
 @task(container_image=core, requests=SMALL, retries=2, timeout=SHORT, secret_requests=SECRETS, **DECK)
 def open_turn(recipe: Recipe) -> Opened:
+    """Imports what the recipe names, closes the curation window, and opens or resumes the run.
+
+    Args:
+        recipe: everything that decides this turn.
+
+    Returns:
+        What is to be run, or why not yet.
+    """
     # The window holds people's words: it lies in the task's scratch folder and goes with it.
     opened = turn.open_turn(
         connect(),

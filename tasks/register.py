@@ -27,6 +27,16 @@ class Registered(NamedTuple):
 
 @task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SIGNING_SECRETS, **DECK)
 def register(run_id: str, champion: str, exported: FlyteDirectory) -> Registered:
+    """Registers the exported candidate as an immutable, signed version; the same run gives the same one.
+
+    Args:
+        run_id: the turn, as `open_turn` named it.
+        champion: version in service; empty where it is the bare base.
+        exported: the GGUF files with their reports.
+
+    Returns:
+        The version, and the one that it is to be compared with.
+    """
     services = connect()
     with run_station(services.database_url, services.home, run_id, "register") as station:
         version, control = release.register_versions(

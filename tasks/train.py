@@ -31,25 +31,24 @@ from flytewheel.training.report import TrainingReport
 from flytewheel.training.start import read_start
 from flytewheel.training.workplace import Workplace
 from flytewheel.turn_training import follow_workplace, open_workplace
-from images import trainer
-from tasks import DECK, LARGE, LONG, SECRETS
+from images import DOMAIN, trainer
+from tasks import LARGE, LARGE_DECK, LONG, SECRETS
 from tasks.elastic import RecipeElastic
 from tasks.folders import HashedDirectory, new_folder
 from tasks.services import connect, name_fresh_start
 
 TRAINING: dict[str, Any] = {
     "task_config": RecipeElastic(),
-    "shared_memory": True,
     "container_image": trainer,
     "requests": LARGE,
-    "retries": 3,
+    "retries": DOMAIN.training_retries,
     "timeout": LONG,
-    "interruptible": True,
+    "interruptible": DOMAIN.interruptible,
     "secret_requests": SECRETS,
     "cache": True,
     "cache_version": CODE_VERSION,
     "cache_ignore_input_vars": ("run_id",),
-    **DECK,
+    **LARGE_DECK,
 }
 
 
@@ -63,6 +62,20 @@ def train_sft(
     budget: BudgetSpec,
     seed: int,
 ) -> HashedDirectory:
+    """Supervised fine-tuning of an adapter on what people liked; goes on from its newest checkpoint.
+
+    Args:
+        run_id: the turn, as `open_turn` named it.
+        dataset: the curated data set.
+        start: the adapter to go on from; empty in a turn from the base.
+        base: the base model.
+        training: the recipe's training: adapter, learning rate, machines.
+        budget: how long a training may take.
+        seed: decides every draw.
+
+    Returns:
+        The adapter.
+    """
     with _at_work(run_id, "train_sft") as (station, at):
         out = new_folder("sft")
         report = sft.train_sft(
@@ -90,6 +103,20 @@ def train_reward(
     rlhf: RlhfSpec,
     seed: int,
 ) -> HashedDirectory:
+    """Trains a reward model on preference pairs, where the recipe wants one.
+
+    Args:
+        run_id: the turn, as `open_turn` named it.
+        dataset: the curated data set.
+        base: the base model.
+        training: the recipe's training: adapter, learning rate, machines.
+        reward: the recipe's reward model.
+        rlhf: the recipe's alignment: method, β, how many pairs it needs.
+        seed: decides every draw.
+
+    Returns:
+        The reward model; empty where it was skipped.
+    """
     with _at_work(run_id, "train_reward") as (station, at):
         out = new_folder("reward")
         report = reward_training.train_reward(
@@ -120,6 +147,23 @@ def align(
     budget: BudgetSpec,
     seed: int,
 ) -> HashedDirectory:
+    """Preference optimisation of the adapter (DPO, KTO, ORPO or GRPO); goes on from its newest checkpoint.
+
+    Args:
+        run_id: the turn, as `open_turn` named it.
+        dataset: the curated data set.
+        sft_adapter: what supervised fine-tuning left.
+        reward_model: what scores answers; empty where none was trained.
+        start: the adapter to go on from; empty in a turn from the base.
+        base: the base model.
+        training: the recipe's training: adapter, learning rate, machines.
+        rlhf: the recipe's alignment: method, β, how many pairs it needs.
+        budget: how long a training may take.
+        seed: decides every draw.
+
+    Returns:
+        The candidate's adapter.
+    """
     with _at_work(run_id, "align") as (station, at):
         out = new_folder("aligned")
         report = alignment.align(

@@ -3,13 +3,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from flytewheel import database
-from flytewheel.database import connect, describe_url, last_line, migrate
+from flytewheel.database import connect, describe_url, last_line, list_migrations, migrate
 from flytewheel.errors import DatabaseError
 
 
@@ -25,7 +23,7 @@ def test_a_block_is_one_transaction(database_url: str) -> None:
 
 def test_no_trigger_takes_the_place_of_another() -> None:
     """`CREATE OR REPLACE TRIGGER` says nothing where the name is taken: once a deletion left its events behind."""
-    schema = Path(database.__file__).with_name("schema.sql").read_text(encoding="utf-8")
+    schema = "\n".join(each.text for each in list_migrations())
     made = Counter(re.findall(r"CREATE (?:OR REPLACE )?TRIGGER\s+(\w+)\s.*?\sON\s+(\w+)", schema, re.DOTALL))
     assert len(made) > 10
     assert {name: count for name, count in made.items() if count > 1} == {}

@@ -27,6 +27,18 @@ def test_database_url_is_read_when_ours_is_not_set() -> None:
     assert read_settings({"DATABASE_URL": theirs, "FLYTEWHEEL_DATABASE_URL": ours}).database_url == ours
 
 
+def test_a_value_may_come_from_a_mounted_file(tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("a secret\n", encoding="utf-8")
+    settings = read_settings({"FLYTEWHEEL_ADMIN_KEY_FILE": str(secret)})
+    assert settings.admin_key is not None
+    assert settings.admin_key.get_secret_value() == "a secret"
+    with pytest.raises(SettingsError, match=r"ADMIN_KEY_FILE='/none' cannot be read .* mount the secret there"):
+        read_settings({"FLYTEWHEEL_ADMIN_KEY_FILE": "/none"})
+    with pytest.raises(SettingsError, match="unknown setting FLYTEWHEEL_ADMIN_KYE"):
+        read_settings({"FLYTEWHEEL_ADMIN_KYE_FILE": str(secret)})
+
+
 @pytest.mark.parametrize(
     ("environ", "cause"),
     [

@@ -353,32 +353,6 @@ def test_parity_is_asked_on_held_out_prompts_first_each_once(tmp_path: Path) -> 
         turn.parity_conversations(tmp_path / "empty", 3)
 
 
-def test_a_failure_is_told_by_the_task_that_flyte_names(here: Services) -> None:
-    message = "Error encountered while executing 'tasks.train.train_sft':\n  no rows; collect more\n"
-    said = turn.record_failure(here.database_url, "e", "fn0", message)
-    assert said == "✗ station train_sft failed: no rows; collect more"
-    run = runs.open_run(here.database_url, recipe(), {}, now=NOW, execution="e")
-    said = turn.record_failure(here.database_url, "e", "fn0", message)
-    assert said == f"✗ run {run.run_id}: station train_sft failed: no rows; collect more"
-    found = runs.read_run(here.database_url, run.run_id)
-    assert (found.status, found.station, found.error) == ("failed", "train_sft", "no rows; collect more")
-    assert turn.record_failure(here.database_url, "e", "", "") == "✗ station open_turn failed: no message"
-
-
-def test_a_failure_that_flyte_names_no_task_for_is_the_running_stations(here: Services) -> None:
-    run = runs.open_run(here.database_url, recipe(), {}, now=NOW, execution="e")
-    with pytest.raises(OSError, match="No space"), runs.run_station(here.database_url, here.home, run.run_id, "align"):
-        raise OSError(28, "No space left on device")
-    said = turn.record_failure(here.database_url, "e", "fn0", "[Errno 28] No space left on device")
-    assert said == f"✗ run {run.run_id}: station align failed: [Errno 28] No space left on device"
-    assert runs.read_run(here.database_url, run.run_id).station == "align"
-
-
-def test_a_failure_is_told_when_nobody_can_note_it() -> None:
-    said = turn.record_failure("postgresql://u:secret@127.0.0.1:9/d", "e", "fn0", "'tasks.judge.gate':\n  it is away")
-    assert said == "✗ station gate failed: it is away (not noted on the run: PostgreSQL is away)"
-
-
 def test_sources_that_a_recipe_passes_over_are_said() -> None:
     assert (
         turn.describe_sources({"default": 5276, "oncall": 3}, ("oncall",)) == "oncall; not looked at: default (5,276)"

@@ -1,21 +1,39 @@
-"""One look at the running canary: it advances, is taken back, or stays as it is.
+"""The release of a canary, in two forms over one state machine (flytewheel/experiment/rollout.py):
 
-    pyflyte run workflows/rollout.py rollout --recipe recipes/demo.yaml
+    pyflyte run workflows/rollout.py rollout --recipe recipes/demo.yaml            one look
+    pyflyte run workflows/rollout.py staged_rollout --recipe recipes/demo.yaml     look after look, to the end
 
-A tick, not a graph that waits: a *hold* may last for days, and the next look starts from what is stored.
+`rollout` is for the schedule. `staged_rollout` waits in Flyte itself: a `sleep` node for what is left of a stage, an
+`approve` node where `automation.auto_rollout` is off. Both may run at once, be run again, or die anywhere: a step is
+taken once, and whoever looks next goes on from what is stored. A *hold* may last for days, so `staged_rollout` looks a
+bounded number of times; then the schedule is what goes on.
 """
 
 from __future__ import annotations
 
-from flytekit import conditional, workflow
+from datetime import timedelta
 
+from flytekit import approve, conditional, dynamic, sleep, workflow
+
+from flytewheel.experiment import driving
 from flytewheel.recipe import Recipe
-from tasks.rollout import advance, keep_stage, roll_back, tick_rollout
+from images import core
+from tasks import DECK, SECRETS, SHORT, SMALL
+from tasks.report import record_failure
+from tasks.rollout import advance, keep_stage, roll_back, take_approval, tick_rollout
+from tasks.services import connect, name_execution
+
+LOOKS = 24
+APPROVAL_WAITS = timedelta(days=7)
 
 
-@workflow
+@workflow(on_failure=record_failure)
 def rollout(recipe: Recipe) -> str:
-    """tick_rollout → advance | roll_back."""
+    """tick_rollout → advance | roll_back.
+
+    Args:
+        recipe: stages, metrics and margins of the release.
+    """
     ticked = tick_rollout(recipe=recipe)
     return (
         conditional("decision")
@@ -44,3 +62,40 @@ def rollout(recipe: Recipe) -> str:
         .else_()
         .then(keep_stage(message=ticked.message))
     )
+
+
+@dynamic(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
+def follow_stages(recipe: Recipe, looks: int, after: str) -> str:
+    """One look with all that follows from it, then the nodes to the next one; `after` only says what comes before.
+
+    The look happens in this body, because what the graph is depends on it; it is a step that may be taken twice.
+    """
+    services = connect()
+    found = driving.step(
+        services.database_url,
+        recipe.ab_testing,
+        recipe.automation,
+        router_url=services.router_url,
+        admin_key=services.admin_key,
+        name=recipe.name,
+        actor=f"execution {name_execution()}",
+    )
+    print(found.message, flush=True)
+    if found.ended or looks <= 1:
+        return keep_stage(message=found.message)
+    if found.waits:
+        asked = approve(keep_stage(message=found.message), "approve-next-stage", timeout=APPROVAL_WAITS)
+        said = take_approval(rollout_id=found.tick.rollout_id, fence=found.tick.fence, message=asked)
+        return follow_stages(recipe=recipe, looks=looks - 1, after=said)
+    said = keep_stage(message=found.message)
+    dwell = sleep(timedelta(hours=found.hours_to_next(recipe.ab_testing)))
+    later = follow_stages(recipe=recipe, looks=looks - 1, after=said)
+    said >> dwell
+    dwell >> later
+    return later
+
+
+@workflow
+def staged_rollout(recipe: Recipe, looks: int = LOOKS) -> str:
+    """(look → sleep | approve)* → the end of the rollout, or of the looks."""
+    return follow_stages(recipe=recipe, looks=looks, after="")

@@ -23,7 +23,7 @@ from tasks.elastic import spread
 from tasks.export import export_gguf
 from tasks.folders import HashedDirectory
 from tasks.judge import Judged, evaluate, gate, read_mutes
-from tasks.launch_canary import launch_canary
+from tasks.launch_canary import launch_canary, start_rollout
 from tasks.open_turn import open_turn
 from tasks.register import register
 from tasks.report import keep_champion, record_failure, report, wait_for_more
@@ -42,6 +42,12 @@ def train(recipe: Recipe, run_id: str, dataset: HashedDirectory, start: HashedDi
     """SFT, a reward model where one is wanted, alignment; each in as many processes as the recipe says.
 
     Dynamic, because a task's machines and cards are part of its template, and a recipe is known only when it runs.
+
+    Args:
+        recipe: everything that decides this turn.
+        run_id: the turn, as `open_turn` named it.
+        dataset: the curated data set.
+        start: the adapter to go on from; empty in a turn from the base.
     """
     tuned = train_sft(
         run_id=run_id,
@@ -83,7 +89,16 @@ def train(recipe: Recipe, run_id: str, dataset: HashedDirectory, start: HashedDi
 def learn(
     recipe: Recipe, run_id: str, window: FlyteDirectory, champion: str, replay: str, start: FlyteDirectory
 ) -> Judged:
-    """Feedback becomes a candidate with a verdict."""
+    """Feedback becomes a candidate with a verdict.
+
+    Args:
+        recipe: everything that decides this turn.
+        run_id: the turn, as `open_turn` named it.
+        window: rows of the closed curation window.
+        champion: version in service; empty where it is the bare base.
+        replay: digest of the data set that earlier rows are drawn from; empty for none.
+        start: the adapter to go on from; empty in a turn from the base.
+    """
     shares = deal_window(window=window, curation=recipe.curation)
     prepare = partial(prepare_share, feedback=recipe.feedback, curation=recipe.curation, base=recipe.base)
     dataset = curate(
@@ -114,7 +129,15 @@ def learn(
 
 @workflow
 def release(recipe: Recipe, run_id: str, champion: str, dataset: FlyteDirectory, candidate: FlyteDirectory) -> str:
-    """A candidate that passed becomes a version with a canary; returns the experiment's id."""
+    """A candidate that passed becomes a version with a canary; returns the experiment's id.
+
+    Args:
+        recipe: everything that decides this turn.
+        run_id: the turn, as `open_turn` named it.
+        champion: version in service; empty where it is the bare base.
+        dataset: the curated data set.
+        candidate: the adapter that passed the gate.
+    """
     exported = export_gguf(
         run_id=run_id,
         champion=champion,
@@ -125,18 +148,23 @@ def release(recipe: Recipe, run_id: str, champion: str, dataset: FlyteDirectory,
         seed=recipe.seed,
     )
     registered = register(run_id=run_id, champion=champion, exported=exported)
-    return launch_canary(
+    experiment_id = launch_canary(
         run_id=run_id,
         version=registered.version,
         control=registered.control,
         ab_testing=recipe.ab_testing,
         automation=recipe.automation,
     )
+    return start_rollout(recipe=recipe, experiment_id=experiment_id)
 
 
 @workflow(on_failure=record_failure)
 def weekly(recipe: Recipe) -> str:
-    """curate → train_sft → train_reward → align → evaluate → gate → export_gguf → register → launch_canary."""
+    """curate → train_sft → train_reward → align → evaluate → gate → export_gguf → register → launch_canary.
+
+    Args:
+        recipe: everything that decides this turn: model, data, training, gate, release. See `recipes/`.
+    """
     turn = open_turn(recipe=recipe)
     judged = (
         conditional("enough_feedback")
@@ -169,4 +197,4 @@ def weekly(recipe: Recipe) -> str:
         .else_()
         .then(keep_champion(decision=judged.decision))
     )
-    return report(run_id=turn.run_id, message=turn.message, outcome=outcome)
+    return report(recipe=turn.recipe, run_id=turn.run_id, message=turn.message, outcome=outcome)

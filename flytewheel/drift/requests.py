@@ -23,7 +23,6 @@ from flytewheel.recipe import Mode
 from flytewheel.records import to_jsonable
 
 BY_HAND = "by hand"
-BUSY_HOURS = 12.0  # the training task's own limit (DESIGN §8): a run that is older has died without a word
 State = Literal["requested", "launched", "refused"]
 
 _COLUMNS = "request_id, name, mode, force, reason, asked_by, asked_at, state, outcome, settled_at, run_id"
@@ -49,6 +48,17 @@ class TurnRequest:
     def execution(self) -> str:
         """The name of its execution: letters and digits, as Flyte wants it, the same at every try."""
         return "ask" + hashlib.sha256(f"{self.name}\0{self.request_id}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLook:
+    """A look as it was kept: `report` is the JSON of a `TriggerReport` with `said`."""
+
+    name: str
+    at: datetime
+    report: dict[str, Any]
+    causes: tuple[str, ...]
+    execution: str | None
 
 
 def ask_turn(
@@ -90,26 +100,22 @@ def list_requests(database_url: str, *, name: str | None = None, open_only: bool
 
 
 def find_next(database_url: str, name: str) -> TurnRequest | None:
-    """The oldest request of a model that waits, unless a turn of it is under way: then it waits on, and says so."""
+    """The oldest request of a model that waits."""
     with connect(database_url) as connection:
         row = connection.execute(
             f"SELECT {_COLUMNS} FROM turn_requests WHERE name = %s AND state = 'requested' AND run_id IS NULL"
             " ORDER BY asked_at, request_id LIMIT 1",
             (name,),
         ).fetchone()
-        if row is None:
-            return None
-        busy = connection.execute(
-            "SELECT run_id FROM runs WHERE name = %s AND status = 'running'"
-            " AND started_at > now() - make_interval(hours => %s) ORDER BY started_at DESC LIMIT 1",
-            (name, int(BUSY_HOURS)),
-        ).fetchone()
-        if busy is not None:
-            connection.execute(
-                "UPDATE turn_requests SET outcome = %s WHERE request_id = %s", (f"waits for {busy[0]}", row[0])
-            )
-            return None
-    return TurnRequest(*row)
+    return None if row is None else TurnRequest(*row)
+
+
+def note_wait(database_url: str, request_id: str, outcome: str) -> None:
+    """Says on a request what it waits for."""
+    with connect(database_url) as connection:
+        connection.execute(
+            "UPDATE turn_requests SET outcome = %s WHERE request_id = %s AND state = 'requested'", (outcome, request_id)
+        )
 
 
 def settle_request(database_url: str, request_id: str, state: State, outcome: str) -> None:
@@ -137,15 +143,28 @@ def answer_requests(database_url: str, *, name: str, mode: Mode, run_id: str) ->
 
 
 def keep_look(
-    database_url: str, name: str, report: TriggerReport, causes: Sequence[str], execution: str | None
+    database_url: str, name: str, report: TriggerReport, causes: Sequence[str], execution: str | None, said: str
 ) -> None:
-    """Adds what a look found, and what it launched, if anything. An execution is noted once."""
+    """Adds what a look found, the sentence that it said, and what it launched, if anything. An execution is noted
+    once.
+    """
     with connect(database_url) as connection:
         connection.execute(
             "INSERT INTO trigger_looks (name, report, causes, execution) SELECT %s, %s, %s, %s"
             " WHERE %s::text IS NULL OR NOT EXISTS (SELECT FROM trigger_looks WHERE name = %s AND execution = %s)",
-            (name, Jsonb(to_jsonable(report)), list(causes), execution, execution, name, execution),
+            (name, Jsonb(to_jsonable(report) | {"said": said}), list(causes), execution, execution, name, execution),
         )
+
+
+def list_looks(database_url: str, name: str, *, limit: int = 24) -> list[KeptLook]:
+    """The newest looks first; those of earlier versions have no figures."""
+    with connect(database_url) as connection:
+        rows = connection.execute(
+            "SELECT name, at, report, causes, execution FROM trigger_looks WHERE name = %s"
+            " ORDER BY entry DESC LIMIT %s",
+            (name, limit),
+        ).fetchall()
+    return [KeptLook(row[0], row[1], row[2], tuple(row[3]), row[4]) for row in rows]
 
 
 def name_causes(report: TriggerReport) -> tuple[str, ...]:

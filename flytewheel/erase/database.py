@@ -17,8 +17,9 @@ from psycopg.types.json import Jsonb
 from flytewheel.database import Connection
 from flytewheel.erase.needles import ERASED, GONE, Needles
 from flytewheel.erase.person import Person
+from flytewheel.erase.pseudonyms import count_pseudonyms, delete_pseudonyms
 from flytewheel.erase.shelves import drop_examples
-from flytewheel.experiment.metrics.look import keep_looks_out
+from flytewheel.experiment.metrics.look import forget_moments, keep_looks_out
 from flytewheel.feedback.books import keep_imports_out, list_true, note_gone, recount
 from flytewheel.feedback.imports import ERASED as REFUSED
 from flytewheel.feedback.window import list_windows
@@ -54,8 +55,8 @@ _QUOTES: tuple[tuple[str, tuple[str, ...], str], ...] = (
 )
 
 
-def count_person(connection: Connection, needles: Needles) -> Counter[str]:
-    """Rows that would go or be mended, by table."""
+def count_person(connection: Connection, needles: Needles, assignment_key: str = "") -> Counter[str]:
+    """Rows that would go or be mended, by table; without the key those that only it finds are not among them."""
     values = _values(needles.person)
     counts: Counter[str] = Counter()
     for table, where in _DELETE.items():
@@ -65,7 +66,7 @@ def count_person(connection: Connection, needles: Needles) -> Counter[str]:
     counts["quarantine"] = sum(1 for _ in _list_quarantined(connection, needles))
     for table, key, column in _QUOTES:
         counts[f"{table}.{column}"] = sum(1 for _ in _list_mended(connection, needles, table, key, column, {}, ()))
-    return +counts
+    return +counts + count_pseudonyms(connection, needles.person, assignment_key)
 
 
 def delete_person(
@@ -76,6 +77,7 @@ def delete_person(
     key: str,
     successors: Mapping[str, str],
     cleaned: Sequence[str],
+    assignment_key: str = "",
 ) -> Counter[str]:
     """Takes the person out of every table; the caller's transaction commits it.
 
@@ -86,6 +88,7 @@ def delete_person(
         key: of these hashes.
         successors: data sets that were written anew: old digest to new.
         cleaned: data sets whose examples were taken out; reports quote them too.
+        assignment_key: of the sticky assignment, which finds the arms that the person was given.
 
     Returns:
         Rows that went or were mended, by table.
@@ -110,10 +113,11 @@ def delete_person(
         for table in ("suite_outcomes", "suite_mutes", "suite_cases"):
             done = connection.execute(f"DELETE FROM {table} WHERE name = %s AND case_id = %s", (name, case))
             counts[table] += done.rowcount
+    forget_moments(connection, values["names"])
     for table, where in _DELETE.items():
         counts[table] += connection.execute(f"DELETE FROM {table} WHERE {where}", values).rowcount
     counts["windows"] += recount(connection, holding)
-    return +counts
+    return +counts + delete_pseudonyms(connection, person, assignment_key)
 
 
 def _values(person: Person) -> dict[str, list[str]]:

@@ -41,7 +41,8 @@ _MOST_ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an erasure works. `embedded`: PostgreSQL is ours, with its files on this machine."""
+    """Where an erasure works. `embedded`: PostgreSQL is ours, with its files on this machine. `assignment_key` finds
+    the arms that an allocation gave."""
 
     database_url: str
     store: ObjectStore
@@ -50,6 +51,7 @@ class Place:
     embedded: bool
     clock: Callable[[], datetime]
     progress: ProgressCallback
+    assignment_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ def _take_out(
             key=place.key,
             successors=successors,
             cleaned=[*found.quoting, *successors, *successors.values()],
+            assignment_key=place.assignment_key,
         )
         note_step(connection, erasure.erasure_id, "database", {"database": dict(sorted(counts.items()))})
     after("database")

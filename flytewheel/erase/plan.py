@@ -95,10 +95,17 @@ def find_everything(database_url: str, store: ObjectStore, user: str, progress: 
     return Found(needles, held, tuple(quoting), tuple(touched))
 
 
-def make_plan(database_url: str, store: ObjectStore, home: Path, found: Found, progress: ProgressCallback) -> Plan:
+def make_plan(
+    database_url: str,
+    store: ObjectStore,
+    home: Path,
+    found: Found,
+    progress: ProgressCallback,
+    assignment_key: str = "",
+) -> Plan:
     """Counts what would go, and changes nothing."""
     with connect(database_url) as connection:
-        counts = count_person(connection, found.needles)
+        counts = count_person(connection, found.needles, assignment_key)
         quoting = list_quoting_runs(connection, [*found.datasets, *found.quoting])
     files = sweep_home(home, found.needles, quoting=quoting, write=False, progress=progress)
     files += sweep_store(store, found.needles, write=False, progress=progress)

@@ -8,7 +8,7 @@ rounds to 1.0 at the top end and a share of 1 must hold for everyone.
 
 The HMAC (RFC 2104) is made of two SHA-256 states that have taken in key and experiment already and are copied for each
 user, so that a draw costs about what one keyed HMAC does (`benchmarks.assignment`). For analysis the same function is
-`draw_unit` in PostgreSQL (schema.sql) and `draw_column` in Polars.
+`draw_unit` in PostgreSQL (migrations/) and `draw_column` in Polars.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from flytewheel.errors import ExperimentError
 
@@ -32,7 +34,7 @@ _BITS = 53  # of a double's mantissa
 _STEP = 2.0**-_BITS
 
 
-class Assignment(NamedTuple):
+class Assignment(Struct, frozen=True, gc=False):
     """The arm a user meets. `u` is in [0, 1); `propensity`, in (0, 1], is the probability of that arm."""
 
     arm: Arm

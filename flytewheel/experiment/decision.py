@@ -6,7 +6,7 @@
 | harm in a guardrail; a primary that is worse and not cleared as a guardrail | `roll_back` (or a person's) |
 | an arm without data, a figure that is none, nothing new for too long, clocks that disagree | `hold` |
 | something not cleared | `hold`, and once the longest time is over `reject_at_max_duration` |
-| cleared, but dwell not over or approval missing | `hold` |
+| cleared, but dwell not over, a check of the stage not met (checks.py), paused, or approval missing | `hold` |
 | all of that done | `advance`, or `promote` where the next stage is everyone |
 
 Harm goes before missing data: what was credible stays so, and the champion is the safe place. Missing data goes before
@@ -23,12 +23,14 @@ from typing import Any, Literal, NamedTuple
 
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment.analysis.srm import has_sample_ratio_mismatch
+from flytewheel.experiment.checks import list_unmet
 from flytewheel.recipe import AbTestingSpec, AutomationSpec
 from flytewheel.records import digest
 
 Decision = Literal["advance", "promote", "roll_back", "stop_for_srm", "reject_at_max_duration", "hold", "none"]
 
 WAITS = "cleared; waits for approval"
+PAUSED = "cleared; the rollout is paused"
 _AHEAD_HOURS = 1.0  # that the newest interaction may lie in the future before the clocks are doubted
 
 
@@ -73,6 +75,12 @@ def decide(evidence: Mapping[str, Any]) -> Verdict:
         return Verdict("hold", untold)
     if evidence["stage_hours"] < rules["stage_duration_hours"]:
         return Verdict("hold", (f"cleared; the stage lasts {rules['stage_duration_hours']:g} hours",))
+    if unmet := list_unmet(evidence):
+        if evidence["age_hours"] >= 24 * rules["max_duration_days"]:
+            return Verdict("reject_at_max_duration", (f"not met within {rules['max_duration_days']:g} days", *unmet))
+        return Verdict("hold", unmet)
+    if evidence.get("paused"):
+        return Verdict("hold", (PAUSED,))
     if not rules["auto_rollout"] and not evidence["approved"]:
         return Verdict("hold", (WAITS,))
     step: Decision = "promote" if rules["next_share"] >= 1 else "advance"

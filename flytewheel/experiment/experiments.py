@@ -10,7 +10,6 @@ which is only ever appended to.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +19,14 @@ from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment.arms import check_launch as check_launch
 from flytewheel.experiment.arms import name_arms as name_arms
+from flytewheel.experiment.changes import advance_rollout as advance_rollout
+from flytewheel.experiment.changes import allot as allot
+from flytewheel.experiment.changes import close_experiment as close_experiment
+from flytewheel.experiment.changes import follow_canary as follow_canary
+from flytewheel.experiment.changes import log_rollout as log_rollout
+from flytewheel.experiment.changes import move_share as move_share
+from flytewheel.experiment.changes import set_stopped as set_stopped
+from flytewheel.experiment.changes import split as split
 from flytewheel.experiment.layers import OPEN, Layer, begin_layer, read_layer
 from flytewheel.experiment.metrics.strata import begin_stratum
 from flytewheel.records import canonical_json
@@ -29,7 +36,8 @@ INSERT INTO experiments (experiment_id, name, state, control, treatment, share, 
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (experiment_id) DO NOTHING
 """
 _COLUMNS = (
-    "experiment_id, name, state, control, treatment, share, body, launch_key, reason, created_at, stopped_at, layer"
+    "experiment_id, name, state, control, treatment, share, body, launch_key, reason, created_at, stopped_at,"
+    " holdback_since, holdback_until, layer"
 )
 
 
@@ -48,6 +56,8 @@ class Experiment:
     reason: str | None = None
     created_at: datetime | None = None
     stopped_at: datetime | None = None
+    holdback_since: datetime | None = None
+    holdback_until: datetime | None = None
     layer: Layer = OPEN  # who may meet it at all
 
     @property
@@ -58,6 +68,11 @@ class Experiment:
     @property
     def running(self) -> bool:
         return self.state == "running"
+
+    @property
+    def held_back(self) -> bool:
+        """Whether its treatment is the champion, and the rest of the users keep the one before (holdback.py)."""
+        return self.state == "holdback"
 
     @property
     def draft(self) -> bool:
@@ -97,7 +112,7 @@ def open_experiment(
         earlier = _find_launch(connection, launch_key)
         if earlier is not None and not _same_launch(earlier, name, control, treatment).draft:
             return Opened(earlier, created=False)
-        running = _select(connection, "name = %s AND state = 'running'", (name,))
+        running = select_experiments(connection, "name = %s AND state = 'running'", (name,))
         for experiment in running:
             close_experiment(
                 connection, experiment, f"superseded by {treatment}", actor, action="superseded", state="rolled_back"
@@ -106,7 +121,7 @@ def open_experiment(
         for (paused,) in connection.execute(
             "SELECT experiment_id FROM rollouts WHERE name = %s AND state IN ('active', 'paused')", (name,)
         ).fetchall():
-            _advance(
+            advance_rollout(
                 connection, paused, actor, "superseded", {"reason": f"superseded by {treatment}"}, state="rolled_back"
             )
         connection.execute(
@@ -119,19 +134,15 @@ def open_experiment(
             (rollout_id, name, experiment_id),
         )
         begin_layer(connection, experiment_id, body)
-        begin_stratum(connection, experiment_id, split(share), stage=0)
+        begin_stratum(connection, experiment_id, allot(share, name_arms(control, treatment, body), body), stage=0)
+        follow_canary(connection, name)
         detail: dict[str, Any] = {"control": control, "treatment": treatment, "share": share, "launch_key": launch_key}
         if isinstance(override := body.get("override"), Mapping):  # a person's, of the gate's verdict
             why = f"the gate was overruled by {override.get('by')}: {override.get('reason')}"
             detail |= {"reason": why, "override": dict(override)}
         log_rollout(connection, rollout_id, 0, actor, "opened", detail)
-        opened = _select(connection, "experiment_id = %s", (experiment_id,))[0]
+        opened = select_experiments(connection, "experiment_id = %s", (experiment_id,))[0]
     return Opened(opened, created=True, superseded=running[0].experiment_id if running else None)
-
-
-def split(share: float) -> dict[str, float | None]:
-    """The arms' shares, of a treatment's."""
-    return {"control": 1 - share, "treatment": share}
 
 
 def name_experiment(name: str, launch_key: str) -> str:
@@ -163,9 +174,12 @@ def stop_experiment(
         if experiment.running:
             state = "promoted" if promoted else "rolled_back"
             close_experiment(connection, experiment, reason, actor, action="stopped", state=state)
+        elif experiment.held_back:
+            set_stopped(connection, experiment_id, f"holdback ended: {reason}")
+            advance_rollout(connection, experiment_id, actor, "holdback_ended", {"reason": reason}, of=("promoted",))
         elif experiment.draft:
-            _set_stopped(connection, experiment_id, reason)
-        return _select(connection, "experiment_id = %s", (experiment_id,))[0]
+            set_stopped(connection, experiment_id, reason)
+        return select_experiments(connection, "experiment_id = %s", (experiment_id,))[0]
 
 
 def set_share(database_url: str, experiment_id: str, share: float, *, actor: str) -> Experiment:
@@ -181,18 +195,22 @@ def set_share(database_url: str, experiment_id: str, share: float, *, actor: str
         experiment = lock_experiment(connection, experiment_id)
         if not experiment.running:
             found = "is a draft; start it" if experiment.draft else f"has stopped ({experiment.reason}); open another"
+            if experiment.held_back:
+                found = "is a holdback, whose share stays; it ends by itself, or by a stop"
             raise ExperimentError(f"the share of {experiment_id} stays as it is: the experiment {found}")
         if experiment.share != share:
             move_share(connection, experiment, share, actor, action="set_share")
-        return _select(connection, "experiment_id = %s", (experiment_id,))[0]
+        return select_experiments(connection, "experiment_id = %s", (experiment_id,))[0]
 
 
-def list_experiments(database_url: str, *, name: str | None = None, running: bool = False) -> list[Experiment]:
-    """Lists experiments, the newest first."""
+def list_experiments(
+    database_url: str, *, name: str | None = None, running: bool = False, held_back: bool = False
+) -> list[Experiment]:
+    """Lists experiments, the newest first: all, or those that run, that are held back, or both."""
+    states = ["running"] * running + ["holdback"] * held_back
+    condition = "(%s::text IS NULL OR name = %s) AND (%s::text[] = '{}' OR state = ANY(%s::text[]))"
     with connect(database_url) as connection:
-        return _select(
-            connection, "(%s::text IS NULL OR name = %s) AND (NOT %s OR state = 'running')", (name, name, running)
-        )
+        return select_experiments(connection, condition, (name, name, states, states))
 
 
 def get_experiment(database_url: str, experiment_id: str) -> Experiment:
@@ -210,15 +228,8 @@ def get_experiment(database_url: str, experiment_id: str) -> Experiment:
 def find_experiment(database_url: str, experiment_id: str) -> Experiment | None:
     """Reads one experiment, if there is one."""
     with connect(database_url) as connection:
-        found = _select(connection, "experiment_id = %s", (experiment_id,))
+        found = select_experiments(connection, "experiment_id = %s", (experiment_id,))
     return found[0] if found else None
-
-
-def _set_stopped(connection: Connection, experiment_id: str, reason: str) -> None:
-    connection.execute(
-        "UPDATE experiments SET state = 'stopped', reason = %s, stopped_at = now() WHERE experiment_id = %s",
-        (reason, experiment_id),
-    )
 
 
 def lock_name(connection: Connection, name: str) -> None:
@@ -230,7 +241,8 @@ def _unknown(experiment_id: str) -> str:
     return f"no experiment {experiment_id!r}; list them with GET /experiments"
 
 
-def _select(connection: Connection, condition: str, values: tuple[Any, ...]) -> list[Experiment]:
+def select_experiments(connection: Connection, condition: str, values: tuple[Any, ...]) -> list[Experiment]:
+    """The experiments that meet a condition of SQL, the newest first."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM experiments WHERE {condition} ORDER BY created_at DESC, experiment_id".encode(), values
     )
@@ -238,7 +250,7 @@ def _select(connection: Connection, condition: str, values: tuple[Any, ...]) -> 
 
 
 def _find_launch(connection: Connection, launch_key: str) -> Experiment | None:
-    found = _select(connection, "launch_key = %s", (launch_key,))
+    found = select_experiments(connection, "launch_key = %s", (launch_key,))
     return found[0] if found else None
 
 
@@ -258,85 +270,7 @@ def lock_experiment(connection: Connection, experiment_id: str) -> Experiment:
         ExperimentError: no such experiment.
     """
     connection.execute("SELECT 1 FROM experiments WHERE experiment_id = %s FOR UPDATE", (experiment_id,))
-    found = _select(connection, "experiment_id = %s", (experiment_id,))
+    found = select_experiments(connection, "experiment_id = %s", (experiment_id,))
     if not found:
         raise ExperimentError(_unknown(experiment_id))
     return found[0]
-
-
-def close_experiment(
-    connection: Connection,
-    experiment: Experiment,
-    reason: str,
-    actor: str,
-    *,
-    action: str,
-    state: str,
-    detail: Mapping[str, Any] | None = None,
-    fence: int | None = None,
-) -> None:
-    """Stops a locked experiment and leaves its rollout in `state`, logged as `action` with the reason and `detail`.
-
-    Raises:
-        ExperimentError: the rollout's fence is not `fence` (where given); the transaction must be given up.
-    """
-    _set_stopped(connection, experiment.experiment_id, reason)
-    told = {"reason": reason, **(detail or {})}
-    _advance(connection, experiment.experiment_id, actor, action, told, state=state, fence=fence)
-
-
-def move_share(
-    connection: Connection,
-    experiment: Experiment,
-    share: float,
-    actor: str,
-    *,
-    action: str,
-    stage: int | None = None,
-    detail: Mapping[str, Any] | None = None,
-    fence: int | None = None,
-) -> None:
-    """Sets a locked experiment's share, and with `stage` the rollout's stage, which begins now; logged as `action`.
-
-    Raises:
-        ExperimentError: the rollout's fence is not `fence` (where given); the transaction must be given up.
-    """
-    connection.execute("UPDATE experiments SET share = %s WHERE experiment_id = %s", (share, experiment.experiment_id))
-    begin_stratum(connection, experiment.experiment_id, split(share), stage=stage)
-    told = {"from": experiment.share, "to": share, **(detail or {})}
-    _advance(connection, experiment.experiment_id, actor, action, told, begins=True, stage=stage, fence=fence)
-
-
-def log_rollout(
-    connection: Connection, rollout_id: str, fence: int, actor: str, action: str, detail: Mapping[str, Any]
-) -> None:
-    """Adds a line to the log of a rollout."""
-    connection.execute(
-        "INSERT INTO rollout_log (rollout_id, fence, actor, action, detail) VALUES (%s, %s, %s, %s, %s)",
-        (rollout_id, fence, actor, action, json.dumps(detail)),
-    )
-
-
-def _advance(
-    connection: Connection,
-    experiment_id: str,
-    actor: str,
-    action: str,
-    detail: Mapping[str, Any],
-    *,
-    state: str | None = None,
-    stage: int | None = None,
-    begins: bool = False,
-    fence: int | None = None,
-) -> None:
-    changed = connection.execute(
-        "UPDATE rollouts SET fence = fence + 1, state = coalesce(%s, state), stage = coalesce(%s, stage),"
-        " stage_since = CASE WHEN %s THEN now() ELSE stage_since END"
-        " WHERE experiment_id = %s AND state IN ('active', 'paused') AND fence = coalesce(%s, fence)"
-        " RETURNING rollout_id, fence",
-        (state, stage, begins, experiment_id, fence),
-    ).fetchall()
-    if fence is not None and not changed:
-        raise ExperimentError(f"the rollout of {experiment_id} is no longer at fence {fence}; look again")
-    for rollout_id, token in changed:
-        log_rollout(connection, rollout_id, token, actor, action, detail)

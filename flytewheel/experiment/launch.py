@@ -14,6 +14,7 @@ import httpx
 
 from flytewheel.errors import RouterError
 from flytewheel.experiment.experiments import Experiment
+from flytewheel.experiment.shadows import find_shadowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,48 @@ def launch_canary(
     )
 
 
+def open_shadow(
+    router_url: str,
+    admin_key: str,
+    *,
+    name: str,
+    candidate: str,
+    launch_key: str,
+    shadow: Mapping[str, Any],
+    timeout_s: float = 120.0,
+) -> dict[str, Any]:
+    """Shows `candidate` copies of the traffic of model `name`, by `share`, `hours` and `max_concurrency` of `shadow`.
+
+    Raises:
+        RouterError: the router is away, or cannot serve the candidate; nothing was opened.
+    """
+    url = f"{router_url.rstrip('/')}/models/{name}/shadow"
+    body = {"candidate": candidate, "launch_key": launch_key, **shadow}
+    found: dict[str, Any] = _ask("POST", url, admin_key, body, timeout_s)["shadow"]
+    return found
+
+
+def launch_shadowed(database_url: str, router_url: str, admin_key: str, *, name: str) -> str | None:
+    """Opens the canary of a draft whose shadow's time is over; returns its experiment, None where none is due.
+
+    Raises:
+        RouterError: the router is away or refuses; it is due again at the next look.
+    """
+    draft = find_shadowed(database_url, name)
+    if draft is None:
+        return None
+    return launch_canary(
+        router_url,
+        admin_key,
+        name=name,
+        control=draft.control,
+        treatment=draft.treatment,
+        share=draft.share,
+        launch_key=draft.launch_key,
+        body=draft.body,
+    ).experiment_id
+
+
 def set_champion(router_url: str, admin_key: str, *, name: str, version: str, timeout_s: float = 120.0) -> str | None:
     """Makes `version` the champion of `name`, loaded and serving when this returns; returns the one before it.
 
@@ -85,6 +128,27 @@ def set_champion(router_url: str, admin_key: str, *, name: str, version: str, ti
     url = f"{router_url.rstrip('/')}/models/{name}/champion"
     before = _ask("PUT", url, admin_key, {"version": version}, timeout_s)["before"]
     return None if before is None else str(before)
+
+
+def promote(router_url: str, admin_key: str, *, experiment_id: str, fence: int, timeout_s: float = 120.0) -> None:
+    """Makes an experiment's treatment the champion, by the verdict stored at `fence`; again with the same effect.
+
+    Raises:
+        RouterError: the router is away, or refuses: the rollout has changed, or the version cannot be served.
+    """
+    url = f"{router_url.rstrip('/')}/experiments/{experiment_id}/promote"
+    _ask("POST", url, admin_key, {"fence": fence}, timeout_s)
+
+
+def drill(router_url: str, admin_key: str, *, experiment_id: str, timeout_s: float = 120.0) -> dict[str, Any]:
+    """Has the router exercise the way back from an experiment, which stores how it went; returns that.
+
+    Raises:
+        RouterError: the router is away, or the experiment does not run there.
+    """
+    url = f"{router_url.rstrip('/')}/experiments/{experiment_id}/drill"
+    found: dict[str, Any] = _ask("POST", url, admin_key, {}, timeout_s)["drill"]
+    return found
 
 
 def follow_experiment(router_url: str, admin_key: str, experiment: Experiment, *, timeout_s: float = 120.0) -> None:

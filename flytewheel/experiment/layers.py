@@ -10,7 +10,7 @@
   meet champions only. What holds is what held when the experiment was opened, so that nobody leaves one that runs. The
   list keeps SHA-256 of the ids, as they are compared.
 
-In PostgreSQL the same is `meets_experiment` (schema.sql), in Polars `meets_column`. After Tang, Agarwal, O'Brien and
+In PostgreSQL the same is `meets_experiment` (migrations/), in Polars `meets_column`. After Tang, Agarwal, O'Brien and
 Meyer 2010, "Overlapping Experiment Infrastructure: More, Better, Faster Experimentation".
 """
 
@@ -128,8 +128,8 @@ def begin_layer(connection: Connection, experiment_id: str, body: Mapping[str, A
     if group:
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (_GROUP + group,))
         rows = connection.execute(
-            "SELECT layer, experiment_id, name FROM experiments WHERE state = 'running' AND layer ->> 'group' = %s"
-            " AND experiment_id <> %s",
+            "SELECT layer, experiment_id, name FROM experiments WHERE state IN ('running', 'holdback')"
+            " AND layer ->> 'group' = %s AND experiment_id <> %s",
             (group, experiment_id),
         ).fetchall()
         taken = [each for row in rows for each in read_layer(row[0]).slots]

@@ -31,6 +31,7 @@ class Rollout:
     treatment: str
     share: float
     age_hours: float
+    serving: bool = True  # whether its experiment runs
 
     @property
     def now(self) -> datetime:
@@ -86,7 +87,7 @@ def _select(connection: Connection, condition: str, value: str) -> list[Rollout]
     rows = connection.execute(
         "SELECT r.rollout_id, r.name, r.experiment_id, r.state, r.stage, r.fence, r.stage_since,"
         " extract(epoch FROM now() - r.stage_since)::float8 / 3600, e.control, e.treatment, e.share,"
-        " extract(epoch FROM now() - r.created_at)::float8 / 3600"
+        " extract(epoch FROM now() - r.created_at)::float8 / 3600, e.state = 'running'"
         f" FROM rollouts r JOIN experiments e USING (experiment_id) WHERE {condition}"
         " ORDER BY r.state IN ('active', 'paused') DESC, r.created_at DESC, r.rollout_id".encode(),
         (value,),

@@ -3,34 +3,35 @@
 An impression is a request, a conversion one whose last vote is up; the rate is conversions over impressions, summed by
 user before anything is compared. Only the present stage counts: stages are strata and are never pooled (DESIGN §7).
 
-*Winner.* Whoever reads results reads them again tomorrow, so the interval must hold at every look: the normal
-mixture's confidence sequence (analysis/always_valid.py). An arm has won when 0 lies outside; until then there is no
-winner, whatever the rates look like. `confidence` is 1 − p of the same mixture. τ is fixed before the data: that of a
-difference of 5 points (`e_values.choose_tau`).
+*Winner.* There is one analysis (analysis/look.py) and one decision (decision.py), and both are read here. Of the
+conversion rate, watched with a difference of 5 points planned, the analysis gives the interval that holds at every
+look: an arm has won when 0 lies outside. A rollout that has ended says more than that: who was promoted has won, and
+who was taken back has lost, whatever the conversion rate looks like.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from flytewheel.database import Connection, connect
 from flytewheel.errors import ExperimentError
-from flytewheel.experiment.analysis.always_valid import bound_difference, log_e_difference
+from flytewheel.experiment.allocation.counts import count_experiment
+from flytewheel.experiment.analysis.always_valid import log_e_difference
 from flytewheel.experiment.analysis.e_values import choose_tau
-from flytewheel.experiment.analysis.ratio import Ratio, bound_variance, estimate_ratio
-from flytewheel.experiment.analysis.srm import has_sample_ratio_mismatch
+from flytewheel.experiment.analysis.look import analyse
+from flytewheel.experiment.analysis.ratio import estimate_ratio
+from flytewheel.experiment.analysis.records import Analysis, Design, Finding
 from flytewheel.experiment.assign import Arm
 from flytewheel.experiment.experiments import Experiment, get_experiment
-from flytewheel.experiment.ledger import find_rollout
-from flytewheel.experiment.metrics import ARMS, StageCounts, find_metric, read_stages, take_look
+from flytewheel.experiment.ledger import Entry, Rollout, find_rollout, read_log
+from flytewheel.experiment.metrics import ARMS, StageCounts, find_metric
 from flytewheel.recipe import AbTestingSpec
 
 PLANNED_DIFFERENCE = 0.05  # points of the rate that the mixture is tuned to
-MIN_EVENTS = 10.0  # conversions, and impressions without one, in each arm
+WATCHED = replace(find_metric("conversion_rate"), absolute_margin=PLANNED_DIFFERENCE)
 
 _LATENCIES = """
 SELECT body ->> 'arm', avg((body ->> 'latency_ms')::float8),
@@ -56,7 +57,9 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """`difference` is treatment − control of the rate, `interval` its confidence sequence at `level`."""
+    """`difference` is treatment − control of the rate, `interval` its confidence sequence at `level`; `decision` is the
+    newest that was taken for the rollout.
+    """
 
     experiment: Experiment
     stage: int | None
@@ -68,6 +71,7 @@ class Results:
     confidence: float | None = None
     difference: float | None = None
     interval: tuple[float, float] | None = field(default=None)
+    decision: str | None = None
 
 
 def read_results(database_url: str, experiment_id: str, *, spec: AbTestingSpec | None = None) -> Results:
@@ -86,70 +90,82 @@ def read_results(database_url: str, experiment_id: str, *, spec: AbTestingSpec |
         rollout = find_rollout(connection, experiment_id=experiment_id)
         if rollout is None:
             raise ExperimentError(f"experiment {experiment_id} has no rollout; it cannot be counted")
-        look = take_look(connection, experiment_id)
-        counts = read_stages(connection, look, [find_metric("conversion_rate")])[-1]
+        stages = count_experiment(connection, experiment_id, [WATCHED], as_before=True)
         latencies = _read_latencies(connection, experiment, rollout.since)
-    variants = tuple(_describe(experiment, arm, counts, latencies.get(arm)) for arm in ARMS)
-    return judge_winner(experiment, rollout.stage, rollout.since, variants, counts, spec)
+        log = read_log(connection, rollout.rollout_id)
+    counts = stages[-1]
+    design = Design((WATCHED,), confidence_level=spec.confidence_level, burn_in_users=spec.burn_in_users)
+    return judge_winner(
+        experiment,
+        rollout,
+        tuple(_describe(experiment, arm, counts, latencies.get(arm)) for arm in ARMS),
+        analyse(design, [counts], look=0),
+        level=spec.confidence_level,
+        decided=next((entry for entry in log if entry.detail.get("evidence")), None),
+    )
 
 
 def judge_winner(
     experiment: Experiment,
-    stage: int,
-    since: datetime,
+    rollout: Rollout,
     variants: tuple[Variant, ...],
-    counts: StageCounts,
-    spec: AbTestingSpec,
+    analysis: Analysis,
+    *,
+    level: float,
+    decided: Entry | None,
 ) -> Results:
-    """The verdict on one stage's counts; what cannot be told is no winner, with the reason."""
-    level = spec.confidence_level
-    told: dict[str, Any] = {
-        "experiment": experiment,
-        "stage": stage,
-        "since": since,
-        "variants": variants,
-        "level": level,
-    }
-    before, after = (estimate_ratio(counts.sums["conversion_rate"][arm]) for arm in ARMS)
-    if has_sample_ratio_mismatch(counts.users, {"control": 1 - experiment.share, "treatment": experiment.share}):
-        return Results(**told, winner=None, reason="no winner: users an arm contradict the share")
-    lacking = _find_lacking(before, after, variants, spec.burn_in_users)
-    if lacking is not None or before is None or after is None:
-        return Results(**told, winner=None, reason=f"no winner yet: {lacking}")
-    difference = after.estimate - before.estimate
-    variances = (before.variance or 0.0, after.variance or 0.0)
-    variance = bound_variance((before.estimate, after.estimate), variances, (before.total, after.total), share=True)
-    tau = choose_tau(PLANNED_DIFFERENCE, 1 - level)
-    half = float(bound_difference(variance, tau=tau, alpha=1 - level))
-    confidence = 1 - min(1.0, math.exp(-float(log_e_difference(difference, variance, tau=tau))))
-    interval = (difference - half, difference + half)
-    winner: Arm | None = "treatment" if interval[0] > 0 else "control" if interval[1] < 0 else None
-    reason = (
-        f"{winner} converts better, at every look so far"
-        if winner
-        else "no winner yet: the interval of the difference holds 0"
+    """Who has won by the analysis and what was decided; what cannot be told is no winner, with the reason.
+
+    Args:
+        experiment: the experiment.
+        rollout: its rollout.
+        variants: the arms in the present stage.
+        analysis: of `WATCHED`.
+        level: of the interval.
+        decided: the newest line of the rollout's log that rests on a verdict.
+    """
+    [found] = [one for one in analysis.findings if one.arm == "treatment"]
+    decision = decided.action if decided is not None else None
+    told = Results(
+        experiment,
+        rollout.stage,
+        rollout.since,
+        variants,
+        None,
+        "",
+        level,
+        difference=found.difference,
+        interval=found.interval,
+        confidence=_measure_confidence(found, 1 - level),
+        decision=decision,
     )
-    return Results(
-        **told, winner=winner, reason=reason, confidence=confidence, difference=difference, interval=interval
-    )
+    if analysis.mismatch:
+        return replace(told, reason="no winner: users an arm contradict the share", interval=None, confidence=None)
+    if rollout.state == "promoted":
+        return replace(told, winner="treatment", reason=f"{experiment.treatment} was promoted")
+    if decision in ("roll_back", "reject_at_max_duration") and decided is not None:
+        why = "; ".join(decided.detail.get("reasons") or ())
+        return replace(told, winner="control", reason=f"{experiment.treatment} was taken back: {why}")
+    if found.interval is None:
+        return replace(told, reason=f"no winner yet: {found.reason}")
+    if found.interval[0] <= 0 <= found.interval[1]:
+        return replace(told, reason="no winner yet: the interval of the difference holds 0")
+    winner: Arm = "treatment" if found.interval[0] > 0 else "control"
+    return replace(told, winner=winner, reason=f"{winner} converts better, at every look so far")
 
 
-def _find_lacking(
-    before: Ratio | None, after: Ratio | None, variants: tuple[Variant, ...], burn_in_users: int
-) -> str | None:
-    if before is None or after is None:
-        return "an arm has no requests"
-    if min(before.users, after.users) < max(2, burn_in_users):
-        return f"fewer than {burn_in_users} users in an arm"
-    rarer = min(min(one.conversions, one.impressions - one.conversions) for one in variants)
-    if rarer < MIN_EVENTS:
-        return f"fewer than {MIN_EVENTS:.0f} conversions, or impressions without one, in an arm"
-    return None
+def _measure_confidence(found: Finding, alpha: float) -> float | None:
+    """1 − p of "no difference", by the mixture that the interval comes from."""
+    if found.interval is None or found.difference is None or found.standard_error is None:
+        return None
+    tau = choose_tau(PLANNED_DIFFERENCE, alpha)
+    return 1 - min(1.0, math.exp(-float(log_e_difference(found.difference, found.standard_error**2, tau=tau))))
 
 
 def _describe(experiment: Experiment, arm: str, counts: StageCounts, latency_ms: Mapping[str, float] | None) -> Variant:
-    sums = counts.sums["conversion_rate"][arm]
-    impressions, conversions = int(sums.denominators.sum()), int(sums.numerators.sum())
+    ratio = estimate_ratio(counts.sums["conversion_rate"][arm])
+    impressions = round(ratio.total) if ratio else 0
+    conversions = round(ratio.total * ratio.estimate) if ratio else 0
     return Variant(
         variant=arm,
         version=experiment.treatment if arm == "treatment" else experiment.control,

@@ -21,17 +21,17 @@ promoted: until that has succeeded the experiment goes on at its share, and the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from flytewheel.database import Connection, connect
+from flytewheel.database import connect
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment import launch
-from flytewheel.experiment.analysis.look import analyse
-from flytewheel.experiment.analysis.records import PastLook
-from flytewheel.experiment.decision import WAITS, Decision, decide, list_rules
+from flytewheel.experiment.checks import wants_drill
+from flytewheel.experiment.decision import WAITS, Decision, decide
+from flytewheel.experiment.evidence import find_next_stage, gather_evidence
 from flytewheel.experiment.experiments import (
     close_experiment,
     get_experiment,
@@ -39,21 +39,16 @@ from flytewheel.experiment.experiments import (
     log_rollout,
     move_share,
 )
-from flytewheel.experiment.guardrails import make_design
 from flytewheel.experiment.ledger import (
-    Entry,
     Rollout,
-    count_routers,
     find_rollout,
     is_approved,
     last_decision,
     lock_fence,
-    read_log,
-    read_newest,
 )
-from flytewheel.experiment.metrics import count_stages
-from flytewheel.recipe import AbTestingSpec, AutomationSpec
-from flytewheel.records import digest, to_jsonable
+from flytewheel.experiment.promotion import check_promotion
+from flytewheel.recipe import AbTestingSpec, AutomationSpec, Rewards
+from flytewheel.records import digest
 
 LOOK_EVERY = timedelta(hours=6)
 _CLOSES = {"roll_back": "rolled_back", "reject_at_max_duration": "rolled_back", "stop_for_srm": "paused"}
@@ -74,6 +69,11 @@ class Tick:
     share: float = 0.0
     fence: int = 0
 
+    @property
+    def wants_drill(self) -> bool:
+        """Whether the way back is to be exercised before this rollout can grow."""
+        return self.decision == "hold" and wants_drill(self.evidence)
+
     def facts(self) -> dict[str, str]:
         """What a person would look at, a line each."""
         facts = {"decision": self.decision, "because": "; ".join(self.reasons)}
@@ -82,6 +82,8 @@ class Tick:
                 "experiment": f"{self.experiment_id}: {self.treatment} at stage {self.stage}, {self.share:.0%}",
                 "users": ", ".join(f"{arm} {count:,}" for arm, count in self.evidence.get("users", {}).items()),
             }
+            if crossed := self.evidence.get("crossed_users"):
+                facts["users"] += f"; {crossed:,} who met several arms count in none"
         return facts | {found["metric"]: describe_finding(found) for found in self.evidence.get("guardrails", ())}
 
 
@@ -93,6 +95,7 @@ def tick(
     actor: str,
     name: str | None = None,
     experiment_id: str | None = None,
+    rewards: Rewards | None = None,
 ) -> Tick:
     """Looks at one rollout and takes the step that is due, if one is; ticking again changes nothing more.
 
@@ -103,6 +106,7 @@ def tick(
         actor: who ticks, for the log.
         name: the model whose rollout is meant, or
         experiment_id: the experiment.
+        rewards: the recipe's, of each reaction; None: as at the last look.
 
     Returns:
         The decision; `none` where no rollout is active, or another change came first.
@@ -115,9 +119,9 @@ def tick(
         rollout = find_rollout(connection, name=name, experiment_id=experiment_id)
         if rollout is None:
             return Tick("none", (f"no rollout of {name or experiment_id}",), name=name or "")
-        if rollout.state != "active":
+        if not rollout.serving or rollout.state not in ("active", "paused"):
             return _close(rollout, "none", (f"the rollout is {rollout.state.replace('_', ' ')}",), {})
-        evidence = _gather(connection, rollout, ab_testing, automation)
+        evidence = gather_evidence(connection, rollout, ab_testing, automation, rewards)
         decision, reasons = decide(evidence)
         experiment = lock_experiment(connection, rollout.experiment_id)
         if lock_fence(connection, rollout.rollout_id) != rollout.fence:
@@ -129,9 +133,11 @@ def tick(
             "evidence": evidence,
             "digest": digest(evidence),
         }
+        if decision == "promote":
+            detail |= {"holdback": {"share": ab_testing.holdback_share, "days": ab_testing.holdback_days}}
         stage, share = rollout.stage, rollout.share
         if decision == "advance":
-            stage, share = _next_stage(rollout, ab_testing)
+            stage, share = find_next_stage(rollout, ab_testing)
             detail |= {"to_stage": stage}
             move_share(
                 connection,
@@ -164,17 +170,22 @@ def tick(
     return _close(rollout, decision, reasons, evidence, stage=stage, share=share, fence=fence)
 
 
-def approve(database_url: str, rollout_id: str, actor: str) -> None:
+def approve(database_url: str, rollout_id: str, actor: str, *, fence: int | None = None) -> None:
     """Lets a rollout that waits for it take its next step, at the next tick; said twice it counts once.
 
     Raises:
-        ExperimentError: no such rollout, or it does not wait for approval.
+        ExperimentError: no such rollout, it does not wait for approval, or it is not at `fence` (where given) any more.
     """
     with connect(database_url) as connection:
         if lock_fence(connection, rollout_id) is None:
             raise ExperimentError(f"no rollout {rollout_id!r}; see `flytewheel rollout status NAME`")
         rollout = find_rollout(connection, rollout_id=rollout_id)
         assert rollout is not None
+        if fence is not None and rollout.fence != fence:
+            raise ExperimentError(
+                f"rollout {rollout_id} was to be approved at fence {fence}, but is {rollout.state} at {rollout.fence}:"
+                " look at what it is now"
+            )
         last = last_decision(connection, rollout)
         if rollout.state != "active" or last is None or WAITS not in last.detail["reasons"]:
             found = "; ".join(last.detail["reasons"]) if last else "not looked at in this stage"
@@ -197,16 +208,9 @@ def carry_out(
             same; a promotion is not, and the next tick decides it anew.
     """
     if decision == "promote":
-        with connect(database_url) as connection:
-            rollout = find_rollout(connection, experiment_id=experiment_id)
-        assert rollout is not None
-        if rollout.state != "promoted":
-            if (rollout.state, rollout.fence) != ("active", fence):
-                raise ExperimentError(
-                    f"{experiment_id} was to be promoted at fence {fence}, but is {rollout.state} at {rollout.fence}"
-                )
-            launch.set_champion(router_url, admin_key, name=rollout.name, version=rollout.treatment)
-        return f"{rollout.treatment} is the champion of {rollout.name}"
+        promotion = check_promotion(database_url, experiment_id, fence)
+        launch.promote(router_url, admin_key, experiment_id=experiment_id, fence=promotion.fence)
+        return f"{promotion.experiment.treatment} is the champion of {promotion.experiment.name}"
     experiment = get_experiment(database_url, experiment_id)
     launch.follow_experiment(router_url, admin_key, experiment)
     if experiment.running:
@@ -227,65 +231,6 @@ def describe_finding(found: Mapping[str, Any]) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------ parts
-
-
-def _gather(
-    connection: Connection, rollout: Rollout, ab_testing: AbTestingSpec, automation: AutomationSpec
-) -> dict[str, Any]:
-    """Everything that a decision rests on, as it is stored."""
-    design = make_design(ab_testing)
-    stages = count_stages(
-        connection,
-        rollout.experiment_id,
-        design.metrics,
-        burn_in_users=ab_testing.burn_in_users,
-        before=True,
-        keys=True,
-    )
-    history = _read_history(read_log(connection, rollout.rollout_id))
-    due = rollout.stage_hours >= ab_testing.stage_duration_hours
-    planned = rollout.stage + 1
-    look = planned if due and all(past.look != planned for past in history) else 0
-    split = stages[-1].shares
-    plain = set(split) == {"control", "treatment"} and None not in split.values()
-    routers = count_routers(connection, rollout) if plain else {}
-    analysis = analyse(design, stages, look=look, history=history, routers=routers)
-    evidence = {
-        "share": rollout.share,
-        "since": rollout.since,
-        "stage_hours": round(rollout.stage_hours, 6),
-        "age_hours": round(rollout.age_hours, 6),
-        "newest_hours": read_newest(connection, rollout),
-        "users": analysis.users,
-        "look": analysis.look,
-        "sample_ratios": analysis.sample_ratios,
-        "guardrails": analysis.of("guardrail"),
-        "primaries": analysis.of("primary"),
-        "approved": is_approved(connection, rollout),
-        "rules": list_rules(ab_testing, automation, next_share=_next_stage(rollout, ab_testing)[1]),
-        "recipe": digest(ab_testing),
-    }
-    jsonable: dict[str, Any] = to_jsonable(evidence)
-    return jsonable
-
-
-def _read_history(log: Sequence[Entry]) -> tuple[PastLook, ...]:
-    """What the planned looks so far left in the log."""
-    stored = [entry.detail["evidence"] for entry in log if entry.detail.get("evidence", {}).get("look")]
-    return tuple(
-        PastLook(evidence["look"], found["metric"], found["arm"], found["information"], found["z"])
-        for evidence in reversed(stored)
-        for found in evidence["primaries"]
-        if found["information"] is not None and found["z"] is not None
-    )
-
-
-def _next_stage(rollout: Rollout, ab_testing: AbTestingSpec) -> tuple[int, float]:
-    """The first later stage with a larger share: one set by hand may have overtaken the next."""
-    stages = ab_testing.rollout_stages
-    later = range(rollout.stage + 1, len(stages))
-    stage = next((index for index in later if stages[index] > rollout.share), len(stages) - 1)
-    return stage, stages[stage]
 
 
 def _close(

@@ -48,7 +48,7 @@ _HELD = """CASE
     WHEN EXISTS (SELECT FROM suite_cases c WHERE c.interaction_id = i.interaction_id)
         OR EXISTS (SELECT FROM suite_cases c JOIN feedback_events e USING (event_id)
                    WHERE e.interaction_id = i.interaction_id) THEN 'suite'
-    WHEN i.body ->> 'experiment_id' IN (SELECT experiment_id FROM experiments WHERE state = 'running')
+    WHEN i.body ->> 'experiment_id' IN (SELECT experiment_id FROM experiments WHERE state IN ('running', 'holdback'))
         THEN 'experiment'
 END"""
 _COUNT = f"""

@@ -308,8 +308,8 @@ def _find_mark(connection: Connection, place: Mapping[str, Any], patience_s: flo
         if foreign:
             raise FeedbackError(
                 f"the last window of {place['series']} ends at transaction {place['low_xid']}, this PostgreSQL is only"
-                f" at {mark}: its data come from another cluster; move feedback with `flytewheel feedback export` and"
-                " `import` into a fresh database"
+                f" at {mark}: its data come from another cluster; bring them with `flytewheel backup` and `restore`, or"
+                " feedback alone with `feedback export` and `import`, into a fresh database"
             )
         if not kept_out or time.monotonic() >= deadline:
             return str(mark)

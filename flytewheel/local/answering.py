@@ -39,6 +39,8 @@ def set_workers(url: str, admin_key: str, count: int) -> None:
             trust_env=False,
         )
         said = answer.text if answer.status_code != 200 else None
+        if answer.status_code == 202:
+            said = f"{answer.json()['serving']} of them serve yet, its log says why"
     except httpx.HTTPError as error:
         said = str(error)
     if said is not None:

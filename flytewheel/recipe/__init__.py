@@ -22,6 +22,7 @@ from flytewheel.recipe.curation import CurationSpec as CurationSpec
 from flytewheel.recipe.curation import EndpointSpec as EndpointSpec
 from flytewheel.recipe.curation import NamesSpec as NamesSpec
 from flytewheel.recipe.curation import QualityWeights as QualityWeights
+from flytewheel.recipe.drift import DriftSpec as DriftSpec
 from flytewheel.recipe.evaluation import EvaluationSpec as EvaluationSpec
 from flytewheel.recipe.evaluation import GateRule as GateRule
 from flytewheel.recipe.evaluation import GateSpec as GateSpec
@@ -34,9 +35,10 @@ from flytewheel.recipe.judging import JudgeSpec as JudgeSpec
 from flytewheel.recipe.lm_eval import LmEvalSpec as LmEvalSpec
 from flytewheel.recipe.lm_eval import list_tasks_not_run
 from flytewheel.recipe.metrics import Guardrail as Guardrail
-from flytewheel.recipe.metrics import Measured
 from flytewheel.recipe.metrics import MetricSpec as MetricSpec
 from flytewheel.recipe.privacy import PrivacySpec as PrivacySpec
+from flytewheel.recipe.releasing import Releasing
+from flytewheel.recipe.releasing import ShadowSpec as ShadowSpec
 from flytewheel.recipe.safety import ForgettingSpec as ForgettingSpec
 from flytewheel.recipe.safety import SafetySpec as SafetySpec
 from flytewheel.recipe.safety import list_unmeasured, settle_gate
@@ -47,6 +49,7 @@ from flytewheel.recipe.training import GrpoSpec as GrpoSpec
 from flytewheel.recipe.training import RewardSpec as RewardSpec
 from flytewheel.recipe.training import RlhfSpec as RlhfSpec
 from flytewheel.recipe.training import TrainingSpec as TrainingSpec
+from flytewheel.recipe.upkeep import UpkeepSpec as UpkeepSpec
 from flytewheel.strict import AtLeastOne, Count, Many, Number, Positive, Section, Share, list_faults, list_refused
 
 Quantization = Literal["F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M"]
@@ -141,7 +144,7 @@ class ExportSpec(Section):
         return self
 
 
-class AbTestingSpec(Measured):
+class AbTestingSpec(Releasing):
     """The canary and the release that follows it."""
 
     initial_traffic_split: Annotated[Number, Field(gt=0, lt=1)] = 0.1
@@ -183,7 +186,9 @@ class AbTestingSpec(Measured):
 
 
 class NotifySpec(Section):
-    """Who hears of a finished or failed run on a Flyte cluster: e-mail addresses of the channels."""
+    """Who hears of a finished or failed execution from Flyte itself, which sends mail only: the addresses of a Slack
+    channel, of a PagerDuty service, and of people. People's are also who gets our own mails (FLYTEWHEEL_SMTP_URL).
+    """
 
     slack: Many[str] = ()
     pagerduty: Many[str] = ()
@@ -200,15 +205,12 @@ class AutomationSpec(Section):
     schedule: str = Field(default="0 2 * * 0", description="cron, UTC: Sunday 02:00")
     retrain_after_hours: Positive = 168.0
     retrain_after_interactions: AtLeastOne = 10_000
+    least_hours_between_turns: Positive = Field(
+        default=24.0, description="a trigger launches no full turn sooner after the last launch; a person may"
+    )
     incremental: IncrementalSpec = IncrementalSpec()
     notify: NotifySpec = NotifySpec()
-
-
-class DriftSpec(Section):
-    """When inputs count as drifted."""
-
-    ks_statistic: Share = 0.2
-    confidence_level: Annotated[Number, Field(gt=0.5, lt=1)] = 0.95
+    upkeep: UpkeepSpec = UpkeepSpec()
 
 
 class TrackingSpec(Section):
@@ -299,7 +301,7 @@ class Recipe(Section):
         settled = small.model_copy(update={"learning_rate_factor": 1.0})
         return self.model_copy(
             update={
-                "curation": self.curation.model_copy(update={"min_interactions": small.after_interactions}),
+                "curation": self.curation.model_copy(update={"min_interactions": small.fewest}),
                 "training": shrink(self.training, small),
                 "rlhf": shrink(self.rlhf, small),
                 "automation": self.automation.model_copy(update={"incremental": settled}),

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 from pydantic import Field
 
 from flytewheel.recipe.training import RlhfSpec, TrainingSpec
-from flytewheel.strict import AtLeastOne, Number, Section, Share
+from flytewheel.strict import AtLeastOne, Number, Positive, Section, Share
 
 _Learning = TypeVar("_Learning", TrainingSpec, RlhfSpec)
 
@@ -16,8 +16,15 @@ class IncrementalSpec(Section):
     """The small turn: it goes on from the champion's adapter, on the rows that came in since, for a few steps."""
 
     enable: bool = Field(default=False, description="the hourly look at the triggers launches small turns as well")
-    after_interactions: AtLeastOne = Field(
-        default=1000, description="new interactions that make one due, and the fewest that it learns from"
+    after_interactions: AtLeastOne = Field(default=1000, description="new interactions that make one due")
+    after_hours: Positive | None = Field(
+        default=24.0, description="so long after the last turn fewer of them make one due, too; null: they never do"
+    )
+    min_interactions: AtLeastOne = Field(
+        default=200, description="the fewest that a small turn learns from; never more than `after_interactions`"
+    )
+    least_hours_between_turns: Positive = Field(
+        default=1.0, description="a trigger launches no small turn sooner after the last launch"
     )
     batch_size: AtLeastOne = Field(default=32, description="rows of an optimizer step, accumulated where need be")
     max_steps: AtLeastOne = Field(
@@ -36,6 +43,11 @@ class IncrementalSpec(Section):
         default=0.0,
         description="validation loss may be above that of the start by this share of it, else the turn is taken back",
     )
+
+    @property
+    def fewest(self) -> int:
+        """Interactions that a small turn needs."""
+        return min(self.min_interactions, self.after_interactions)
 
 
 def shrink(spec: _Learning, small: IncrementalSpec) -> _Learning:

@@ -19,6 +19,7 @@ MIN_WIDE = 10  # letters in a script without spaces
 OWN = 6  # kinds of small words of an asked language that tell it …
 OWN_SHARE = 10  # … where they are one kind of words in so many
 SURE = 0.5  # share of probability that a language other than those asked for must reach …
+SURE_ALONE = 0.9  # … and where no language is asked for
 UNLIKELY = 0.1  # … while those asked for stay below this
 
 STOPWORDS = {
@@ -172,6 +173,28 @@ def _judge(prose: str, wanted: Collection[str], own: int) -> str | None:
         return None
     foreign = {word.strip(".,;:!?()") for word in prose.lower().split()} & _STOPWORDS.get(best, frozenset())
     return best if own == 0 or len(foreign) > 2 * own else None
+
+
+def name_language(text: str) -> str:
+    """The language that a prompt is most likely written in, as an ISO 639-1 code; empty where nothing tells.
+
+    A guess, for counting many: two small words of a language and more of them than of any other decide, else the
+    script, else py3langid where it is sure. What it takes a text for, it takes every such text for.
+    """
+    prose = _NO_PROSE.sub(" ", text[:2000])
+    letters = len(_LETTER.findall(prose))
+    if not text.isascii():
+        for script, written in _SCRIPTS:
+            if len(written) < 3 and len(script.findall(prose)) > (0.2 if written == {"ja"} else 0.5) * letters > 0:
+                return "zh" if "zh" in written else min(written)
+    kinds = frozenset(word.strip(".,;:!?()'") for word in prose.lower().split())
+    told = sorted(((len(kinds & words), language) for language, words in _STOPWORDS.items()), reverse=True)
+    if told[0][0] >= 2 and told[0][0] > told[1][0]:
+        return told[0][1]
+    if letters < MIN_LETTERS and len(_WIDE.findall(prose)) < MIN_WIDE:
+        return ""
+    best, sure = _open_identifier().rank(" ".join(prose.split()))[0]
+    return best if sure >= SURE_ALONE else ""
 
 
 def gather_small_words(languages: Collection[str]) -> frozenset[str]:

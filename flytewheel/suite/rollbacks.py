@@ -43,7 +43,7 @@ SELECT r.experiment_id FROM rollouts r
 WHERE r.name = %(name)s AND r.state = 'rolled_back'
     AND NOT EXISTS (SELECT FROM suite_rollbacks s WHERE s.experiment_id = r.experiment_id)
     AND EXISTS (
-        SELECT FROM rollout_log l WHERE l.rollout_id = r.rollout_id AND l.action IN ('roll_back', 'stopped')
+        SELECT FROM rollout_log l WHERE l.rollout_id = r.rollout_id AND l.action IN ('roll_back', 'stopped', 'abort')
     )
 ORDER BY r.experiment_id COLLATE "C"
 """

@@ -15,7 +15,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from router.asgi import DONE, FOLLOWS
+from router.asgi import DONE, FOLLOWS, Written
+
+Headers = list[tuple[bytes, bytes]]
 
 _OWN_WAY = frozenset((b"connection", b"transfer-encoding"))
 _MOST_NAMES = 4096
@@ -42,6 +44,7 @@ class QuickCycle(RequestResponseCycle):
     _event: asyncio.Event | None = None  # made where somebody waits for more of the request
     _fresh = False  # something came that nobody has received
     _head: bytes | None = None  # of the answer, that waits for its body
+    _own: tuple[Headers | None, bytes | None] = None, None  # the server's own headers, and how they are written
 
     def __init__(self, protocol: HttpToolsProtocol, scope: Any, *, keep_alive: bool, expects: bool) -> None:
         self.scope = scope
@@ -122,9 +125,15 @@ class QuickCycle(RequestResponseCycle):
         status = message.get("status")
         if message["type"] != "http.response.start" or status in (204, 304) or status not in STATUS_LINE:
             return False
+        headers = message.get("headers", ())
+        if type(headers) is Written and self.keep_alive and (own := self._write_own()) is not None:
+            if (length := headers.length) is None:
+                own += b"transfer-encoding: chunked\r\n"
+            self._start(message, b"%b%b%b\r\n" % (STATUS_LINE[status], own, headers.lines), length)
+            return True
         length = None
         lines: list[bytes] = []
-        for name, value in (*self.default_headers, *message.get("headers", ())):
+        for name, value in (*self.default_headers, *headers):
             start = _lines.get(name) or _open_line(name)
             if start is None:
                 return False
@@ -141,13 +150,25 @@ class QuickCycle(RequestResponseCycle):
         head = b"".join(lines)
         if head.count(b"\n") != count or head.count(b"\r") != count or b"\0" in head:
             return False  # uvicorn says which it is
+        self._start(message, b"%b%b\r\n" % (STATUS_LINE[status], head), length)
+        return True
+
+    def _write_own(self) -> bytes | None:
+        """The server's own headers (the date), which it makes anew each second; None where uvicorn is to write them."""
+        headers, known = self.default_headers, self._own
+        if known[0] is not headers:
+            plain = all(name.islower() and name not in _OWN_WAY for name, _ in headers)
+            known = headers, b"".join(b"%b: %b\r\n" % pair for pair in headers) if plain else None
+            QuickCycle._own = known
+        return known[1]
+
+    def _start(self, message: MutableMapping[str, Any], head: bytes, length: int | None) -> None:
+        """The answer begins with this head; `length` of its body, None where it is sent in chunks."""
         self.response_started = True
         self.waiting_for_100_continue = False
         self.chunked_encoding = length is None
         self.expected_content_length = length or 0
-        head = b"%b%b\r\n" % (STATUS_LINE[status], head)
         if FOLLOWS in message:
             self._head = head
         else:
             self.transport.write(head)
-        return True

@@ -4,7 +4,7 @@ Bare endpoints read JSON with `read_json`; what FastAPI serves is screened befor
 of ours: orjson reads 1,024 levels and writes 254, so what it can write again is not too deep for anybody behind us.
 20 MiB of `[],` would be 7 million lists: 4.5 s in which nobody else is served, and 400 MiB. Both questions are asked
 only of a body with more than 254 brackets, and those are counted by jumping from one to the next: bytes.count looks at
-each byte (4 µs for a chat of 1 kB, as much as reading it), a jump costs 0.1 µs, and an image has no brackets at all.
+each byte (4 µs for a chat of 1 kB, as much as reading it), bytes.split jumps (0.3 µs), and an image has no brackets.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ DEFAULT_LIMIT = 4 << 20
 IMAGES_FACTOR = 5  # times the limit, for endpoints that take images in their JSON
 MAX_DEPTH = 254
 MAX_BRACKETS = 200_000
+_PARTS = MAX_DEPTH + 2  # that two kinds of brackets cut a body into, where it has MAX_DEPTH of them
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -32,7 +33,7 @@ def read_json(raw: bytes) -> Any:
     Raises:
         RefusedError: 400, it is not JSON, is deeper than MAX_DEPTH or has more lists and objects than MAX_BRACKETS.
     """
-    many = raw.count(b"{") + raw.count(b"[") > MAX_DEPTH
+    many = len(raw.split(b"{", _PARTS)) + len(raw.split(b"[", _PARTS)) > _PARTS
     if many and _holds_more(raw, MAX_BRACKETS):
         raise _refuse(f"the body holds more than {MAX_BRACKETS} lists or objects")
     try:

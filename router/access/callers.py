@@ -9,7 +9,7 @@ link) and the endpoint checks it.
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flytewheel.api_keys import SCOPES, UNLIMITED, Limits
@@ -37,12 +37,17 @@ class Caller:
             callers without a user go by it.
         scopes: what the key may.
         limits: what it may use.
+        limited: whether that is anything less than all; asked three times a request.
     """
 
     key_id: str | None = None
     account: str | None = None
     scopes: frozenset[str] = frozenset()
     limits: Limits = UNLIMITED
+    limited: bool = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limited", bool(self.limits))
 
     def may(self, scope: str) -> bool:
         """Whether the caller may do what needs `scope`."""

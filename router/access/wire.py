@@ -24,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from router.access.answering import QuickCycle
 from router.access.room import Room, WireLimits
-from router.asgi import CONNECTION
+from router.asgi import CONNECTION, HEADERS
 from router.refusals import error_body
 
 _SAID = {
@@ -66,6 +66,11 @@ def _split_url(url: bytes) -> tuple[str, bytes, bytes]:
     return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
 
 
+def _expects(headers: dict[bytes, bytes]) -> bool:
+    """Whether the client waits to be told that its body is wanted."""
+    return b"expect" in headers and headers[b"expect"].lower() == b"100-continue"
+
+
 _recall_url = lru_cache(maxsize=256)(_split_url)
 
 
@@ -80,6 +85,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._stage = _OPENED
+        self._most_fields = self._room.limits.fields
         self._since = self._answered = time.monotonic()
         self._stalled: float | None = None
         self._closing: float | None = None
@@ -134,7 +140,6 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
         self._stage, self._since = _HEAD, time.monotonic()
         self._begun = self._part
         self._trailers = self._trailer_fields = self._more = self._body = 0
@@ -143,15 +148,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        headers = self.headers
         if self._stage != _HEAD:
             self._drop_trailer(name, value)
             return
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        headers.append((name, value))
-        if len(headers) > self._room.limits.fields:
+        headers = self.headers
+        headers.append((name.lower(), value))
+        if len(headers) > self._most_fields:
             self._refuse_head()
 
     def _drop_trailer(self, name: bytes, value: bytes) -> None:
@@ -170,6 +172,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._refuse_head()
         version = parser.get_http_version()
         path, raw_path, query = (_recall_url if len(self.url) < _LONGEST_KEPT else _split_url)(self.url)
+        headers = dict(self.headers)
         scope: Any = {
             "type": "http",
             "asgi": _ASGI,
@@ -184,12 +187,13 @@ class GuardedProtocol(HttpToolsProtocol):
             "path": path,
             "raw_path": raw_path,
             "query_string": query,
+            HEADERS: headers,
             CONNECTION: self,
         }
         before = self.cycle
         upgrade = parser.should_upgrade()  # what follows is in another protocol, and no request
         keep_alive = version != "1.0" and not (upgrade or self._ending) and parser.should_keep_alive()
-        self.cycle = cycle = QuickCycle(self, scope, keep_alive=keep_alive, expects=self.expect_100_continue)
+        self.cycle = cycle = QuickCycle(self, scope, keep_alive=keep_alive, expects=_expects(headers))
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, self.app)
         else:

@@ -77,6 +77,7 @@ class Pipe(ResponseHandler):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
         super().__init__(loop)
+        self.loop = loop
         self._outbox = outbox
         self.answer: Answering | None = None
         self._reader = httptools.HttpResponseParser(self)

@@ -13,17 +13,17 @@ for an arm. Where there is nothing to compare (no experiment, or an answer faile
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 from collections.abc import Mapping, MutableMapping
-from dataclasses import replace
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
-from router.asgi import Receive, Scope, Send
-from router.front import HEADERS
+from router.asgi import HEADERS, Receive, Scope, Send
 from router.paths import CHAT
-from router.proxy.arms import leave_out
+from router.proxy.arms import keep_back, leave_out
 from router.proxy.call import Call, read_call
 from router.proxy.endpoint import ChatProxy, UserMeter
 from router.proxy.opening import Opener
@@ -68,11 +68,13 @@ class DuelEndpoint:
             return
         if call.streamed:
             raise RefusedError(400, "invalid_request_error", "a duel is answered whole: leave `stream` out")
+        if keep_back(self._state, call) is not None:  # whom a holdback counts is asked nothing beside it
+            call.route = dataclasses.replace(call.route, experiment=None)
         leave_out(self._state, call)
         if call.route.experiment is None or call.override is not None or call.body.get("n", 1) != 1:
             await self._proxy(scope, _replay(call.raw, receive), send)
             return
-        if call.caller.limits:
+        if call.caller.limited:
             for _ in range(2):
                 self._meter.admit_user(call.caller, call.unit.user)
         await self._fight(call, send)
@@ -121,7 +123,7 @@ class DuelEndpoint:
             return content
         finally:
             tokens = remember(state, side, status, broken)
-            if tokens and side.caller.limits:
+            if tokens and side.caller.limited:
                 self._meter.charge(side.caller, side.unit.user, tokens)
 
     def _join(self, call: Call, sides: list[Call], found: list[dict[str, Any] | RefusedError]) -> dict[str, Any]:

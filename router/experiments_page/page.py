@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from flytewheel.evaluation_page.style import section, words
 from flytewheel.experiment.analysis.srm import SRM_LIMIT
 from flytewheel.experiment.reading.findings import Finding
+from flytewheel.experiment.reading.gain_words import HEADS, row_gain
 from flytewheel.experiment.reading.history import History, Look
 from flytewheel.experiment.reading.sentence import (
     NAMES,
@@ -23,6 +24,7 @@ from router.experiments_page.style import LOOKS, SIGNS, VERDICT_LOOKS, draw_chip
 from router.experiments_page.traffic import draw_traffic
 
 _PARTS = {
+    "brought": "What the promotion brought",
     "guardrails": "Guardrails",
     "intervals": "Intervals over time",
     "split": "Split",
@@ -36,6 +38,7 @@ def draw_page(history: History) -> str:
     """The whole page as a document of its own."""
     experiment, verdict = history.experiment, VERDICTS[name_verdict(history)]
     parts = [
+        section("brought", _PARTS["brought"], _draw_gains(history)),
         section("guardrails", _PARTS["guardrails"], draw_lanes(history), _draw_findings(history)),
         section("intervals", _PARTS["intervals"], _draw_charts(history)),
         section("split", _PARTS["split"], _draw_split(history)),
@@ -99,6 +102,21 @@ def _draw_finding(found: Finding, heads: Sequence[str]) -> str:
     name = NAMES.get(found.metric, found.metric.replace("_", " "))
     part = "" if found.role == "guardrail" else f"<small>{words(found.role)}</small>"
     return f'<tr><th scope="row">{words(name)}{part}</th>{told}</tr>'
+
+
+def _draw_gains(history: History) -> str:
+    if not history.gains:
+        return ""
+    rows = ""
+    for gain in history.gains:
+        name, *cells = row_gain(gain)
+        told = "".join(
+            f'<td data-head="{head}">{words(cell)}</td>' for head, cell in zip(HEADS[1:], cells, strict=True)
+        )
+        rows += f'<tr><th scope="row">{words(name)}</th>{told}</tr>'
+    head = "".join(f'<th scope="col">{text[0].upper()}{text[1:]}</th>' for text in HEADS)
+    table = f'<table class="stack"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<div class="card">{draw_region(_PARTS["brought"], table)}</div>'
 
 
 def _draw_charts(history: History) -> str:

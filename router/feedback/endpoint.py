@@ -20,12 +20,11 @@ from flytewheel.database import connect
 from flytewheel.errors import DatabaseError, FeedbackError
 from flytewheel.feedback.signals import needs_question
 from router.access.callers import FEEDBACK, caller_of
-from router.asgi import Receive, Scope, Send, read_body
+from router.asgi import HEADERS, Receive, Scope, Send, read_body
 from router.feedback.events import Made, make_event, make_observed
 from router.feedback.proof import Interactions, Known, prove
 from router.feedback.rewards import RewardHub
 from router.feedback.wire import Item, read_items
-from router.front import HEADERS
 from router.log import Log, LogFullError, Outcome
 from router.metrics import Metrics
 from router.receipts import Receipt, ReceiptBook
@@ -39,6 +38,7 @@ _BODIES = "SELECT event_id, body::text FROM feedback_events WHERE event_id = ANY
 
 _TAKEN = ("stored", "duplicate")
 Proofs = dict[tuple[str, str | None], Receipt | None]
+_Taken = tuple[str, bool, list[Made]]  # an item: its interaction, whether it is a view, its events
 
 
 class FeedbackEndpoint:
@@ -80,13 +80,16 @@ class FeedbackEndpoint:
         if raw is None:
             return
         many, items = read_items(raw)
+        del raw
         headers = scope[HEADERS] if HEADERS in scope else dict(scope["headers"])
         receipt = headers.get(_RECEIPT)
-        results = await self.take(
+        taken = self.take(
             items,
             keyed=FEEDBACK in caller_of(scope).scopes,
             receipt=receipt.decode("latin-1") if receipt is not None else None,
         )
+        del items  # what was sent need not wait for the commit: 2 kB an event, of thousands that are under way
+        results = await taken
         status, body = _answer_batch(results) if many else _answer_one(results[0])
         raw = orjson.dumps(body)
         own = [_JSON, (b"content-length", b"%d" % len(raw))]
@@ -109,21 +112,23 @@ class FeedbackEndpoint:
         now = self._clock()
         proven, refused = self._prove_all(items, receipt, keyed=keyed, now_s=now.timestamp())
         known, away = await self._look_up(items, proven, refused)
-        made: dict[int, list[Made]] = {}
+        made: list[_Taken | RefusedError] = []
         for place, item in enumerate(items):
-            if place not in refused and isinstance(item, Item):
-                try:
-                    made[place] = _make(item, proven[place], known, away, now)
-                except RefusedError as error:
-                    refused[place] = error
-        outcomes = iter(await self._store([each for row in made.values() for each in row]))
-        results: list[dict[str, Any] | RefusedError] = []
-        for place, item in enumerate(items):
-            if isinstance(item, RefusedError) or place in refused:
-                results.append(refused[place])
+            if place in refused or isinstance(item, RefusedError):
+                made.append(refused[place])
+                continue
+            try:
+                row = _make(item, proven[place], known, away, now)
+            except RefusedError as error:
+                made.append(error)
             else:
-                results.append(_tell(item, [(each, next(outcomes)) for each in made[place]]))
-        return results
+                made.append((item.interaction_id, item.observed is not None, row))
+        del items, proven, known
+        told = iter(await self._store([each for one in made if isinstance(one, tuple) for each in one[2]]))
+        return [
+            one if isinstance(one, RefusedError) else _tell(one[0], one[1], [(each, next(told)) for each in one[2]])
+            for one in made
+        ]
 
     def _prove_all(
         self, items: Sequence[Item | RefusedError], receipt: str | None, *, keyed: bool, now_s: float
@@ -266,13 +271,13 @@ def _undate(body: Any) -> Any:
     return {key: value for key, value in body.items() if key != "timestamp"}
 
 
-def _tell(item: Item, stored: Sequence[tuple[Made, Outcome]]) -> dict[str, Any] | RefusedError:
+def _tell(interaction_id: str, observed: bool, stored: Sequence[tuple[Made, Outcome]]) -> dict[str, Any] | RefusedError:
     """The result of one item."""
-    if item.observed is None and stored[0][1] in _TAKEN:
+    if not observed and stored[0][1] in _TAKEN:
         return {"status": stored[0][1], "event_id": stored[0][0].row.event_id}
     if any(outcome == "unknown" for _, outcome in stored):
-        return RefusedError(404, "not_found_error", f"no interaction {item.interaction_id[:200]!r}")
-    if item.observed is None:
+        return RefusedError(404, "not_found_error", f"no interaction {interaction_id[:200]!r}")
+    if not observed:
         name = stored[0][0].row.event_id[:200]
         said = f"conflict: event_id {name!r} is stored with another body; send this one under its own id"
         return RefusedError(409, "invalid_request_error", said)

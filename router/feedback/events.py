@@ -56,6 +56,9 @@ def make_event(item: Item, given: Receipt, now: datetime) -> Made:
     """
     assert item.feedback_type is not None
     at = _settle_time(item.timestamp, given, now) if item.timestamp is not None else None
+    row = _make_usual(item, given, at or now)
+    if row is not None:
+        return Made(row, given, _KINDS[item.feedback_type], item.rating, None, item.metadata, at is not None)
     fields: dict[str, Any] = {
         "feedback_type": item.feedback_type,
         "interaction_id": item.interaction_id,
@@ -73,6 +76,24 @@ def make_event(item: Item, given: Receipt, now: datetime) -> Made:
     row = _encode(fields, item.event_id, at or now, given.source, dated=at is not None, easy=easy)
     kind = _KINDS[item.feedback_type]
     return Made(row, given, kind, item.rating, item.preferred, item.metadata, at is not None)
+
+
+def _make_usual(item: Item, given: Receipt, at: datetime) -> EventRow | None:
+    """The row of a reaction as most of them are, names in order already; None where there is more to it."""
+    kind, name = item.feedback_type, item.event_id
+    if kind not in _EASY or name is None or item.metadata or (item.rating is None) is (kind == "rating"):
+        return None
+    if not (item.corrected_response is item.correction_type is item.other_response is item.preferred is None):
+        return None
+    if not (is_name(given.user) and is_time(at)):
+        return None
+    fields: dict[str, Any] = {} if item.comment is None else {"comment": item.comment}
+    fields["event_id"], fields["feedback_type"], fields["interaction_id"] = name, kind, item.interaction_id
+    fields["metadata"] = item.metadata
+    if item.rating is not None:
+        fields["rating"] = item.rating
+    fields["timestamp"], fields["user_id"] = at, given.user
+    return encode_plain(fields, proven=True, source=given.source, ordered=True)
 
 
 def make_observed(item: Item, given: Receipt, question: str | None) -> Iterator[Made]:

@@ -3,7 +3,7 @@
 A notice arrives within milliseconds or, when a connection breaks, not at all. What was stored is read again from the
 table in half-open stretches of commit order, so that nothing is missed for long: events of a replayed spool, of an
 import into a served name, of a process that died before its notice. `xid` is the transaction that stored an event
-(flytewheel/schema.sql); a stretch ends where every older transaction has ended, so it is complete when it is read.
+(flytewheel/migrations); a stretch ends where every older transaction has ended, so it is complete when it is read.
 
 Nobody listens, nobody sends: notices go out only while some process has said that it listens.
 """

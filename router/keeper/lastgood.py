@@ -34,7 +34,7 @@ from router.table import Key
 logger = logging.getLogger("router.lastgood")
 
 FILE = "router-last-good.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class _Content:
     contact: float
     served: dict[str, Served]
     running: dict[str, Experiment]
+    holdbacks: dict[str, Experiment]
     keys: tuple[ApiKey, ...] | None  # hashes, as the database has them
     records: dict[str, dict[str, str | None]]  # of `name version`: what was read by its key, as base64; None: nothing
 
@@ -82,6 +83,7 @@ class LastGood:
         if self._content is not None:
             routing.served = self._content.served
             routing.running = self._content.running
+            routing.holdbacks = self._content.holdbacks
             routing.contact.wall = self._content.contact
             if self._content.keys is not None:
                 keys.replace(self._content.keys)
@@ -90,12 +92,13 @@ class LastGood:
         """Writes what `routing` knows, where it differs from what is there; the time of contact alone now and then."""
         if routing.served is None:
             return
-        needed = routing.list_needed() | list_arms(routing.running or {})
+        needed = routing.list_needed() | list_arms(routing.running or {}) | list_arms(routing.holdbacks)
         content = _Content(
             FORMAT,
             routing.contact.wall,
             dict(routing.served),
             dict(routing.running or {}),
+            dict(routing.holdbacks),
             keys,
             {
                 f"{name} {version}": {
@@ -172,4 +175,4 @@ def list_arms(running: Mapping[str, Experiment]) -> set[Key]:
 
 
 def _without_contact(content: _Content) -> tuple[object, ...]:
-    return (content.served, content.running, content.keys, content.records)
+    return (content.served, content.running, content.holdbacks, content.keys, content.records)

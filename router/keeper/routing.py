@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 
 from flytewheel.experiment import experiments
 from flytewheel.experiment.experiments import Experiment
+from flytewheel.experiment.shadows import Shadow
 from registry.versions import Registry
 from router.blocked import Blocked, Served
 from router.table import Key, Route
@@ -76,13 +77,14 @@ def read_champions(registry: Registry, only: str | None = None) -> Champions:
     return Champions({name: blocked.choose(name, at) for name, at in found.items() if at is not None}, blocked)
 
 
-def read_running(database_url: str, only: str | None = None) -> dict[str, Experiment]:
-    """The running experiments, of every name or of one.
+def read_running(database_url: str, only: str | None = None) -> tuple[dict[str, Experiment], dict[str, Experiment]]:
+    """The running experiments and the holdbacks, of every name or of one.
 
     Raises:
         DatabaseError: PostgreSQL is away.
     """
-    return {one.name: one for one in experiments.list_experiments(database_url, name=only, running=True)}
+    found = experiments.list_experiments(database_url, name=only, running=True, held_back=True)
+    return {one.name: one for one in found if one.running}, {one.name: one for one in found if one.held_back}
 
 
 @dataclass(slots=True)
@@ -96,6 +98,8 @@ class Routing:
     contact: Contact
     served: Mapping[str, Served] | None = None
     running: Mapping[str, Experiment] | None = None
+    holdbacks: Mapping[str, Experiment] = field(default_factory=dict)
+    shadows: Mapping[str, Shadow] = field(default_factory=dict)
     shown: Mapping[str, Route] = field(default_factory=dict)
     asked: bool = False
 
@@ -114,19 +118,44 @@ class Routing:
         kept = {} if only is None else {name: one for name, one in (self.served or {}).items() if name != only}
         self.served = {**kept, **found.served}
 
-    def take_running(self, found: Mapping[str, Experiment], only: str | None) -> None:
+    def take_running(
+        self, found: Mapping[str, Experiment], holdbacks: Mapping[str, Experiment], only: str | None
+    ) -> None:
         """The database was read, for every name or for one."""
         kept = {} if only is None else {name: one for name, one in (self.running or {}).items() if name != only}
         self.running = {**kept, **found}
+        kept = {} if only is None else {name: one for name, one in self.holdbacks.items() if name != only}
+        self.holdbacks = {**kept, **holdbacks}
 
     def find_wanted(self) -> dict[str, Route]:
         """The routes as the sources have them."""
         running = {} if self.control_only or self.running is None else self.running
         return {
-            name: Route(name, one.version, running.get(name))
+            name: Route(
+                name,
+                one.version,
+                running.get(name),
+                self._find_holdback(name, one.version),
+                self._find_shadow(name, one.version),
+            )
             for name, one in (self.served or {}).items()
             if one.version is not None
         }
+
+    def _find_holdback(self, name: str, champion: str) -> Experiment | None:
+        """The holdback of a name, as long as its treatment is the champion: whoever is taken back, is so at once."""
+        found = None if self.control_only else self.holdbacks.get(name)
+        return found if found is not None and found.treatment == champion else None
+
+    def _find_shadow(self, name: str, champion: str) -> Shadow | None:
+        """The shadow of a name, where it is shown copies of this champion's traffic."""
+        found = None if self.control_only else self.shadows.get(name)
+        return found if found is not None and found.champion == champion else None
+
+    def take_shadows(self, found: Mapping[str, Shadow], only: str | None) -> None:
+        """The database was read, for every name or for one."""
+        kept = {} if only is None else {name: one for name, one in self.shadows.items() if name != only}
+        self.shadows = {**kept, **found}
 
     def show(self, is_warm: Callable[[Key], bool], *, force: Set[str] = frozenset()) -> dict[str, Route]:
         """Brings `shown` as near to the wanted routes as loaded versions allow; returns those that need loading.
@@ -158,4 +187,7 @@ def _keep_old(before: Route, route: Route) -> Route:
     experiment = route.experiment
     if experiment is not None and not set(experiment.arms.values()) <= before.versions:
         experiment = None
-    return Route(route.name, before.champion, experiment)
+    holdback = route.holdback
+    if holdback is not None and (holdback.treatment != before.champion or holdback.control not in before.versions):
+        holdback = None
+    return Route(route.name, before.champion, experiment, holdback)

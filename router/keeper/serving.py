@@ -14,17 +14,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flytewheel.database import last_line, migrate
 from flytewheel.errors import FlytewheelError
 from flytewheel.experiment import experiments
+from flytewheel.experiment.experiments import Experiment
+from flytewheel.experiment.holdback import end_due
+from flytewheel.experiment.shadows import list_open
 from registry.versions import Registry
 from router.access.keys import Keys
 from router.access.rates import Rates
 from router.backends.pool import BackendPool
 from router.blocked import Blocked
 from router.keeper.lastgood import LastGood
+from router.keeper.promoting import undo_lost
 from router.keeper.routing import Contact, Routing, read_champions, read_running
 from router.keeper.workers import Workers
 from router.log import LogState
@@ -34,6 +39,7 @@ from router.table import Key, Route, Table
 logger = logging.getLogger("router.keeper")
 
 REFRESH_S = 5.0
+_CLOCKS_APART = timedelta(hours=2)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,6 +85,7 @@ class Keeping(RouterState):
             dict(self.withheld),
             self.keys.keys,
             loaded=self.loaded.is_set(),
+            probes=dict(self.probes),
             replicas=self.rates.replicas,
         )
 
@@ -151,6 +158,8 @@ class Keeping(RouterState):
         """
         found = await asyncio.gather(self._read_champions(only), self._read_running(only))
         self.routing.asked = True
+        if all(error is None for error in found):
+            await self._undo_lost()
         await self._stop_blocked()
         await self._present()
         failed = [error for error in found if error is not None]
@@ -187,12 +196,37 @@ class Keeping(RouterState):
                 if not self.migrated:
                     await asyncio.to_thread(migrate, self.database_url)
                     self.migrated = True
-                found = await asyncio.to_thread(read_running, self.database_url, only)
+                found, held = await asyncio.to_thread(read_running, self.database_url, only)
+                shadows = await asyncio.to_thread(list_open, self.database_url, only)
             except Exception as error:
                 return self._note("database", error)
-            self.routing.take_running(found, only)
+            held = await self._end_due(held)
+            self.routing.take_running(found, held, only)
+            self.routing.take_shadows(shadows, only)
             self.contact.made()
             self._note("database", None)
+        return None
+
+    async def _end_due(self, held: dict[str, Experiment]) -> dict[str, Experiment]:
+        """The holdbacks that go on; those whose time is over end here, if nobody else has ended them."""
+        now = datetime.now(UTC)
+        # This clock only says when to ask; the database's decides.
+        if not any(one.holdback_until is None or one.holdback_until <= now + _CLOCKS_APART for one in held.values()):
+            return held
+        ended = await asyncio.to_thread(end_due, self.database_url, actor="router")
+        return {name: one for name, one in held.items() if one.experiment_id not in ended}
+
+    async def _undo_lost(self) -> Exception | None:
+        """Takes the champion's alias back where the rollout that moved it was taken back (promotion.py)."""
+        served = {name: one.version for name, one in (self.routing.served or {}).items() if one.version is not None}
+        try:
+            undone = await asyncio.to_thread(undo_lost, self.registry, self.database_url, served)
+        except Exception as error:
+            return self._note("promotion", error)
+        self._note("promotion", None)
+        for name in undone:
+            logger.warning("%s: its champion is the one of before: the rollout that moved it was taken back", name)
+            await self._read_champions(name)
         return None
 
     def _note(self, source: str, error: Exception | None) -> Exception | None:

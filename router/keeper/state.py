@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from flytewheel.database import announce_change
-from flytewheel.errors import ExperimentError, RouterError
+from flytewheel.errors import ExperimentError
 from flytewheel.experiment import experiments
 from flytewheel.experiment.arms import name_arms
 from flytewheel.experiment.experiments import Experiment, Opened
+from flytewheel.experiment.promotion import check_promotion
+from flytewheel.experiment.shadows import Shadow, end_shadow, open_shadow
+from flytewheel.recipe import ShadowSpec
 from flytewheel.settings import Settings
 from flytewheel.signed_registry import seal_registry
 from flytewheel.signing_keys import ring_of_settings
@@ -28,6 +31,7 @@ from router.backends.rules import Rules
 from router.backends.spares import Spares
 from router.keeper.fetching import Fetcher
 from router.keeper.lastgood import LastGood
+from router.keeper.promoting import move_champion
 from router.keeper.routing import CHAMPION, Contact, Routing
 from router.keeper.serving import Keeping
 from router.state import open_parts
@@ -58,6 +62,29 @@ class KeeperState(Keeping):
                 await asyncio.to_thread(self._stop_others, name, version)
                 await self._take_over(name)
         return before
+
+    async def promote(self, experiment_id: str, fence: int) -> str:
+        """Makes an experiment's treatment the champion, by the verdict that is stored at `fence`; again with the same
+        effect. Returns the control.
+
+        Raises:
+            ExperimentError: something changed since the verdict, or none is stored.
+            RegistryError, RouterError: the champion was moved by somebody else, or the version cannot be served.
+        """
+        promotion = await asyncio.to_thread(check_promotion, self.database_url, experiment_id, fence)
+        name, version = promotion.experiment.name, promotion.experiment.treatment
+        async with self.lock(name):
+            if not promotion.done:
+                with self.holding((name, version)):
+                    await self._refuse_blocked(name, version)
+                    await self.pool.ensure(name, version)
+                    try:
+                        await asyncio.to_thread(move_champion, self.registry, self.database_url, promotion)
+                    finally:
+                        await asyncio.to_thread(announce_change, self.database_url, "champion", name)
+                        await self.refresh(name)
+            await self._take_over(name)
+        return promotion.experiment.control
 
     async def launch(
         self, *, name: str, control: str, treatment: str, share: float, launch_key: str, body: Mapping[str, Any]
@@ -94,20 +121,48 @@ class KeeperState(Keeping):
                 except BaseException:
                     await self.refresh(name)
                     raise
+                if opened.created:
+                    await asyncio.to_thread(end_shadow, self.database_url, name, reason="a canary opens")
                 await self._take_over(name)
         return opened
 
-    async def resize(self, count: int) -> None:
-        """Has so many workers answer from now on, also by a later keeper.
+    async def shadow(self, name: str, candidate: str, launch_key: str, spec: ShadowSpec) -> Shadow:
+        """Loads a candidate and shows it copies of the champion's traffic; the same launch key opens it once.
 
         Raises:
-            RouterError: those that are new do not serve yet.
+            ExperimentError: the model has no champion, or the candidate is it.
+            RegistryError, RouterError: the candidate is missing or cannot be served; nothing was opened.
+        """
+        async with self.lock(name):
+            champion = await asyncio.to_thread(self.registry.get_alias, name, CHAMPION)
+            if champion is None:
+                raise ExperimentError(f"{name} has no champion whose traffic could be copied")
+            with self.holding((name, candidate)):
+                await self._refuse_blocked(name, candidate)
+                await self.pool.ensure(name, candidate)
+                opened, _ = await asyncio.to_thread(
+                    open_shadow,
+                    self.database_url,
+                    name=name,
+                    champion=champion,
+                    candidate=candidate,
+                    share=spec.share,
+                    concurrency=spec.max_concurrency,
+                    hours=spec.hours,
+                    launch_key=launch_key,
+                )
+                await self._take_over(name)
+        return opened
+
+    async def resize(self, count: int) -> int:
+        """Has so many workers answer from now on, also by a later keeper. Gives how many do; fewer where those that
+        are new did not come up within `RESIZE_S`, and go on starting.
         """
         assert self.workers is not None
         self.tell_workers(count)
-        if not await self.workers.resize(count, timeout_s=RESIZE_S):
-            serving = len(self.workers.serving)
-            raise RouterError(f"{serving} of {count} workers serve after {RESIZE_S:g} s; the router's log says why")
+        if await self.workers.resize(count, timeout_s=RESIZE_S):
+            return count
+        return min(count - 1, len({worker.slot for worker in self.workers.serving}))
 
     async def change(self, change: Callable[[], Experiment]) -> Experiment:
         """Runs a change of one experiment in a thread and brings the table up to date."""
@@ -123,9 +178,11 @@ class KeeperState(Keeping):
         await asyncio.to_thread(refuse_blocked, self.registry.store, name, version, datetime.now(UTC))
 
     def _stop_others(self, name: str, champion: str) -> None:
-        """Stops what compares with another control: it is no longer what users would get without it."""
-        for experiment in experiments.list_experiments(self.database_url, name=name, running=True):
-            if experiment.control != champion:
+        """Stops what compares with another control: it is no longer what users would get without it; and a holdback
+        whose treatment is not the champion any more.
+        """
+        for experiment in experiments.list_experiments(self.database_url, name=name, running=True, held_back=True):
+            if champion != (experiment.treatment if experiment.held_back else experiment.control):
                 experiments.stop_experiment(
                     self.database_url,
                     experiment.experiment_id,

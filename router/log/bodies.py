@@ -19,16 +19,20 @@ from flytewheel.errors import FeedbackError
 from flytewheel.feedback.logs import YEARS, encode_body
 from flytewheel.records import FeedbackEvent, Interaction
 
-_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
+_ORDERED = orjson.OPT_UTC_Z
+_OPTIONS = orjson.OPT_SORT_KEYS | _ORDERED
 _SIMPLE = frozenset((str, int, bool, type(None)))
 _DEEPEST = 30  # levels; the long way refuses from 32 on
 Model = TypeVar("Model", Interaction, FeedbackEvent)
 
 
-def dump(data: Mapping[str, Any]) -> bytes | None:
-    """Canonical JSON of fields whose odd values were ruled out by `is_plain`; None where only the long way can tell."""
+def dump(data: Mapping[str, Any], *, ordered: bool = False) -> bytes | None:
+    """Canonical JSON of fields whose odd values were ruled out by `is_plain`; None where only the long way can tell.
+
+    `ordered`: their names stand in order already, at every depth; to sort them is two thirds of the price.
+    """
     try:
-        body = orjson.dumps(data, option=_OPTIONS)
+        body = orjson.dumps(data, option=_ORDERED if ordered else _OPTIONS)
     except (TypeError, ValueError):  # an integer beyond 64 bits, a lone surrogate, an object
         return None
     return None if b"\\u0000" in body else body

@@ -29,6 +29,8 @@ class Budget:
         self._folder = folder
         self._step = min(_STEP_BYTES, limit // (4 * _WRITERS))
         self._used, self._since, self._at = 0, 0, _NEVER
+        self._room = limit - _WRITERS * self._step
+        self._room_of_all = self._room - limit // _RESERVED
 
     @property
     def used(self) -> int:
@@ -46,14 +48,14 @@ class Budget:
             size: in bytes.
             reserved: what may also go into the last eighth.
         """
-        limit = self.limit - (0 if reserved else self.limit // _RESERVED)
-        room = limit - _WRITERS * self._step - size
+        room = (self._room if reserved else self._room_of_all) - size
         if self._since >= self._step or self._at == _NEVER:
             self.refresh()
-        if self._used + self._since > room and time.monotonic() - self._at >= _AGAIN_S:
-            self.refresh()
         if self._used + self._since > room:
-            return False
+            if time.monotonic() - self._at >= _AGAIN_S:
+                self.refresh()
+            if self._used + self._since > room:
+                return False
         self._since += size
         return True
 

@@ -139,10 +139,10 @@ class Session:
         """Stores events of different ids by a COPY alone; false where nothing was stored and `store_events` is to tell
         them apart.
         """
-        if self._wary or not all(row.source for row in given):
+        if self._wary or not all([row.line for row in given]):
             return False
         try:
-            self._copy_events(sorted(events.copy_line(row, row.source) for row in given))
+            self._copy_events(sorted([row.line for row in given]))
         except psycopg.Error as error:
             if not is_fault_of_row(error):
                 raise

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import msgspec
 import orjson
@@ -62,7 +62,7 @@ _decode = msgspec.json.Decoder(_Event).decode
 _NONE = _Choice()
 
 
-class Answer(NamedTuple):
+class Answer(Struct, frozen=True):
     """An answer's first choice.
 
     `finished` is false when its end is missing, `tokens` are counts by kind, `fault` says in what the bytes are not the

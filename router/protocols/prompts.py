@@ -38,7 +38,17 @@ def split_prompt(messages: Any) -> tuple[str, str | None, tuple[Turn, ...]]:
     """
     if not isinstance(messages, list) or not messages:
         raise PromptError(_NO_MESSAGES)
-    history = [_read_turn(message) for message in messages]
+    history: list[Turn] = []
+    for message in messages:
+        if type(message) is not dict:
+            raise PromptError(_NO_MESSAGES)
+        told, content = message.get("role"), message.get("content")
+        role = _ROLES.get(told) if type(told) is str else None
+        if role is None:
+            raise PromptError(f"messages: role {str(told)[:40]!r} is none of system, user, assistant, tool")
+        if type(content) is not str or "\0" in content:
+            content = _read_text(content)
+        history.append({"content": content, "role": role})  # in the order in which they are kept
     asked = len(history) - 1
     while asked >= 0 and not (history[asked]["role"] == "user" and history[asked]["content"]):
         asked -= 1
@@ -54,18 +64,8 @@ def split_prompt(messages: Any) -> tuple[str, str | None, tuple[Turn, ...]]:
             head, passage = "", told.removeprefix(_CONTEXT)
         if passage and (head or told.startswith(_CONTEXT)):
             context = passage
-            history[:1] = [{"role": "system", "content": head}] if head else []
+            history[:1] = [{"content": head, "role": "system"}] if head else []
     return query, context, tuple(history)
-
-
-def _read_turn(message: Any) -> Turn:
-    if type(message) is not dict:
-        raise PromptError(_NO_MESSAGES)
-    told, content = message.get("role"), message.get("content")
-    role = _ROLES.get(told) if isinstance(told, str) else None
-    if role is None:
-        raise PromptError(f"messages: role {str(told)[:40]!r} is none of system, user, assistant, tool")
-    return {"role": role, "content": clean(content) if type(content) is str else _read_text(content)}
 
 
 def _read_text(content: Any) -> str:

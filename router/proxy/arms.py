@@ -11,12 +11,25 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flytewheel.experiment.assign import choose_arm
+from flytewheel.experiment.holdback import choose_kept
 from router.allocation.giving import Given
 from router.proxy.call import Call
 from router.refusals import RefusedError
 from router.state import RouterState
 
 OVERRIDE = "override"  # the arm of such calls in metrics and receipts
+
+
+def keep_back(state: RouterState, call: Call) -> Given | None:
+    """The arm of a user whom the model's holdback counts; the call is then that experiment's, not the canary's."""
+    holdback = call.route.holdback
+    if holdback is None or call.override is not None:
+        return None
+    kept = choose_kept(state.assignment_key, holdback, call.unit.user, beside=call.route.experiment is not None)
+    if kept is None:
+        return None
+    call.route = replace(call.route, experiment=holdback, holdback=None)
+    return Given(kept.arm, kept.propensity)
 
 
 def leave_out(state: RouterState, call: Call) -> None:
@@ -47,7 +60,8 @@ def choose_versions(state: RouterState, call: Call, given: Given | None = None) 
     elif given is not None:
         call.arm, call.propensity = given.arm, given.propensity
         state.metrics.assignments.labels(experiment.experiment_id, given.arm).inc()
-        tries = list(dict.fromkeys((experiment.arms[given.arm], experiment.control)))
+        fallback = experiment.treatment if experiment.held_back else experiment.control
+        tries = list(dict.fromkeys((experiment.arms[given.arm], fallback)))
     else:
         chosen = choose_arm(state.assignment_key, experiment.experiment_id, call.unit.user, experiment.share)
         call.arm, call.propensity = chosen.arm, chosen.propensity
@@ -63,6 +77,8 @@ def _find_wanted(state: RouterState, call: Call, wanted: dict[str, str]) -> str:
     arms = {"champion": route.champion}
     if experiment is not None:
         arms |= experiment.arms
+    if route.holdback is not None:
+        arms["holdback"] = route.holdback.control
     if "arm" in wanted:
         if wanted["arm"] not in arms:
             raise RefusedError(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import Struct
+
 from router.access.bodies import read_json
 from router.access.callers import ADMIN, Caller, caller_of
-from router.asgi import Receive, Scope, read_body
-from router.front import HEADERS
+from router.asgi import HEADERS, Receive, Scope, read_body
 from router.loglines import INTERACTION
 from router.paths import MODEL_PREFIX, read_name
 from router.protocols import PROTOCOLS, Protocol, Translation
@@ -30,9 +30,10 @@ os.register_at_fork(after_in_child=_ids.clear)  # a child has other ones
 _WANT_VERSION, _WANT_ARM = b"x-flytewheel-want-version", b"x-flytewheel-want-arm"
 
 
-@dataclass(slots=True)
-class Call:
-    """One request on its way. `started` is `time.perf_counter`'s, in seconds.
+class Call(Struct):
+    """One request on its way. `started` is `time.perf_counter`'s, in seconds; `arrived_ms` counts from 1970.
+
+    A Struct, because its constructor is C: of forty fields Python sets each by itself, 4 µs of a request.
 
     `endpoint` is the path that the client asked, `path` the one that its backend is asked; where they differ,
     `translation` stands between them. `asks` is false where nothing is asked of a model. `override` is the version or
@@ -56,6 +57,7 @@ class Call:
     history: tuple[Turn, ...]
     interaction_id: str
     arrived: datetime
+    arrived_ms: int
     started: float
     override: dict[str, str] | None = None
     path: str = ""
@@ -70,7 +72,7 @@ class Call:
     begun: bool = False
     first_s: float | None = None
     last_s: float | None = None
-    chunks: list[bytes] = field(default_factory=list)
+    chunks: list[bytes] = []
     kept: int = 0
     fault: str | None = None
     told: bool = False
@@ -100,7 +102,7 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
     Raises:
         RefusedError: it cannot be served.
     """
-    started, arrived = time.perf_counter(), datetime.now(UTC)
+    started, now_s = time.perf_counter(), time.time()
     raw = await read_body(receive)
     if raw is None:
         return None
@@ -131,7 +133,7 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
         body=body,
         asked_model=asked_model,
         streamed=protocol.is_streamed(body),
-        route=state.routes.get(read_name(asked_model) or "") or await _find_route(state, asked_model),
+        route=state.routes.get(read_name(asked_model) or "") or await _find_route(state, asked_model, caller),
         caller=caller,
         unit=unit,
         asks=prompt is not NOTHING_ASKED,
@@ -139,7 +141,8 @@ async def read_call(state: RouterState, scope: Scope, receive: Receive) -> Call 
         context=prompt[1],
         history=prompt[2],
         interaction_id=interaction_id,
-        arrived=arrived,
+        arrived=datetime.fromtimestamp(now_s, UTC),
+        arrived_ms=int(now_s * 1000),
         started=started,
         override=_read_override(headers, caller) if _WANT_VERSION in headers or _WANT_ARM in headers else None,
     )
@@ -155,8 +158,10 @@ def _make_id() -> str:
     return _ids.pop()
 
 
-async def _find_route(state: RouterState, asked: str) -> Route:
+async def _find_route(state: RouterState, asked: str, caller: Caller) -> Route:
     if (name := read_name(asked)) is not None:
+        if name in state.probes and caller.may(ADMIN):
+            return state.probes[name]
         route = state.routes.get(name) or await state.find_route(name)
         if route is not None:
             return route

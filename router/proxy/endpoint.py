@@ -17,6 +17,7 @@ from router.proxy.opening import Opener
 from router.proxy.relay import own_headers, relay
 from router.proxy.remembering import remember
 from router.refusals import RefusedError, send_error
+from router.shadow import Shadows
 from router.state import RouterState
 
 
@@ -76,6 +77,7 @@ class ChatProxy:
         self._state = state
         self._meter = meter
         self._opener = Opener(state)
+        self.shadows = Shadows(state, self._opener)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = self._state
@@ -83,7 +85,7 @@ class ChatProxy:
             call = await read_call(state, scope, receive)
             if call is None:
                 return
-            if self._meter is not None and call.caller.limits:
+            if self._meter is not None and call.caller.limited:
                 self._meter.admit_user(call.caller, call.unit.user)
         except RefusedError as refused:
             state.metrics.requests.labels("", "", "", str(refused.status)).inc()
@@ -124,5 +126,7 @@ class ChatProxy:
             tokens = remember(self._state, call, status, broken)
             if reply is not None:
                 reply.judge(None if call.told else call.fault)
-            if tokens and self._meter is not None and call.caller.limits:
+                if call.route.shadow is not None and call.begun and broken is None and call.fault is None:
+                    self.shadows.offer(call)
+            if tokens and self._meter is not None and call.caller.limited:
                 self._meter.charge(call.caller, call.unit.user, tokens)

@@ -22,7 +22,7 @@ from router.backends.backend import READY, Backend, ModelGoneError
 from router.backends.breaker import CLOSED
 from router.paths import MODEL_PREFIX
 from router.protocols.prompts import PromptError
-from router.proxy.arms import choose_versions, leave_out
+from router.proxy.arms import choose_versions, keep_back, leave_out
 from router.proxy.call import Call
 from router.proxy.faults import is_clients_fault
 from router.proxy.splice import put_model
@@ -57,7 +57,7 @@ class Reply:
 
     upstream: Upstream
     status: int
-    headers: list[tuple[bytes, bytes]]
+    headers: tuple[tuple[bytes, bytes], ...]
     first: bytes
     backend: Backend
     ticket: int
@@ -91,8 +91,11 @@ class Opener:
             RefusedError: nobody answers.
         """
         state = self._state
-        leave_out(state, call)
-        given = await state.allocation.give(call) if state.allocation.running else None
+        given = keep_back(state, call)
+        if given is None:
+            leave_out(state, call)
+            learns = state.allocation.running and not call.route.rehearsal
+            given = await state.allocation.give(call) if learns else None
         tries = choose_versions(state, call, given)
         for version in tries[:-1]:
             call.version = version
@@ -100,7 +103,7 @@ class Opener:
                 return await self._try(call, version, patient=False)
             except BackendError as error:
                 call.fallback = str(error)
-                call.served_arm = "control"
+                call.served_arm = "treatment" if call.arm == "control" else "control"  # of a holdback: the champion
                 state.metrics.fallbacks.labels(call.route.name, version).inc()
         call.version = tries[-1]
         try:
@@ -210,7 +213,7 @@ class Opener:
         if call.streamed and backend.breaker.state != CLOSED:
             backend.breaker.succeed(ticket)  # a trial is over when its stream begins
         headers = [(passed, value) for name, value in upstream.raw_headers if (passed := _pass(name)) is not None]
-        return Reply(upstream, upstream.status, headers, first, backend, ticket)
+        return Reply(upstream, upstream.status, tuple(headers), first, backend, ticket)
 
 
 def _translate(call: Call, backend: Backend) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable
 from functools import lru_cache
 
 import aiohttp
 
-from router.asgi import FOLLOWS, Send
+from router.asgi import FOLLOWS, Send, Written
 from router.proxy.call import Call
 from router.proxy.opening import Reply
 from router.proxy.translated import relay_translated
@@ -16,18 +15,20 @@ from router.receipts import Receipt
 from router.refusals import BROKE_OFF
 from router.state import RouterState
 
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_INTERACTION, _RECEIPT = b"x-flytewheel-interaction", b"x-flytewheel-receipt"
+
 
 async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str | None:
     """Passes the answer on; returns what broke it off, if anything did."""
     call.begun = reply.status == 200
     if call.translation is not None:
         return await relay_translated(call, reply, call.translation, own_headers(state, call), send)
-    call.first_s = time.perf_counter() - call.started
     call.keep(reply.first)
-    headers = reply.headers + own_headers(state, call)
+    call.first_s = call.last_s
     streamed = call.streamed and call.begun
-    if not streamed:
-        headers.append((b"content-length", b"%d" % len(reply.first)))
+    headers = _write_headers(state, call, reply.headers, None if streamed else len(reply.first))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers, FOLLOWS: True})
     await send({"type": "http.response.body", "body": reply.first, "more_body": streamed})
     if not streamed:
@@ -48,13 +49,55 @@ async def relay(state: RouterState, call: Call, reply: Reply, send: Send) -> str
     return None
 
 
+def _write_headers(
+    state: RouterState, call: Call, given: Headers, length: int | None
+) -> Written | list[tuple[bytes, bytes]]:
+    """The answer's headers, written out at once where they are the usual ones: what many answers share is written once.
+
+    Args:
+        state: this process's.
+        call: the request.
+        given: the backend's headers that are passed on.
+        length: of the body; None where it is a stream.
+    """
+    if call.fallback is not None or call.unit.cookie is not None or not (call.begun and call.protocol.remembered):
+        plain = [*given, *own_headers(state, call)]
+        if length is not None:
+            plain.append((b"content-length", b"%d" % length))
+        return plain
+    experiment_id = call.experiment_id
+    shared, lines = _write_shared(given, call.version, call.arm, call.unit.kind, experiment_id)
+    name, receipt = call.interaction_id.encode(), _sign(state, call, experiment_id)
+    headers = Written((*shared, (_INTERACTION, name), (_RECEIPT, receipt)))
+    if length is not None:
+        headers.append((b"content-length", size := b"%d" % length))
+    if lines is None:
+        return list(headers)
+    own = b"x-flytewheel-interaction: %b\r\nx-flytewheel-receipt: %b\r\n" % (name, receipt)
+    headers.lines = lines + own if length is None else b"%b%bcontent-length: %b\r\n" % (lines, own, size)
+    headers.length = length
+    return headers
+
+
+@lru_cache(maxsize=1024)
+def _write_shared(
+    given: Headers, version: str, arm: str, kind: str, experiment_id: str | None
+) -> tuple[Headers, bytes | None]:
+    """The headers that many answers share, and their lines; None where the server has to look at them."""
+    pairs = (*given, *_describe(version, arm, kind, experiment_id))
+    lines = b"".join(b"%b: %b\r\n" % pair for pair in pairs)
+    count = len(pairs)
+    fit = lines.count(b"\n") == lines.count(b"\r") == count and b"\0" not in lines
+    return pairs, lines if fit and all(name.islower() for name, _ in pairs) else None
+
+
 def own_headers(state: RouterState, call: Call) -> list[tuple[bytes, bytes]]:
     """What an answer says of itself. Only what can be reacted to brings a receipt."""
     headers = list(_describe(call.version, call.arm, call.unit.kind, call.experiment_id))
     if call.protocol.remembered:
-        headers.append((b"x-flytewheel-interaction", call.interaction_id.encode()))
+        headers.append((_INTERACTION, call.interaction_id.encode()))
         if call.begun:
-            headers.append((b"x-flytewheel-receipt", _sign(state, call).encode()))
+            headers.append((_RECEIPT, _sign(state, call, call.experiment_id)))
     if call.fallback is not None:
         headers.append((b"x-flytewheel-fallback", call.served_arm.encode()))
     if call.unit.cookie is not None:
@@ -71,8 +114,7 @@ def _describe(version: str, arm: str, kind: str, experiment_id: str | None) -> t
     return tuple((f"x-flytewheel-{name}".encode(), value.encode()) for name, value in headers)
 
 
-def _sign(state: RouterState, call: Call) -> str:
-    given_ms = int(call.arrived.timestamp() * 1000)
-    user, source = call.unit.user, call.route.name
-    told = (call.interaction_id, user, source, call.version, call.arm, call.propensity, call.experiment_id, given_ms)
-    return state.receipts.sign(Receipt(*told))
+def _sign(state: RouterState, call: Call, experiment_id: str | None) -> bytes:
+    user, source, given_ms = call.unit.user, call.route.name, call.arrived_ms
+    told = (call.interaction_id, user, source, call.version, call.arm, call.propensity, experiment_id, given_ms)
+    return state.receipts.write(Receipt(*told))

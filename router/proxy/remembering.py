@@ -36,7 +36,8 @@ def remember(state: RouterState, call: Call, status: str, broken: str | None) ->
     if call.kept > MOST_KEPT:
         broken = broken or f"remembered are {MOST_KEPT} of {call.kept} bytes"
     status = "fallback" if call.fallback and status == "200" else status
-    answered = call.protocol.remembered and call.begun and call.last_s is not None and call.first_s is not None
+    remembered = call.protocol.remembered and not call.route.rehearsal
+    answered = remembered and call.begun and call.last_s is not None and call.first_s is not None
     state.metrics.count_call(
         name,
         call.assigned_version,
@@ -71,57 +72,71 @@ def find_fault(answer: Answer) -> str | None:
     return None if answer.finished or answer.finish_reason else "the answer has no end"
 
 
-def build_interaction(call: Call, answer: Answer, broken: str | None) -> Plain:
-    """The interaction as the log takes it."""
-    metadata: dict[str, Any] = {
-        "endpoint": call.endpoint,
-        "stream": call.streamed,
-        "unit": call.unit.kind,
-        "router": ROUTER,
-        "first_token_ms": round(1000 * (call.first_s or 0.0), 3),
-        "finish_reason": answer.finish_reason,
-        **answer.tokens,
-    }
+def build_interaction(call: Call, answer: Answer, broken: str | None) -> dict[str, Any]:
+    """The interaction as the log takes it; names in order, as they are stored."""
+    given, experiment_id, tokens = call.body.get("metadata"), call.experiment_id, answer.tokens
+    metadata: dict[str, Any] = {}
+    if "completion_tokens" in tokens:
+        metadata["completion_tokens"] = tokens["completion_tokens"]
+    metadata["endpoint"] = call.endpoint
+    metadata["finish_reason"] = answer.finish_reason
+    metadata["first_token_ms"] = round(1000 * (call.first_s or 0.0), 3)
+    if "prompt_tokens" in tokens:
+        metadata["prompt_tokens"] = tokens["prompt_tokens"]
+    metadata["router"] = ROUTER
+    metadata["stream"] = call.streamed
+    metadata["unit"] = call.unit.kind
+    more = _note_unusual(call, broken)
+    record: dict[str, Any] = {}
+    if experiment_id is not None:
+        record["arm"] = call.arm
+    record["completed"] = broken is None and answer.finished
+    if call.context is not None:
+        record["context"] = call.context
+    if experiment_id is not None:
+        record["experiment_id"] = experiment_id
+    record["history"] = call.history
+    record["interaction_id"] = call.interaction_id
+    record["latency_ms"] = round(1000 * (call.last_s or 0.0), 3)
+    record["metadata"] = metadata
+    record["model_digest"] = call.digest
+    record["model_version"] = call.version
+    if call.propensity is not None:
+        record["propensity"] = call.propensity
+    record["query"] = call.query or NO_TEXT
+    record["response"] = answer.text
+    if given is not None and (told := _pick(given, "session_id")) is not None:
+        record["session_id"] = told
+    record["timestamp"] = call.arrived
+    if given is not None and (told := _pick(given, "topic")) is not None:
+        record["topic"] = told
+    record["user_id"] = call.unit.user
+    if more:  # not in order, and others' own values among it
+        metadata |= more
+        return record
+    return Plain(record)
+
+
+def _note_unusual(call: Call, broken: str | None) -> dict[str, Any]:
+    """What the metadata of few calls says."""
+    more: dict[str, Any] = {}
     if call.fallback is not None:
-        metadata |= {
+        more |= {
             "served_arm": call.served_arm,
             "assigned_version": call.assigned_version,
             "fallback": call.fallback,
         }
     if broken is not None:
-        metadata["broken"] = broken
+        more["broken"] = broken
     if call.override is not None:
-        metadata["override"] = {**call.override, "by": call.caller.key_id}
+        more["override"] = {**call.override, "by": call.caller.key_id}
     if call.noted is not None:
-        metadata |= call.noted
+        more |= call.noted
     if not call.query:
-        metadata["no_text"] = True
-    record = Plain(
-        interaction_id=call.interaction_id,
-        user_id=call.unit.user,
-        timestamp=call.arrived,
-        query=call.query or NO_TEXT,
-        response=answer.text,
-        history=call.history,
-        model_version=call.version,
-        completed=broken is None and answer.finished,
-        latency_ms=round(1000 * (call.last_s or 0.0), 3),
-        model_digest=call.digest,
-        metadata=metadata,
-    )
-    if call.context is not None:
-        record["context"] = call.context
-    if (experiment_id := call.experiment_id) is not None:
-        record["experiment_id"], record["arm"] = experiment_id, call.arm
-    if call.propensity is not None:
-        record["propensity"] = call.propensity
-    given = call.body.get("metadata")
-    if isinstance(given, dict):
-        for name in ("session_id", "topic"):
-            if (told := _text(given.get(name))) is not None:
-                record[name] = told
-    return record
+        more["no_text"] = True
+    return more
 
 
-def _text(value: Any) -> str | None:
+def _pick(given: Any, name: str) -> str | None:
+    value = given.get(name) if isinstance(given, dict) else None
     return value[:200].replace("\0", "") if isinstance(value, str) and value else None

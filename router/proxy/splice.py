@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -35,15 +36,18 @@ def put_model(raw: bytes, asked: str, alias: str, more: Mapping[str, Any] | None
         alias: what the backend calls it.
         more: further fields, put in last: of two equal keys nearly every parser takes the later one.
     """
-    value = orjson.dumps(alias)
     if more:
         raw = raw[: raw.rindex(b"}")] + b"," + orjson.dumps(dict(more))[1:]
     start = raw.find(_KEY)
-    if raw.find(_KEY, start + 1) < 0 and b"\\u" not in raw:  # no other spelling of the key: this one is the top one
-        text = _TEXT.match(raw, start + len(_KEY))
+    # No other spelling of the key: this one is the top one. That there is no backslash at all is found sooner.
+    if raw.find(_KEY, start + 1) < 0 and (b"\\" not in raw or b"\\u" not in raw):
+        for found, put in _write_fields(asked, alias):
+            if raw.startswith(found, start):
+                return b"%b%b%b" % (raw[:start], put, raw[start + len(found) :])
+        value, text = orjson.dumps(alias), _TEXT.match(raw, start + len(_KEY))
         if text is not None and text[1] == asked.encode():
             return b"%b%b%b" % (raw[: text.start(1) - 1], value, raw[text.end() :])
-    spans = _find(raw)
+    value, spans = orjson.dumps(alias), _find(raw)
     if len(spans) == 1:
         start, end = spans[0]
         told = raw[start:end]
@@ -57,6 +61,13 @@ def put_model(raw: bytes, asked: str, alias: str, more: Mapping[str, Any] | None
         parts += [raw[at:start], value]
         at = end
     return b"".join((*parts, raw[at:]))
+
+
+@lru_cache(maxsize=256)
+def _write_fields(asked: str, alias: str) -> tuple[tuple[bytes, bytes], ...]:
+    """The field as most clients write it, and as it is put in; a text with an escape in it stands in no body so."""
+    told, value = asked.encode(errors="replace"), orjson.dumps(alias)
+    return tuple((_KEY + colon + b'"' + told + b'"', _KEY + colon + value) for colon in (b":", b": "))
 
 
 def _find(raw: bytes) -> list[tuple[int, int]]:

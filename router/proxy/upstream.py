@@ -39,6 +39,7 @@ class Upstream:
         "_error",
         "_held",
         "_key",
+        "_loop",
         "_parts",
         "_pass",
         "_paused",
@@ -63,6 +64,7 @@ class Upstream:
     ) -> None:
         self._connector, self._key = connector, key
         self._pipe: Pipe | None = pipe
+        self._loop = pipe.loop
         self._watched = watched
         self._since = now = monotonic()
         self._ends_at = now + (timeout.total or math.inf)
@@ -81,7 +83,11 @@ class Upstream:
         while not self.headed:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
         self._since = math.inf
 
     @property
@@ -99,6 +105,8 @@ class Upstream:
         Raises:
             aiohttp.ClientError, OSError, TimeoutError: it broke off.
         """
+        if self._done and self._error is None:  # it came together with the head
+            return self._take() if self._parts else b""
         body = await self.read_some()
         if self._done and not self._parts:
             return body
@@ -178,7 +186,7 @@ class Upstream:
             self.fail(aiohttp.SocketTimeoutError("the backend took too long"))
 
     async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
@@ -285,7 +293,7 @@ class Client:
             self._sweep = asyncio.get_running_loop().call_later(_SWEEP_S, self._look)
 
     def _find_head(self, url: str, headers: Mapping[str, str]) -> tuple[aiohttp.ClientRequest, ConnectionKey, bytes]:
-        key = (url, tuple(headers.items()))
+        key = (url, tuple(headers.items()) if headers else ())
         found = self._heads.get(key)
         if found is None:
             if len(self._heads) >= _MOST_HEADS:

@@ -56,7 +56,7 @@ class ShownExperiment(BaseModel):
 
     id: str
     name: str
-    state: Literal["draft", "running", "stopped"]
+    state: Literal["draft", "running", "holdback", "stopped"]
     control: str
     treatment: str
     share: float
@@ -141,6 +141,7 @@ class ShownResults(BaseModel):
     confidence: float | None = Field(description="1 − p of 'no difference', valid at every look")
     difference: float | None = Field(description="treatment − control, of the rate")
     interval: tuple[float, float] | None
+    decision: str | None = Field(default=None, description="the newest that was taken for the rollout, if any")
 
 
 @experiments.get("", dependencies=[needs(READ)])
@@ -252,6 +253,7 @@ def show_results(results: Results) -> ShownResults:
         confidence=results.confidence,
         difference=results.difference,
         interval=results.interval,
+        decision=results.decision,
     )
 
 

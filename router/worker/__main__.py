@@ -40,6 +40,7 @@ from router.server import Certificate, Server, make_config
 from router.state import RouterState, close_state, open_state
 from router.table import Table
 from router.worker.app import make_app
+from router.worker.rehearsing import rehearse
 
 logger = logging.getLogger("router.worker")
 
@@ -65,6 +66,7 @@ class Worker:
         self._settings: Settings
         self._access: tuple[Keys, Rates]
         self._state: RouterState
+        self._app: Endpoint | None = None
         self._channel: Channel
 
     async def run(self, end: socket.socket, settings: Settings) -> None:
@@ -96,6 +98,7 @@ class Worker:
 
     async def _serve(self, state: RouterState) -> None:
         app: Endpoint = make_app(self._settings, state, self._access, PassingOn(self._keeper))
+        self._app = app
         if self._settings.access_log:
             app = RequestLines(app)
         server = Server(make_config(app, context=self._context, drain_s=self._drain_s))
@@ -137,6 +140,8 @@ class Worker:
             self._certificate.load(self._context)
         elif kind == "report":
             return self._report()
+        elif kind == "rehearse" and self._app is not None:
+            return rehearse(self._app, self._state.admin_key, content)
         return None
 
     def _report(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def make_app(settings: Settings, state: RouterState, access: tuple[Keys, Rates],
         keeper, door=keys, meter=rates, origins=Origins(settings.cors_origins), body_limit=settings.body_limit
     )
     proxy = ChatProxy(state, rates)
+    state.closing.append(proxy.shadows.close)
     for path in PROTOCOLS:
         front.add(path, ("POST",), SERVE, proxy, body_limit=IMAGES_FACTOR * settings.body_limit)
     front.add(

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from flytewheel.experiment.drills import store_drill
 from flytewheel.experiment.experiments import Experiment, open_experiment
 from flytewheel.feedback.logs import encode_body
 from flytewheel.feedback.store import INSERT_EVENT, INSERT_INTERACTION
@@ -32,7 +33,9 @@ class Served:
 
 def open_canary(database_url: str, *, share: float = 0.5, key: str = "run-1", **changes: Any) -> Experiment:
     given = {"name": "demo", "control": "v1", "treatment": "v2", "launch_key": key, "body": {}} | changes
-    return open_experiment(database_url, share=share, **given).experiment
+    opened = open_experiment(database_url, share=share, **given).experiment
+    store_drill(database_url, opened.experiment_id, {"seconds": 0.1, "faults": [], "workers": 1})  # as a router would
+    return opened
 
 
 def store(

@@ -32,7 +32,7 @@ def test_an_answer_is_ungrounded_by_its_first_unsupported_span(database_url: str
     store(database_url, canary, [Served(user, "treatment") for user in ("ada", "ada", "ada", "bob", "cyd")])
     check(database_url, canary, {0: (9, 0), 1: (9, 1), 2: (2, 2), 3: (0, 0)})  # nobody checked the last one
     with psycopg.connect(database_url) as connection:
-        counts = count_stages(connection, canary.experiment_id, [find_metric("groundedness")])[-1]
+        counts = count_stages(connection, canary.experiment_id, [find_metric("groundedness")], keys=True)[-1]
     sums = counts.sums["groundedness"]["treatment"]
     assert sorted(zip(sums.numerators.tolist(), sums.denominators.tolist(), strict=True)) == [(1, 1), (1, 3)]
     assert counts.users["treatment"] == 3

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import psycopg
 import pytest
 
 from flytewheel.errors import ExperimentError
@@ -16,6 +19,8 @@ from flytewheel.experiment.experiments import (
     stop_experiment,
 )
 from flytewheel.experiment.results import PLANNED_DIFFERENCE, Results, read_results
+from flytewheel.experiment.rollout import tick
+from flytewheel.recipe import AbTestingSpec, AutomationSpec, Guardrail
 from tests.experiment.canary import Served, open_canary, store
 
 DRAFT = {
@@ -74,9 +79,9 @@ def test_a_small_difference_has_none_yet_and_says_so(database_url: str) -> None:
 @pytest.mark.parametrize(
     ("ups", "users", "said"),
     [
-        ({"control": 0, "treatment": 40}, 49, "no winner yet: fewer than 50 users in an arm"),
-        ({"control": 0, "treatment": 50}, 60, "no winner yet: fewer than 10 conversions"),
-        ({"control": 60, "treatment": 30}, 60, "no winner yet: fewer than 10 conversions"),
+        ({"control": 0, "treatment": 40}, 49, "no winner yet: burn-in: fewer than 50 users in an arm"),
+        ({"control": 0, "treatment": 50}, 60, "no winner yet: burn-in: fewer than 10 events"),
+        ({"control": 60, "treatment": 30}, 60, "no winner yet: burn-in: fewer than 10 events"),
     ],
 )
 def test_too_little_to_tell(database_url: str, ups: dict[str, int], users: int, said: str) -> None:
@@ -95,7 +100,50 @@ def test_users_who_contradict_the_share_leave_no_winner(database_url: str) -> No
 def test_an_experiment_that_nobody_met_has_no_rates(database_url: str) -> None:
     results = read_results(database_url, open_canary(database_url).experiment_id)
     assert [variant.rate for variant in results.variants] == [None, None]
-    assert results.reason == "no winner yet: an arm has no requests"
+    assert results.reason == "no winner yet: no data in control and treatment"
+
+
+def test_the_winner_is_never_another_than_the_decision_says(database_url: str) -> None:
+    """A canary that converts better and answers too slowly is taken back: it has not won."""
+    spec = AbTestingSpec(guardrails=(Guardrail(metric="latency_p95", relative_margin=0.05),))
+    experiment = open_canary(database_url)
+    rows = serve({"control": 100, "treatment": 280}, 300)
+    slow = [replace(row, latency_ms=row.latency_ms * 3) if row.arm == "treatment" else row for row in rows]
+    store(database_url, experiment, slow)
+    ticked = tick(database_url, spec, AutomationSpec(), actor="test", experiment_id=experiment.experiment_id)
+    assert ticked.decision == "roll_back"
+    before = count_terms(database_url)
+    results = read_results(database_url, experiment.experiment_id)
+    assert count_terms(database_url) == before  # reading changes nothing of what ticks count by
+    assert before["slower"] == 0.05
+    assert results.interval is not None
+    assert results.interval[0] > 0
+    assert (results.winner, results.decision) == ("control", "roll_back")
+    assert results.reason == "v2 was taken back: latency_p95: harm: worse than the margin allows"
+
+
+def count_terms(database_url: str) -> dict[str, object]:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT terms FROM metric_looks").fetchone()
+    assert row is not None
+    return dict(row[0])
+
+
+def test_who_was_promoted_has_won(database_url: str) -> None:
+    experiment = open_canary(database_url)
+    stop_experiment(database_url, experiment.experiment_id, reason="champion", actor="router", promoted=True)
+    results = read_results(database_url, experiment.experiment_id)
+    assert (results.winner, results.reason) == ("treatment", "v2 was promoted")
+
+
+def test_an_allocation_that_learns_is_read_by_weighed_users(database_url: str) -> None:
+    experiment = open_canary(database_url, body={"allocation": "thompson"})
+    rows = serve({"control": 20, "treatment": 80}, 100)
+    store(database_url, experiment, rows[: len(rows) // 2], share=0.3)
+    store(database_url, experiment, rows[len(rows) // 2 :], share=0.3, start=1000)
+    results = read_results(database_url, experiment.experiment_id)
+    assert [variant.users for variant in results.variants] == [100, 100]
+    assert results.winner == "treatment"  # 100 and 100 users at a probability of 0.3 are no mismatch here
 
 
 def test_identical_arms_are_seldom_told_apart_however_often_one_looks() -> None:

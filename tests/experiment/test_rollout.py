@@ -198,16 +198,16 @@ def test_a_change_during_the_analysis_wins(database_url: str, monkeypatch: pytes
     experiment = open_canary(database_url, share=0.1)
     fill(database_url, experiment)
     age_stage(database_url, 25)
-    from flytewheel.experiment import rollout
+    from flytewheel.experiment import evidence
 
-    counted = rollout.count_stages
+    counted = evidence.count_experiment
 
     def count_then_stop(*given: Any, **more: Any) -> Any:
         counts = counted(*given, **more)
         stop_experiment(database_url, experiment.experiment_id, reason="by hand", actor="bob")  # does not wait for us
         return counts
 
-    monkeypatch.setattr(rollout, "count_stages", count_then_stop)
+    monkeypatch.setattr(evidence, "count_experiment", count_then_stop)
     done = look(database_url)
     assert (done.decision, done.reasons) == ("none", ("another change came first; the next tick looks again",))
     assert state(database_url) == ("rolled_back", 0, 1, "stopped", 0.1)

@@ -1,4 +1,4 @@
-"""An event is about a stored interaction and goes with it, whoever writes at the same time (flytewheel/schema.sql)."""
+"""An event is about a stored interaction and goes with it, whoever writes at the same time (flytewheel/migrations)."""
 
 from __future__ import annotations
 

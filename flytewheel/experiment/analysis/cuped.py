@@ -6,17 +6,20 @@ all arms together, each linearised at the pooled ratio, as tea-tasting has it: o
 arm would let the arms' populations differ. A user without a before gets the mean: B = 0.
 
 Never worse than without: where the estimated variance would not shrink, or nobody has a before, there is no adjustment.
+Nor is there one where users have weights (adaptive.py): θ would follow the past that gave them their arms.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flytewheel.experiment.analysis.ratio import Ratio, estimate_ratio, linearise
-from flytewheel.experiment.metrics import UserSums
+from flytewheel.experiment.metrics import ArmMoments, ArmSums, UserSums
+
+_ROUNDING = 1e-13  # of the squares: what differences of doubles cannot tell from nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,58 +34,80 @@ class Adjustment:
     kept: float
 
 
-def adjust(control: UserSums, treatment: UserSums) -> Adjustment | None:
+def adjust(control: ArmSums, treatment: ArmSums) -> Adjustment | None:
     """The adjustment of one difference, or None where none helps."""
-    then, then_treated = control.before, treatment.before
-    if then is None or then_treated is None:
+    if _is_weighed(control) or _is_weighed(treatment):
         return None
-    arms = (_Arm.read(control, then), _Arm.read(treatment, then_treated))
+    arms = (_Arm.read(control), _Arm.read(treatment))
     if arms[0] is None or arms[1] is None:
         return None
-    pooled = _Arm.read(_join(control, treatment), _join(then, then_treated))
+    pooled = _Arm.read(_join(control, treatment))
     if pooled is None:
         return None
-    spread = float(pooled.before @ pooled.before)
-    theta = float(pooled.now @ pooled.before) / spread if spread > 0 else 0.0
-    if theta == 0 or not np.isfinite(theta):
+    theta = pooled.both / pooled.before if pooled.before > 0 else 0.0
+    if theta == 0 or not math.isfinite(theta):
         return None
     plain = sum(arm.ratio.variance or 0.0 for arm in arms if arm is not None)
     variances = tuple(arm.vary(theta) for arm in arms if arm is not None)
     kept = sum(variances) / plain if plain > 0 else 1.0
     if not kept < 1:
         return None
-    shift = theta * (arms[1].earlier.estimate - arms[0].earlier.estimate)
+    shift = theta * (arms[1].earlier - arms[0].earlier)
     return Adjustment(theta, shift, (variances[0], variances[1]), kept)
+
+
+def _is_weighed(sums: ArmSums) -> bool:
+    return isinstance(sums, UserSums) and sums.weights is not None
 
 
 @dataclass(frozen=True, slots=True)
 class _Arm:
+    """Both ratios of an arm, and the sums of squares and products of users' parts in their errors."""
+
     ratio: Ratio
-    earlier: Ratio
-    now: NDArray[np.float64]
-    before: NDArray[np.float64]
+    earlier: float
+    now: float
+    both: float
+    before: float
 
     @classmethod
-    def read(cls, sums: UserSums, before: UserSums) -> _Arm | None:
-        if before.users != sums.users or sums.users < 2:
+    def read(cls, sums: ArmSums) -> _Arm | None:
+        ratio = estimate_ratio(sums)
+        if ratio is None or ratio.users < 2:
             return None
-        ratio, earlier = estimate_ratio(sums), estimate_ratio(before)
-        if ratio is None or earlier is None:
+        if isinstance(sums, ArmMoments):
+            x, n = sums.sum_up(before=True)
+            if not sums.has_before or n <= 0:
+                return None
+            (now, both), (_, before) = sums.linearise(sums).tolist()
+            return cls(ratio, x / n * sums.unit, now, both, before)
+        if sums.before is None or sums.before.users != sums.users:
             return None
-        return cls(ratio, earlier, _deviate(sums, ratio), _deviate(before, earlier))
+        earlier = estimate_ratio(sums.before)
+        if earlier is None:
+            return None
+        parts, parts_before = linearise(sums, ratio.estimate), linearise(sums.before, earlier.estimate)
+        products = (float(parts @ parts), float(parts @ parts_before), float(parts_before @ parts_before))
+        return cls(ratio, earlier.estimate, *products)
 
     def vary(self, theta: float) -> float:
-        """The variance of the adjusted ratio."""
-        rest = self.now - theta * self.before
-        users = len(rest)
-        return float(rest @ rest) / (users * (users - 1))
+        """The variance of the adjusted ratio; what is left of a difference by rounding alone is nothing."""
+        squares = self.now - 2 * theta * self.both + theta**2 * self.before
+        users = self.ratio.users
+        return users / (users - 1) * (squares if squares > _ROUNDING * self.now else 0.0)
 
 
-def _deviate(sums: UserSums, ratio: Ratio) -> NDArray[np.float64]:
-    return linearise(sums, ratio.estimate) * sums.users
+def _join(one: ArmSums, other: ArmSums) -> ArmSums:
+    if isinstance(one, ArmMoments) and isinstance(other, ArmMoments):
+        return one.join(other)
+    assert isinstance(one, UserSums)
+    assert isinstance(other, UserSums)
+    before = None
+    if one.before is not None and other.before is not None:
+        before = _concatenate(one.before, other.before)
+    return _concatenate(one, other, before)
 
 
-def _join(one: UserSums, other: UserSums) -> UserSums:
-    return UserSums(
-        np.concatenate([one.numerators, other.numerators]), np.concatenate([one.denominators, other.denominators])
-    )
+def _concatenate(one: UserSums, other: UserSums, before: UserSums | None = None) -> UserSums:
+    numerators = np.concatenate([one.numerators, other.numerators])
+    return UserSums(numerators, np.concatenate([one.denominators, other.denominators]), before)

@@ -13,7 +13,9 @@ from flytewheel.experiment.analysis.capping import cap_heavy
 from flytewheel.experiment.analysis.cuped import Adjustment, adjust
 from flytewheel.experiment.analysis.ratio import Ratio, bound_variance, estimate_ratio, linearise
 from flytewheel.experiment.analysis.strata import Stratum
-from flytewheel.experiment.metrics import Metric, UserSums
+from flytewheel.experiment.metrics import ArmMoments, ArmSums, Metric, UserSums
+
+_SIGNS = (-1.0, 1.0)  # of control and treatment in a difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Difference:
 
     control: Ratio
     treatment: Ratio
-    sums: tuple[UserSums, UserSums]
+    sums: tuple[ArmSums, ArmSums]
     adjustment: Adjustment | None = None
     cap: float | None = None
     capped_users: int = 0
@@ -51,14 +53,18 @@ class Difference:
             bound_variance((self.control.estimate, self.treatment.estimate), self.variances, totals, share=share)
         )
         size = totals[0] * totals[1] / (totals[0] + totals[1])
-        return Stratum(self.value, variance, size, *self._parts())
+        theta = self.adjustment.theta if self.adjustment else 0.0
+        kept = tuple((sign, theta, sums) for sign, sums in zip(_SIGNS, self.sums, strict=True)
+                     if isinstance(sums, ArmMoments))  # fmt: skip
+        return Stratum(self.value, variance, size, *self._parts(), kept)
 
     def _parts(self) -> tuple[NDArray[np.float64] | None, NDArray[np.generic] | None]:
-        keys = [sums.keys for sums in self.sums if sums.keys is not None]
+        by_user = [sums for sums in self.sums if isinstance(sums, UserSums)]
+        keys = [sums.keys for sums in by_user if sums.keys is not None]
         if len(keys) < 2:
             return None, None
         signed = []
-        for sign, sums, ratio in zip((-1.0, 1.0), self.sums, (self.control, self.treatment), strict=True):
+        for sign, sums, ratio in zip(_SIGNS, by_user, (self.control, self.treatment), strict=True):
             parts = linearise(sums, ratio.estimate)
             if self.adjustment and sums.before is not None:
                 earlier = estimate_ratio(sums.before)
@@ -67,14 +73,14 @@ class Difference:
         return np.concatenate(signed), np.concatenate(keys)
 
 
-def compare(metric: Metric, arms: Mapping[str, UserSums], arm: str, control: str) -> Difference | tuple[str, ...]:
+def compare(metric: Metric, arms: Mapping[str, ArmSums], arm: str, control: str) -> Difference | tuple[str, ...]:
     """Compares one arm with the control; the arms that have no data, where one has none.
 
     The cap is pooled over all arms, so that it is the same whichever pair is compared.
     """
-    empty = UserSums(np.empty(0), np.empty(0))
-    present = {name: arms.get(name, empty) for name in dict.fromkeys((control, arm, *arms))}
-    capped, cap, capped_users = cap_heavy(present, metric.cap)
+    if absent := tuple(name for name in (control, arm) if name not in arms):
+        return absent
+    capped, cap, capped_users = cap_heavy(arms, metric.cap)
     pair = (capped[control], capped[arm])
     ratios = [estimate_ratio(sums) for sums in pair]
     if ratios[0] is None or ratios[1] is None:

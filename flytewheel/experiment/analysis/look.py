@@ -30,10 +30,11 @@ from flytewheel.experiment.analysis.records import Analysis, Design, Finding, Pa
 from flytewheel.experiment.analysis.sequential import find_boundaries
 from flytewheel.experiment.analysis.srm import has_sample_ratio_mismatch, srm_log_e_value
 from flytewheel.experiment.analysis.strata import Stratum, combine
-from flytewheel.experiment.metrics import Metric, StageCounts, UserSums
+from flytewheel.experiment.metrics import ArmMoments, ArmSums, Metric, StageCounts, UserSums
 
 PLANNED_DIFFERENCE = 0.05  # of the control's rate, that an interval without a margin is tuned to
 REPEATED = "a user counts twice in an arm"
+UNWEIGHED = "a user has no probability of the arm in the log"
 
 
 def analyse(
@@ -118,8 +119,10 @@ def _begin(design: Design, metric: Metric, arm: str, stage: StageCounts) -> tupl
         role=metric.role,
         arm=arm,
     )
-    if any(each.keys is not None and len(np.unique(each.keys)) < each.users for each in sums.values()):
+    if any(_repeats(each) for each in sums.values()):
         return None, replace(blank, reason=REPEATED)
+    if any(_lacks_weights(each) for each in sums.values()):
+        return None, replace(blank, reason=UNWEIGHED)
     if metric.is_share and (outside := [name for name, each in sums.items() if _leaves_range(each)]):
         return None, replace(blank, reason=f"shares outside 0 to 1 in {' and '.join(outside)}")
     found = compare(metric, sums, arm, design.control)
@@ -138,8 +141,20 @@ def _begin(design: Design, metric: Metric, arm: str, stage: StageCounts) -> tupl
     )
 
 
-def _leaves_range(sums: UserSums) -> bool:
+def _lacks_weights(sums: ArmSums) -> bool:
+    return isinstance(sums, UserSums) and sums.weights is not None and not bool(np.isfinite(sums.weights).all())
+
+
+def _repeats(sums: ArmSums) -> bool:
+    if isinstance(sums, ArmMoments) or sums.keys is None:
+        return False
+    return len(np.unique(sums.keys)) < sums.users
+
+
+def _leaves_range(sums: ArmSums) -> bool:
     """Whether a user has fewer than none or more than all; NaN is told elsewhere."""
+    if isinstance(sums, ArmMoments):
+        return sums.outside > 0
     room = 1e-9 * np.abs(sums.denominators)
     return bool(((sums.numerators < -room) | (sums.numerators > sums.denominators + room)).any())
 

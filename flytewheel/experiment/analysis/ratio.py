@@ -4,7 +4,11 @@ R = ΣX/ΣN with Var R = m/(m−1)·Σ(Xᵤ − R·Nᵤ)²/(ΣN)²: the delta me
 2018, "Applying the Delta Method in Metric Analytics"). Counting requests as if they were independent, and looking
 daily, calls 57 % of identical arms different (simulated). A metric per user is the same with Nᵤ = 1.
 
+Where users have weights w (adaptive.py), X and N are wX and wN, and the total is the one that as many equal users would
+have had, (ΣwN)²/Σw²N: what independent requests vary by goes with it.
+
 From moments (m, ΣX, ΣN, ΣX², ΣXN, ΣN²) it is the same figure, for many experiments at once: simulations take that way.
+Where the moments of users are kept (flytewheel/experiment/metrics/moments.py) it comes from those, without the users.
 """
 
 from __future__ import annotations
@@ -16,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flytewheel.experiment.analysis.records import Floats
-from flytewheel.experiment.metrics import UserSums
+from flytewheel.experiment.metrics import ArmMoments, ArmSums, UserSums
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """ΣX/ΣN of one arm with its variance by user; `variance` is None where fewer than two users give none."""
+    """ΣX/ΣN of one arm with its variance by user; `variance` is None where fewer than two users give none. `total` is
+    ΣN, of weighed users its equivalent.
+    """
 
     estimate: float
     variance: float | None
@@ -41,24 +47,45 @@ class Moments:
     nn: Floats
 
 
-def estimate_ratio(sums: UserSums) -> Ratio | None:
+def estimate_ratio(sums: ArmSums) -> Ratio | None:
     """The ratio of an arm's totals, by the delta method over users; None without a denominator, or not finite."""
-    total = float(sums.denominators.sum())
+    if isinstance(sums, ArmMoments):
+        return _estimate_from_kept(sums)
+    numerators, denominators = _weigh(sums)
+    total = float(denominators.sum())
     if not sums.users or not math.isfinite(total) or total <= 0 or bool((sums.denominators < 0).any()):
         return None
-    estimate = float(sums.numerators.sum()) / total
+    estimate = float(numerators.sum()) / total
     if not math.isfinite(estimate):
         return None
+    if sums.weights is not None:
+        total = total**2 / float(sums.weights @ denominators)
     if sums.users < 2:
         return Ratio(estimate, None, sums.users, total)
     residuals = linearise(sums, estimate)
     return Ratio(estimate, sums.users / (sums.users - 1) * float(residuals @ residuals), sums.users, total)
 
 
+def _estimate_from_kept(sums: ArmMoments) -> Ratio | None:
+    x, n = sums.sum_up()
+    if not sums.users or n <= 0:
+        return None
+    squares = float(sums.linearise(sums)[0, 0])
+    variance = sums.users / (sums.users - 1) * squares if sums.users > 1 else None
+    return Ratio(x / n * sums.unit, variance, sums.users, n / sums.unit_n)
+
+
 def linearise(sums: UserSums, estimate: float) -> NDArray[np.float64]:
     """Each user's part in the error of a ratio, (Xᵤ − R·Nᵤ)/ΣN, `(users,)`; they sum to zero at the arm's own R."""
-    residuals: NDArray[np.float64] = (sums.numerators - estimate * sums.denominators) / sums.denominators.sum()
+    numerators, denominators = _weigh(sums)
+    residuals: NDArray[np.float64] = (numerators - estimate * denominators) / denominators.sum()
     return residuals
+
+
+def _weigh(sums: UserSums) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if sums.weights is None:
+        return sums.numerators, sums.denominators
+    return sums.weights * sums.numerators, sums.weights * sums.denominators
 
 
 def estimate_from_moments(moments: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -7,8 +7,8 @@ Haenszel 1959): weights of size alone, so that no outcome can choose its own wei
 
 People stay from stage to stage, some of them in another arm, so stages are not independent. Where users have keys,
 their parts in the error are added up over all stages, w_s·(±(X − R·N)/ΣN), and the variance is that of the sums by
-user. Without keys it is taken at its largest, (Σ w_s·SE_s/Σ w_s)², which no dependence can exceed (Cauchy and
-Schwarz).
+user; kept sums of products between strata give the same. Without either it is taken at its largest,
+(Σ w_s·SE_s/Σ w_s)², which no dependence can exceed (Cauchy and Schwarz).
 """
 
 from __future__ import annotations
@@ -16,16 +16,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from flytewheel.experiment.metrics import ArmMoments
 
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
     """One stage's difference. `size` is N_c·N_t/(N_c + N_t); `parts` the users' signed parts in the error of the
     difference, `(users,)`, beside their `keys`; None where users have no keys.
+    `kept` are the arms' kept sums, each with its sign and CUPED's θ, where these stand for the users.
     """
 
     difference: float
@@ -33,6 +37,7 @@ class Stratum:
     size: float
     parts: NDArray[np.float64] | None = None
     keys: NDArray[np.generic] | None = None
+    kept: tuple[tuple[float, float, ArmMoments], ...] = ()
 
 
 def combine(strata: Sequence[Stratum], *, by: Literal["size", "precision"] = "size") -> tuple[float, float]:
@@ -47,6 +52,8 @@ def combine(strata: Sequence[Stratum], *, by: Literal["size", "precision"] = "si
 
 
 def _add_up(weights: NDArray[np.float64], strata: Sequence[Stratum]) -> float | None:
+    if all(one.kept for one in strata):
+        return _add_up_kept(weights, strata)
     parts = [weight * one.parts for weight, one in zip(weights, strata, strict=True) if one.parts is not None]
     keys = [one.keys for one in strata if one.keys is not None]
     if len(parts) < len(strata) or len(keys) < len(strata):
@@ -54,3 +61,27 @@ def _add_up(weights: NDArray[np.float64], strata: Sequence[Stratum]) -> float | 
     users, places = np.unique(np.concatenate(keys), return_inverse=True)
     sums = np.bincount(places, weights=np.concatenate(parts))
     return len(users) / (len(users) - 1) * float(sums @ sums)
+
+
+def _add_up_kept(weights: NDArray[np.float64], strata: Sequence[Stratum]) -> float:
+    """(Σ over strata and arms of a user's parts)², added up over users: every two places' sums of products."""
+    terms = [(weight * sign, np.array([1.0, -theta]), arm) for weight, one in zip(weights, strata, strict=True)
+             for sign, theta, arm in one.kept]  # fmt: skip
+    squares = sum(
+        one_weight * other_weight * float(one @ arm.linearise(its) @ other)
+        for one_weight, one, arm in terms
+        for other_weight, other, its in terms
+    )
+    users = _count_users([[arm for _, _, arm in one.kept] for one in strata])
+    return users / (users - 1) * max(0.0, squares)
+
+
+def _count_users(strata: Sequence[Sequence[ArmMoments]]) -> int:
+    """At least so many different users: those of each stratum less those of every two (Bonferroni; of two strata it is
+    just so many), and never fewer than in the largest.
+    """
+    sizes = [sum(arm.users for arm in arms) for arms in strata]
+    shared = sum(
+        int(one.between(other)[0, 0]) for arms, others in combinations(strata, 2) for one in arms for other in others
+    )
+    return max(*sizes, sum(sizes) - shared)

@@ -18,16 +18,19 @@ A look holds a lock of its source until the transaction ends: of two at once the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from psycopg.pq.abc import PGresult
 from psycopg.types.json import Jsonb
 
 from flytewheel.database import Connection
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment.metrics import statements
 from flytewheel.experiment.metrics.declared import Metric
+from flytewheel.experiment.metrics.moments import Moments, measure
+from flytewheel.experiment.metrics.rows import ANY_COUNT, EARLIER, Place, Rows, Word, pack, read_result
 from flytewheel.experiment.metrics.strata import Stratum, list_strata, place_answer
 from flytewheel.recipe import Rewards
 
@@ -41,7 +44,7 @@ FROM ({served}) AS served WHERE arm = 'control' AND stratum >= 0
 """
 _LOCK = "SELECT pg_advisory_xact_lock_shared(%s), pg_advisory_xact_lock(hashtextextended(%s, 0))"
 _FIND = """
-SELECT counting, seen::text, terms, thresholds, frozen_at, looked_at, most,
+SELECT counting, seen::text, terms, thresholds, frozen_at, looked_at, most, moments,
     pg_snapshot_xmax(seen) > pg_snapshot_xmax(pg_current_snapshot()) AS elsewhere
 FROM metric_looks WHERE experiment_id = %s
 """
@@ -86,7 +89,7 @@ class Terms:
 @dataclass(frozen=True, slots=True)
 class Look:
     """What a look did: `answers` that were counted (twice where one changed) and `users` whose counters changed;
-    no user has more answers than `most`."""
+    no user has more answers than `most`. `moments` are those that were kept, brought up to date; None: none were."""
 
     counting: int
     strata: tuple[Stratum, ...]
@@ -94,6 +97,7 @@ class Look:
     answers: int
     users: int
     most: int
+    moments: Moments | None = None
 
 
 def set_terms(metrics: Iterable[Metric], rewards: Rewards | None = None, burn_in_users: int = 50) -> Terms:
@@ -126,7 +130,7 @@ def take_look(connection: Connection, experiment_id: str, terms: Terms | None = 
     )
     found = connection.execute(_FIND, (experiment_id,)).fetchone()
     assert found is not None
-    counting, seen, stored, thresholds, frozen_at, looked_at, most, elsewhere = found
+    counting, seen, stored, thresholds, frozen_at, looked_at, most, kept, elsewhere = found
     told = stored if terms is None and stored else (terms or Terms()).to_json()
     strata = list_strata(connection, experiment_id)
     raced = looked_at is not None and any(looked_at >= stratum.since for stratum in _unseen(strata, thresholds))
@@ -141,22 +145,37 @@ def take_look(connection: Connection, experiment_id: str, terms: Terms | None = 
     values |= {name: thresholds.get(name) for name in ("latency_ms", "first_ms")}
     if anew:
         connection.execute("DELETE FROM user_counts WHERE counting = %s", (counting,))
-        done = _run(connection, statements.count_anew(place), values)
+        done, moments = _read_figures(_run(connection, statements.count_anew(place), values), at=0), None
     else:
-        done = _run(connection, statements.count_changes(place, marked=False), values)
-        if not done[0]:
-            done = _run(connection, statements.count_changes(place, marked=True), values)
-            connection.execute("DELETE FROM user_counts WHERE counting = %s AND requests = 0", (counting,))
+        moments = None if kept is None else Moments.from_json(kept)
+        done, moments = _count_changes(connection, place, strata, values, moments)
     most = max(done[3], 0 if anew else most)
     connection.execute(
         "UPDATE metric_looks SET most = %s, terms = %s, thresholds = %s,"
         " frozen_at = CASE WHEN %s THEN coalesce(frozen_at, now()) END WHERE counting = %s",
         (most, Jsonb(told), Jsonb({**thresholds, "strata": len(strata)}), thresholds.get("frozen", False), counting),
     )
+    if anew or done[2]:
+        keep_moments(connection, counting, moments)
     given = {"source": source, "counting": counting, "days": KEPT_DAYS}
     connection.execute(_FORGET, given)
     connection.execute(_UNMARK, given)
-    return Look(counting, strata, anew, done[1], done[2], most)
+    return Look(counting, strata, anew, done[1], done[2], most, moments)
+
+
+def keep_moments(connection: Connection, counting: int, moments: Moments | None) -> None:
+    """Stores them for the next look, within this one's transaction."""
+    stored = None if moments is None else Jsonb(moments.to_json())
+    connection.execute("UPDATE metric_looks SET moments = %s WHERE counting = %s", (stored, counting))
+
+
+def forget_moments(connection: Connection, user_ids: Sequence[str]) -> None:
+    """Before users are taken out of the counters behind the looks' back: sums that they are in are no longer true."""
+    connection.execute(
+        "UPDATE metric_looks SET moments = NULL WHERE counting IN"
+        " (SELECT counting FROM user_counts WHERE user_id = ANY(%s))",
+        (list(user_ids),),
+    )
 
 
 def keep_looks_out(connection: Connection) -> None:
@@ -176,8 +195,45 @@ def _find_thresholds(connection: Connection, place: str, values: Mapping[str, An
     return {"latency_ms": row[2], "first_ms": row[3], "frozen": row[0] >= users and row[1] >= BURN_IN_ANSWERS}
 
 
-def _run(connection: Connection, statement: str, values: Mapping[str, Any]) -> tuple[int, int, int, int]:
+def _count_changes(
+    connection: Connection,
+    place: str,
+    strata: tuple[Stratum, ...],
+    values: dict[str, Any],
+    moments: Moments | None,
+) -> tuple[tuple[int, int, int, int], Moments | None]:
+    """The figures of a look that adds what is new, and the moments after it."""
+    pairs = moments.sums if moments is not None else ()
+    words = pack({"requests", *(name for pair in pairs for name in pair)}, ANY_COUNT) if pairs else []
+    places: list[Place] = [EARLIER, *((stratum.number, arm) for stratum in strata for arm in stratum.shares)]
+    values |= statements.name_places(places)
+    result = _run(connection, statements.count_changes(place, marked=False, places=places, words=words), values)
+    if not _read_figures(result, at=1)[0]:
+        result = _run(connection, statements.count_changes(place, marked=True, places=places, words=words), values)
+        connection.execute("DELETE FROM user_counts WHERE counting = %s AND requests = 0", (values["counting"],))
+    if moments is not None and pairs:
+        moments = moments.move(*(measure(_pick_side(result, side, words), pairs) for side in (-1, 1)))
+    return _read_figures(result, at=1), moments
+
+
+def _pick_side(result: PGresult, side: int, words: Sequence[Word]) -> dict[Place, Rows]:
+    lines = [line for line in range(result.ntuples) if _read_number(result, line, 0) == side]
+    return read_result(result, lines, words, at=5)
+
+
+def _read_figures(result: PGresult, *, at: int) -> tuple[int, int, int, int]:
+    lines = [line for line in range(result.ntuples) if not at or _read_number(result, line, 0) == 0]
+    one, two, three, four = (_read_number(result, lines[0], at + place) for place in range(4))
+    return one, two, three, four
+
+
+def _read_number(result: PGresult, line: int, column: int) -> int:
+    return int.from_bytes(result.get_value(line, column) or b"", "big", signed=True)
+
+
+def _run(connection: Connection, statement: str, values: Mapping[str, Any]) -> PGresult:
     connection.execute("SET LOCAL work_mem = '128MB'")  # sums of millions of users fit, a small look takes little
-    row = connection.execute(statement.encode(), values).fetchone()
-    assert row is not None
-    return int(row[0]), int(row[1]), int(row[2]), int(row[3])
+    cursor = connection.cursor(binary=True)
+    cursor.execute(statement.encode(), values)
+    assert cursor.pgresult is not None
+    return cursor.pgresult

@@ -1,31 +1,24 @@
-"""Hands the counters on: for each stratum, arm and metric an array of numerators and one of denominators, by user.
+"""Hands the counters on: for each stratum, metric and arm the kept sums (`moments`), or what every user has.
 
-PostgreSQL sends binary arrays (`array_agg`), which NumPy reads in place: a row a user would cost a Python object each,
-2 million of them for an experiment of that size. An element costs the server some 150 ns, mostly to send it, so small
-counters travel together, several in a number.
+Users themselves are read where a metric caps heavy ones, since a cap is a quantile of them, and for who asks for them.
+Sums of a pair of counters are measured from all users the first time that a metric asks for it, and kept from then on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flytewheel.database import Connection
 from flytewheel.experiment.metrics.declared import Metric
-from flytewheel.experiment.metrics.look import Look, set_terms, take_look
-from flytewheel.experiment.metrics.statements import RATING_UNIT, UNIT
-from flytewheel.experiment.metrics.strata import BEFORE
+from flytewheel.experiment.metrics.look import Look, keep_moments, set_terms, take_look
+from flytewheel.experiment.metrics.moments import EVERYONE, ArmMoments, Moments, Pair, measure
+from flytewheel.experiment.metrics.rows import Place, Rows, read_rows, settle
+from flytewheel.experiment.metrics.statements import UNITS
 from flytewheel.experiment.metrics.sums import StageCounts, UserSums
 from flytewheel.recipe import Rewards
-
-_UNITS = {"rating_sum": RATING_UNIT, "reward_sum": UNIT}
-_WIDE = ("tokens", "rating_sum", "reward_sum", "spans", "unsupported")  # not bounded by a user's answers
-_HEADER = 20  # bytes of a one-dimensional array before its first element
-
-Column = NDArray[np.float64]
 
 
 def count_stages(
@@ -47,7 +40,8 @@ def count_stages(
         rewards: what each reaction is worth; None: the design's figures.
         burn_in_users: of the control, from which on thresholds are frozen.
         before: whether the sums of the time before come along.
-        keys: whether a number of each user does, the same in every stratum.
+        keys: whether every user is read, with a number that is the same in every stratum, also where the kept sums
+            are enough.
 
     Raises:
         ExperimentError: no such experiment.
@@ -60,115 +54,64 @@ def count_stages(
 def read_stages(
     connection: Connection, look: Look, metrics: Iterable[Metric], *, before: bool = False, keys: bool = False
 ) -> tuple[StageCounts, ...]:
-    """The sums of each stratum as the look left them."""
+    """The sums of each stratum as the look left them; within its transaction."""
     asked = {metric.name: metric for metric in metrics}
-    names = {name for metric in asked.values() for name in (metric.numerator, metric.denominator)}
-    words = _pack(sorted(names), look.most)
-    stages = []
-    for stratum in look.strata:
-        found = _read_arms(connection, (look.counting, stratum.number), words, before, keys)
-        nobody = _to_arm([None] * (len(words) * (1 + before) + keys + 1), words, before, keys)
-        arms = {arm: found.get(arm, nobody) for arm in stratum.shares}
-        stages.append(
-            StageCounts(
-                users={arm: each.users for arm, each in arms.items()},
-                sums={name: {arm: _pick(metric, arms[arm]) for arm in arms} for name, metric in asked.items()},
-                stage=stratum.stage,
-                since=stratum.since,
-                shares=stratum.shares,
-            )
+    capped = {name: metric for name, metric in asked.items() if keys or metric.cap is not None}
+    pairs = {(metric.numerator, metric.denominator) for name, metric in asked.items() if name not in capped}
+    book = _Book.open(connection, look, pairs | {EVERYONE}, {name for each in capped.values() for name in _pair(each)})
+    return tuple(
+        StageCounts(
+            users={arm: book.count((stratum.number, arm)) for arm in stratum.shares},
+            sums={
+                name: {arm: book.read((stratum.number, arm), metric, before, name in capped) for arm in stratum.shares}
+                for name, metric in asked.items()
+            },
+            stage=stratum.stage,
+            since=stratum.since,
+            shares=stratum.shares,
+            crossed=book.moments.crossed.get(stratum.number, 0),
         )
-    return tuple(stages)
-
-
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """Counters that are sent as one number, `bits` each, the first one lowest."""
-
-    names: tuple[str, ...]
-    bits: int
-
-    def write(self, table: str) -> str:
-        """Its SQL, of a row of `table`."""
-        return " | ".join(f"({table}.{name}::int8 << {self.bits * place})" for place, name in enumerate(self.names))
-
-    def read(self, values: NDArray[np.int64]) -> dict[str, Column]:
-        """The counters, by name."""
-        mask = (1 << self.bits) - 1
-        found = {}
-        for place, name in enumerate(self.names):
-            part = values if len(self.names) == 1 else (values >> (self.bits * place)) & mask
-            found[name] = part / _UNITS.get(name, 1)
-        return found
-
-
-def _pack(names: Sequence[str], most: int) -> list[_Word]:
-    """Nearly all counters count a user's answers, of which nobody has more than `most`: so many fit in a number."""
-    bits = max(1, most.bit_length())
-    small = [name for name in names if name not in _WIDE]
-    each = 63 // bits
-    words = [_Word(tuple(small[low : low + each]), bits) for low in range(0, len(small), each)]
-    return words + [_Word((name,), 63) for name in names if name in _WIDE]
-
-
-@dataclass(frozen=True, slots=True)
-class _Arm:
-    users: int
-    now: Mapping[str, Column]
-    then: Mapping[str, Column] | None
-    keys: NDArray[np.int64] | None
-
-
-def _read_arms(
-    connection: Connection, place: tuple[int, int], words: Sequence[_Word], before: bool, keys: bool
-) -> dict[str, _Arm]:
-    columns = [word.write("c") for word in words]
-    table = "user_counts c"
-    if before:
-        columns += [f"coalesce({word.write('b')}, 0)" for word in words]
-        table += (
-            f" LEFT JOIN user_counts b ON b.counting = c.counting AND b.stratum = {BEFORE} AND b.arm = ''"
-            " AND b.user_id = c.user_id"
-        )
-    if keys:
-        columns.append("hashtextextended(c.user_id, 0)")
-    asked = ", ".join(["convert_to(c.arm, 'UTF8')", "count(*)", *(f"array_agg({column})" for column in columns)])
-    cursor = connection.cursor(binary=True)
-    cursor.execute(
-        f"SELECT {asked} FROM {table} WHERE c.counting = %s AND c.stratum = %s GROUP BY c.arm".encode(), place
+        for stratum in look.strata
     )
-    result = cursor.pgresult
-    assert result is not None
-    return {
-        (result.get_value(row, 0) or b"").decode(): _to_arm(
-            [result.get_value(row, column) for column in range(1, result.nfields)], words, before, keys
-        )
-        for row in range(result.ntuples)
-    }
 
 
-def _to_arm(row: Sequence[bytes | None], words: Sequence[_Word], before: bool, keys: bool) -> _Arm:
-    read = [_read_array(value) for value in row[1:]]
-    now: dict[str, Column] = {}
-    then: dict[str, Column] = {}
-    for word, values in zip(words, read, strict=False):
-        now |= word.read(values)
-    for word, values in zip(words, read[len(words) :], strict=False):
-        then |= word.read(values)
-    return _Arm(int.from_bytes(row[0] or b"", "big"), now, then if before else None, read[-1] if keys else None)
+@dataclass(frozen=True, slots=True)
+class _Book:
+    """What was read of a look: sums of all pairs that are asked for, and users where they are."""
+
+    moments: Moments
+    rows: Mapping[Place, Rows]
+
+    @classmethod
+    def open(cls, connection: Connection, look: Look, pairs: set[Pair], names: set[str]) -> _Book:
+        moments = look.moments or Moments()
+        lacking = pairs - moments.sums.keys()
+        if not lacking and not names:
+            return cls(moments, {})
+        read = names | {"requests"} | {name for pair in lacking for name in pair}
+        found = read_rows(connection, look.counting, read, look.most)
+        if lacking:
+            fresh = measure(found, lacking)
+            moments = Moments({**moments.sums, **fresh.sums}, fresh.crossed)
+            keep_moments(connection, look.counting, moments)
+        return cls(moments, settle(found)[0] if names else {})
+
+    def count(self, place: Place) -> int:
+        return ArmMoments(place, self.moments.sums[EVERYONE]).users
+
+    def read(self, place: Place, metric: Metric, before: bool, users: bool) -> UserSums | ArmMoments:
+        unit, unit_n = (UNITS.get(name, 1) for name in _pair(metric))
+        if not users:
+            return ArmMoments(place, self.moments.sums[_pair(metric)], unit_n / unit, unit_n, before)
+        rows = self.rows.get(place)
+        if rows is None:
+            nobody = UserSums(np.empty(0), np.empty(0)) if before else None
+            return UserSums(np.empty(0), np.empty(0), nobody, np.empty(0, dtype=np.int64))
+        rows = rows.keep(rows.columns[metric.denominator] > 0)
+        x, n = (rows.columns[name] / UNITS.get(name, 1) for name in _pair(metric))
+        earlier = UserSums(*(rows.before[name] / UNITS.get(name, 1) for name in _pair(metric))) if before else None
+        return UserSums(x, n, earlier, rows.keys)
 
 
-def _read_array(value: bytes | None) -> NDArray[np.int64]:
-    """A binary int8[] without nulls: a header, then each element's length (4 bytes) and the element, big-endian."""
-    element = np.dtype([("length", ">i4"), ("value", ">i8")])
-    return np.frombuffer(value or b"", element, offset=_HEADER if value else 0)["value"].astype(np.int64)
-
-
-def _pick(metric: Metric, arm: _Arm) -> UserSums:
-    counted = arm.now[metric.denominator] > 0
-    kept = slice(None) if counted.all() else counted  # no copy of millions of users for nothing
-    earlier = None
-    if arm.then is not None:
-        earlier = UserSums(arm.then[metric.numerator][kept], arm.then[metric.denominator][kept])
-    keys = None if arm.keys is None else arm.keys[kept]
-    return UserSums(arm.now[metric.numerator][kept], arm.now[metric.denominator][kept], earlier, keys)
+def _pair(metric: Metric) -> Pair:
+    return metric.numerator, metric.denominator

@@ -12,12 +12,15 @@ must not stop a look.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
+from flytewheel.experiment.metrics.rows import Place, Word, list_columns
 from flytewheel.recipe import Rewards
 
 UNIT = 1_000_000_000  # of rewards
 RATING_UNIT = 1_000_000
+UNITS = {"rating_sum": RATING_UNIT, "reward_sum": UNIT}  # parts of one that a counter stands in
 _FAR = UNIT * 1_000_000  # beyond what any sum of other events makes up for
 
 # Counters of an answer, and what each is worth; answers without events or a check have nulls there.
@@ -53,6 +56,7 @@ ANSWER: dict[str, str] = {
 }
 COLUMNS = ", ".join(ANSWER)
 _KEY = "stratum, arm, user_id"
+_SUMS = ", ".join(f"sum({name})::bigint AS {name}" for name in ANSWER)
 
 # What an interaction's body says; `{source}` gives rows of interactions as `i`, with a sign. OFFSET 0 keeps the planner
 # from reading the body once more for every use of what was read from it.
@@ -60,10 +64,7 @@ _SERVED = """
 SELECT sign, interaction_id, user_id, CASE WHEN stratum < 0 THEN '' ELSE arm END AS arm, stratum, failed, latency_ms,
     first_ms, tokens
 FROM (
-    SELECT *, CASE WHEN experiment_id = %(experiment_id)s THEN {place}
-        WHEN stored_at < %(began)s AND "timestamp" < %(began)s
-            AND "timestamp" >= %(began)s - make_interval(days => %(before_days)s)
-            AND coalesce(arm, 'control') = 'control' THEN -1 END AS stratum
+    SELECT *, {stratum} AS stratum
     FROM (
         SELECT sign, i.interaction_id, i.user_id, i.stored_at, i."timestamp",
             coalesce(i.body ->> 'experiment_id', '') AS experiment_id, i.body ->> 'arm' AS arm,
@@ -77,6 +78,10 @@ FROM (
     ) AS raw OFFSET 0
 ) AS placed WHERE stratum IS NOT NULL
 """
+_STRATUM = """CASE WHEN experiment_id = %(experiment_id)s THEN {place}
+    WHEN stored_at < %(began)s AND "timestamp" < %(began)s
+        AND "timestamp" >= %(began)s - make_interval(days => %(before_days)s)
+        AND coalesce(arm, 'control') = 'control' THEN -1 END"""
 
 
 def _amount(name: str) -> str:
@@ -157,13 +162,36 @@ _NEW = f"{{0}}.xid >= look.low AND {_NOW} AND NOT {_THEN}"
 _SIDE = f"CASE WHEN sign > 0 THEN {_NOW} ELSE {_THEN} END"
 _AGAIN = f"""UNION ALL SELECT i.interaction_id, 1 FROM look, marked JOIN interactions i USING (user_id)
     WHERE i.source = %(source)s AND {_NOW.format("i")}"""
+_PAST = """interactions i, (VALUES (1)) AS side (sign) WHERE i.source = %(source)s
+    AND i.stored_at > %(until)s - make_interval(days => %(days)s) AND i.stored_at <= %(until)s"""
 _LESS = f"""UNION ALL SELECT {_KEY}, {", ".join(f"-{c}" for c in ANSWER)} FROM marked JOIN user_counts USING (user_id)
     WHERE counting = %(counting)s"""
 
 
 def read_answers(place: str) -> str:
     """The answers of the experiment, and of the time before, as they are now."""
-    return _SERVED.format(place=place, source="interactions i, (VALUES (1)) AS side (sign) WHERE i.source = %(source)s")
+    return _read(place, "interactions i, (VALUES (1)) AS side (sign) WHERE i.source = %(source)s")
+
+
+def _read(place: str, source: str) -> str:
+    return _SERVED.format(stratum=_STRATUM.format(place=place), source=source)
+
+
+def read_past() -> str:
+    """The answers of some days, whatever arm gave them."""
+    return _SERVED.format(stratum="0::smallint", source=_PAST)
+
+
+def count_past(words: Sequence[Word]) -> str:
+    """The counters of every user over some days, of all arms together: as `read_result` takes them."""
+    return f"""
+WITH look AS MATERIALIZED (SELECT pg_current_snapshot() AS now),
+served AS MATERIALIZED ({read_past()}),
+said AS ({_SAID.format(seen=_NOW.format("e"), **_ALL)}), answers AS ({_ANSWERS})
+SELECT 0::int8, ''::bytea, {list_columns(words)} FROM (
+    SELECT user_id, {_SUMS} FROM ({_WORTH.format(seen=_NOW.format("g"), **_ALL)}) AS worth GROUP BY user_id
+) AS users
+"""
 
 
 def count_anew(place: str) -> str:
@@ -171,19 +199,23 @@ def count_anew(place: str) -> str:
     rows = f"interactions i CROSS JOIN look, (VALUES (1)) AS side (sign) WHERE i.source = %(source)s AND {_NOW}"
     return f"""
 WITH look AS MATERIALIZED (SELECT pg_current_snapshot() AS now),
-served AS MATERIALIZED ({_SERVED.format(place=place, source=rows.format("i"))}),
+served AS MATERIALIZED ({_read(place, rows.format("i"))}),
 said AS ({_SAID.format(seen=_NOW.format("e"), **_ALL)}), answers AS ({_ANSWERS}),
 stored AS ({_STORE} ({_WORTH.format(seen=_NOW.format("g"), **_ALL)}) AS worth RETURNING requests),
 noted AS ({_NOTE} RETURNING 1)
-SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM served), count(*), coalesce(max(requests), 0) FROM stored
+SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM served), count(*), coalesce(max(requests), 0)::int8
+FROM stored
 """
 
 
-def count_changes(place: str, *, marked: bool) -> str:
+def count_changes(place: str, *, marked: bool, places: Sequence[Place], words: Sequence[Word]) -> str:
     """Adds what changed since the last look: new answers, and old ones that something new was said of.
 
     With `marked`, also users whose rows went or were changed: all their answers over again, less what is stored of
     them. Without, nothing at all is done where there are such users, and the count of looks comes back as 0.
+
+    Gives the figures of the look, with 0 in front, and then everything that is stored of the users whose counters it
+    changed, of all of `places`: as it was, with −1, and as it is, with 1. For no `words` the figures alone.
     """
     new = {table: _NEW.format(table[0]) for table in ("interactions", "feedback_events", "groundedness", "recounts")}
     rows = f"touched CROSS JOIN {_EACH.format('interactions', 'touched')} AS i WHERE i.source = %(source)s"
@@ -208,14 +240,44 @@ fresh AS MATERIALIZED (
         CROSS JOIN (VALUES (1), (-1)) AS side (sign)
     WHERE i.source = %(source)s AND {_THEN.format("i")} AND i.user_id NOT IN (SELECT user_id FROM marked)
     {again}
-), served AS MATERIALIZED ({_SERVED.format(place=place, source=rows)}),
+), served AS MATERIALIZED ({_read(place, rows)}),
 said AS ({_SAID.format(seen=_SIDE.format("e"), **_SOME)}), answers AS ({_ANSWERS}),
 worth AS ({_WORTH.format(seen=_SIDE.format("g"), **_SOME)} {less}),
-stored AS ({_STORE} (SELECT {_KEY}, {", ".join(f"sum({c}) AS {c}" for c in ANSWER)} FROM worth GROUP BY {_KEY})
-    AS total {_ADD} RETURNING t.requests),
-noted AS ({_NOTE} RETURNING 1)
-SELECT (SELECT count(*) FROM noted), (SELECT count(*) FROM touched), count(*), coalesce(max(requests), 0) FROM stored
+total AS MATERIALIZED (SELECT {_KEY}, {_SUMS} FROM worth GROUP BY {_KEY}),
+stored AS ({_STORE} total {_ADD} RETURNING t.requests),
+noted AS ({_NOTE} RETURNING 1){_list_users(places) if words else ""}
+SELECT 0::int8, (SELECT count(*) FROM noted), (SELECT count(*) FROM touched), count(*),
+    coalesce(max(requests), 0)::int8, NULL::int8, NULL::bytea{", NULL::int8[]" * (1 + len(words))} FROM stored
+{_show_users(words) if words else ""}
 """
+
+
+def _list_users(places: Sequence[Place]) -> str:
+    """Those who changed, before (the statement's own changes are not seen by it) and after."""
+    known = ", ".join(f"({place}::smallint, %(place_{number})s)" for number, (place, _) in enumerate(places))
+    return f""",
+was AS MATERIALIZED (
+    SELECT c.* FROM (SELECT DISTINCT user_id FROM total) AS t CROSS JOIN (VALUES {known}) AS p (stratum, arm)
+        CROSS JOIN LATERAL (SELECT {_KEY}, {COLUMNS} FROM user_counts WHERE counting = %(counting)s
+            AND stratum = p.stratum AND arm = p.arm AND user_id = t.user_id OFFSET 0) AS c
+), became AS (
+    SELECT {_KEY}, {_SUMS}
+    FROM (SELECT {_KEY}, {COLUMNS} FROM was UNION ALL SELECT {_KEY}, {COLUMNS} FROM total) AS sides GROUP BY {_KEY}
+)"""
+
+
+def _show_users(words: Sequence[Word]) -> str:
+    return "".join(
+        f"""UNION ALL SELECT {side}, 0, 0, 0, 0, stratum::int8, convert_to(arm, 'UTF8'), {list_columns(words)}
+FROM {table} WHERE requests > 0 GROUP BY stratum, arm
+"""
+        for side, table in ((-1, "was"), (1, "became"))
+    )
+
+
+def name_places(places: Sequence[Place]) -> dict[str, object]:
+    """The arms of `count_changes`'s places as values."""
+    return {f"place_{number}": arm for number, (_, arm) in enumerate(places)}
 
 
 def scale_rewards(rewards: Rewards) -> dict[str, object]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from flytewheel.errors import DatabaseError, ExperimentError
-from flytewheel.experiment.metrics import METRICS
+from flytewheel.experiment.metrics import METRICS, declare_metrics
 from flytewheel.experiment.planning.past import DAYS, read_traffic
 from flytewheel.experiment.planning.plan import Plan, plan_design
 from flytewheel.experiment.planning.remedies import find_remedies
@@ -56,9 +56,9 @@ def make_plan(
         ExperimentError: too little is known, or a figure is out of its range; the message says what to give.
         DatabaseError: PostgreSQL is away.
     """
-    wanted = {ab_testing.primary_metric, *(guardrail.metric for guardrail in ab_testing.guarded)}
-    past = None if database_url is None else read_traffic(database_url, name, sorted(wanted), days=days)
-    traffic = settle_traffic(past, given or Given(), name)
+    declared = {metric.name: metric for metric in declare_metrics(ab_testing) if metric.role != "watch"}
+    past = None if database_url is None else read_traffic(database_url, name, declared.values(), days=days)
+    traffic = replace(settle_traffic(past, given or Given(), name), metrics={**METRICS, **declared})
     longest = ab_testing.max_duration_days if max_days is None else max_days
     plan = plan_design(ab_testing, traffic, max_days=longest, harms=harms)
     if plan.decides or not remedies:

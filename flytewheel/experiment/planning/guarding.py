@@ -15,12 +15,13 @@ import numpy as np
 
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment.analysis.e_values import MIN_EVENTS, choose_tau, plan_effect
-from flytewheel.experiment.metrics import METRICS
+from flytewheel.experiment.metrics import Metric
 from flytewheel.experiment.planning.passage import Floats, find_boundaries, find_passage
 from flytewheel.experiment.planning.traffic import Baseline, Traffic, count_denominators, user_variance
 from flytewheel.recipe import Guardrail
 
 _BISECTIONS = 24
+_MANY_TIMES = 20.0  # of a quantile or a mean: the largest harm that is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def follow(
             points). 0: as good as the control.
     """
     baseline = traffic.find_baseline(guardrail.metric)
-    setting = _settle(guardrail, baseline, harm)
+    setting = _settle(guardrail, traffic.metrics[guardrail.metric], baseline, harm)
     alpha = 1 - rules.confidence_level
     tau, limit = choose_tau(setting.planned, alpha), -math.log(alpha)
     foreseen = [_foresee(guardrail, traffic, baseline, setting, share, days, rules.burn_in_users) for days in looks]
@@ -89,7 +90,7 @@ def find_detectable(
     """The smallest harm, in the margin's unit, that is found by the last look with this probability."""
     baseline = traffic.find_baseline(guardrail.metric)
     least = (guardrail.relative_margin or guardrail.absolute_margin or 0.0) * 1.0001
-    most = _find_most(guardrail, baseline)
+    most = _find_most(guardrail, traffic.metrics[guardrail.metric], baseline)
 
     def finds(harm: float) -> bool:
         found = follow(guardrail, traffic, rules, share=share, looks=looks, harm=harm)
@@ -106,16 +107,15 @@ def find_detectable(
     return high
 
 
-def _find_most(guardrail: Guardrail, baseline: Baseline) -> float:
-    metric = METRICS[guardrail.metric]
+def _find_most(guardrail: Guardrail, metric: Metric, baseline: Baseline) -> float:
     if metric.tail is not None:
-        return 20.0
-    room = 0.999 * (baseline.rate if metric.worse == "lower" else 1 - baseline.rate)
+        return _MANY_TIMES
+    above = _MANY_TIMES * baseline.rate if baseline.user_variance is not None else 0.999 * (1 - baseline.rate)
+    room = 0.999 * baseline.rate if metric.worse == "lower" else above
     return room / baseline.rate if guardrail.relative_margin is not None else room
 
 
-def _settle(guardrail: Guardrail, baseline: Baseline, harm: float) -> _Setting:
-    metric = METRICS[guardrail.metric]
+def _settle(guardrail: Guardrail, metric: Metric, baseline: Baseline, harm: float) -> _Setting:
     toward_bad = -1.0 if metric.worse == "lower" else 1.0
     if metric.tail is not None:
         margin = guardrail.relative_margin or 0.0
@@ -164,6 +164,6 @@ def _foresee(
     if baseline.user_variance is not None:
         return tested, real, least_users >= burn_in_users
     rarer = min(limit, 1 - limit)
-    quantile = METRICS[guardrail.metric].tail is not None
+    quantile = traffic.metrics[guardrail.metric].tail is not None
     events = (min(control, treated) if quantile else treated) * counted.mean * rarer
     return tested, real, least_users >= burn_in_users and rarer > 0 and events >= MIN_EVENTS

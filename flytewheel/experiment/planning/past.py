@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flytewheel.database import connect
-from flytewheel.experiment.metrics import METRICS
+from flytewheel.experiment.metrics import Metric, count_past
 from flytewheel.experiment.planning.traffic import SPREAD, Baseline, Traffic
 
 DAYS = 28
@@ -38,37 +38,11 @@ SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY (body ->> 'laten
 FROM interactions WHERE source = %(name)s AND stored_at > %(until)s - make_interval(days => %(days)s)
     AND stored_at <= %(until)s AND (body ->> 'latency_ms')::float8 > 0
 """
-_SUMS = """
-WITH served AS MATERIALIZED (
-    SELECT interaction_id, user_id, (body ->> 'latency_ms')::float8 AS latency_ms,
-        (body ->> 'completed') = 'false' OR (body #>> '{metadata,fallback}') IS NOT NULL AS failed
-    FROM interactions WHERE source = %(name)s AND stored_at > %(until)s - make_interval(days => %(days)s)
-        AND stored_at <= %(until)s
-), threshold AS (
-    SELECT percentile_disc(0.95) WITHIN GROUP (ORDER BY latency_ms) AS latency_ms FROM served
-), said AS (
-    SELECT interaction_id, event_id, "timestamp", feedback_type = 'correction' AS correction,
-        CASE WHEN feedback_type = 'thumbs_up' OR (feedback_events.body ->> 'rating')::float8 >= 4 THEN 1
-             WHEN feedback_type IN ('thumbs_down', 'correction')
-                 OR (feedback_events.body ->> 'rating')::float8 <= 2 THEN 0 END AS vote
-    FROM feedback_events JOIN served USING (interaction_id)
-), votes AS (
-    SELECT DISTINCT ON (interaction_id) interaction_id, vote FROM said WHERE vote IS NOT NULL
-    ORDER BY interaction_id, "timestamp" DESC, event_id COLLATE "C" DESC
-), corrections AS (
-    SELECT DISTINCT interaction_id FROM said WHERE correction
-)
-SELECT count(*) AS requests, count(*) FILTER (WHERE failed) AS failed, count(served.latency_ms) AS timed,
-    count(*) FILTER (WHERE served.latency_ms > threshold.latency_ms) AS slow, count(vote) AS votes,
-    coalesce(sum(vote), 0) AS ups, count(corrections.interaction_id) AS corrected
-FROM served CROSS JOIN threshold
-    LEFT JOIN votes USING (interaction_id) LEFT JOIN corrections USING (interaction_id)
-GROUP BY user_id
-"""
 
 
-def read_traffic(database_url: str, name: str, metrics: Iterable[str], *, days: int = DAYS) -> Traffic | None:
+def read_traffic(database_url: str, name: str, metrics: Iterable[Metric], *, days: int = DAYS) -> Traffic | None:
     """The traffic of the last days with a baseline of each metric that has one; `None` where there was too little.
+    The counters are those of an experiment's looks (flytewheel/experiment/metrics).
 
     Raises:
         DatabaseError: PostgreSQL is away.
@@ -80,27 +54,25 @@ def read_traffic(database_url: str, name: str, metrics: Iterable[str], *, days: 
         ).fetchone()
         if newest is None:
             return None
+        asked = tuple(metrics)
         given = {"name": name, "days": days, "until": newest[0]}
         counted = connection.execute(_DAYS, given).fetchone()
-        cursor = connection.execute(_SUMS, given)
-        names = [column.name for column in cursor.description or ()]
-        table = np.array(cursor.fetchall(), dtype=np.float64).reshape(-1, len(names))
+        columns = count_past(connection, name, asked, until=newest[0], days=days)
         latencies = connection.execute(_SPREAD, given).fetchone()
-    if counted is None or len(table) < _LEAST_USERS:
+    everyone = len(columns["requests"])
+    if counted is None or everyone < _LEAST_USERS:
         return None
     seen_days, users, requests, squares = counted
-    columns = {column: table[:, place] for place, column in enumerate(names)}
     spread = _find_spread(latencies[0] if latencies else None)
-    baselines = {
-        metric: found for metric in metrics if (found := measure_baseline(metric, columns, spread)) is not None
-    }
+    measured = {metric.name: measure_baseline(metric, columns, spread) for metric in asked}
+    baselines = {metric: baseline for metric, baseline in measured.items() if baseline is not None}
     return Traffic(
         users,
-        find_returning(users, len(table), seen_days),
+        find_returning(users, everyone, seen_days),
         requests,
         math.sqrt(max(squares - requests**2, 0.0)),
         baselines,
-        f"the last {seen_days:.0f} days of {name}, {len(table):,} users",
+        f"the last {seen_days:.0f} days of {name}, {everyone:,} users",
     )
 
 
@@ -114,18 +86,18 @@ def find_returning(users_per_day: float, users: float, days: float) -> float:
     return low if low > 1e-6 else 0.0
 
 
-def measure_baseline(metric: str, columns: Mapping[str, NDArray[np.float64]], spread: float) -> Baseline | None:
+def measure_baseline(metric: Metric, columns: Mapping[str, NDArray[np.float64]], spread: float) -> Baseline | None:
     """A metric's baseline from the users' sums; `None` where they do not tell."""
-    spec = METRICS.get(metric)
-    if spec is None or spec.numerator not in columns or spec.denominator not in columns:
-        return None
-    x, n = columns[spec.numerator], columns[spec.denominator]
+    x, n = columns[metric.numerator], columns[metric.denominator]
     total = n.sum()
     if total <= 0:
         return None
     rate = float(x.sum() / total)
     counted = float(total / columns["requests"].sum())
     alone, together = float(n.sum()), float((n**2).sum())
+    if not metric.is_share:
+        variance = float(((x - rate * n) ** 2).mean() / n.mean() ** 2)
+        return Baseline(rate, min(counted, 1.0), spread=spread, user_variance=variance)
     correlation = 0.0
     if 0 < rate < 1 and together > alone:
         wide = float(((x - rate * n) ** 2).sum()) / (rate * (1 - rate))

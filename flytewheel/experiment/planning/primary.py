@@ -14,7 +14,7 @@ import numpy as np
 
 from flytewheel.experiment.analysis.e_values import PLANNED_POWER
 from flytewheel.experiment.analysis.sequential import find_boundaries
-from flytewheel.experiment.metrics import METRICS
+from flytewheel.experiment.metrics import Metric
 from flytewheel.experiment.planning.passage import find_passage
 from flytewheel.experiment.planning.traffic import Baseline, Traffic, count_denominators, user_variance
 
@@ -49,7 +49,7 @@ def plan_primary(
     """
     if metric not in traffic.baselines:
         return (), f"no baseline of the primary metric {metric}: give --baseline {metric}=RATE"
-    if metric in METRICS and METRICS[metric].tail is not None:
+    if metric in traffic.metrics and traffic.metrics[metric].tail is not None:
         return (), f"{metric} is a quantile: it guards, and is no primary"
     information = inform(metric, traffic, stages)
     if information[-1] <= 0:
@@ -72,7 +72,7 @@ def plan_primary(
 def inform(metric: str, traffic: Traffic, stages: Sequence[tuple[float, float]], effect: float = 0.0) -> list[float]:
     """1/SE² of the difference at the end of each stage, of all stages so far; the treatment is better by `effect`."""
     baseline, total, found = traffic.find_baseline(metric), 0.0, []
-    better = improve(metric, baseline, effect)
+    better = improve(traffic.metrics.get(metric), baseline, effect)
     for share, days in stages:
         users = traffic.count_users(days)
         counted = count_denominators(traffic, baseline, days)
@@ -83,9 +83,9 @@ def inform(metric: str, traffic: Traffic, stages: Sequence[tuple[float, float]],
     return found
 
 
-def improve(metric: str, baseline: Baseline, effect: float) -> float:
+def improve(metric: Metric | None, baseline: Baseline, effect: float) -> float:
     """The treatment's rate where it is better by `effect`."""
-    rate = baseline.rate + (-effect if metric in METRICS and METRICS[metric].worse == "higher" else effect)
+    rate = baseline.rate + (-effect if metric is not None and metric.worse == "higher" else effect)
     return rate if baseline.user_variance is not None else min(max(rate, 0.0), 1.0)
 
 
@@ -104,7 +104,7 @@ def _find_mde(
     baseline = traffic.find_baseline(metric)
     high = (bounds[-1] + 4) / math.sqrt(inform(metric, traffic, stages)[-1])
     if baseline.user_variance is None:  # the room that a share has
-        high = min(high, abs(improve(metric, baseline, 2.0) - baseline.rate))
+        high = min(high, abs(improve(traffic.metrics.get(metric), baseline, 2.0) - baseline.rate))
     low = 0.0
     if find_power(metric, traffic, stages, bounds, high) < PLANNED_POWER:
         return None

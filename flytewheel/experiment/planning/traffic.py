@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flytewheel.errors import ExperimentError
+from flytewheel.experiment.metrics import METRICS, Metric
 
 SPREAD = 0.5  # σ of the logarithm of latencies, where nothing is known (guardrails.PLANNED_SPREAD)
 
@@ -44,7 +45,7 @@ class Baseline:
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """Traffic of one model. `requests` and `requests_spread` are of one user on one day; `source` says where it is
-    from.
+    from. `metrics` are those that are known, with what a recipe declares of them.
     """
 
     users_per_day: float
@@ -53,6 +54,7 @@ class Traffic:
     requests_spread: float = 0.0
     baselines: Mapping[str, Baseline] = field(default_factory=dict)
     source: str = "given"
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
 
     def __post_init__(self) -> None:
         """Refuses what is no traffic.

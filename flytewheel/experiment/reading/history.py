@@ -14,6 +14,7 @@ from typing import Any
 
 from flytewheel.database import Connection, connect
 from flytewheel.experiment.experiments import Experiment, get_experiment, list_experiments
+from flytewheel.experiment.gains import Gain, read_gains
 from flytewheel.experiment.ledger import Entry, Rollout, find_rollout, read_log
 from flytewheel.experiment.reading.findings import Finding, read_findings
 
@@ -87,7 +88,7 @@ class ArmTotals:
 @dataclass(frozen=True, slots=True)
 class History:
     """An experiment with all that was stored of it. `exposed` is the share of the model's requests that it took, `met`
-    counts the users of all its stages.
+    counts the users of all its stages; `gains` is what its promotion has brought.
     """
 
     experiment: Experiment
@@ -100,6 +101,7 @@ class History:
     exposed: float | None = None
     met: int = 0
     as_of: datetime | None = field(default=None)
+    gains: tuple[Gain, ...] = ()
 
     @property
     def last(self) -> Look | None:
@@ -155,6 +157,7 @@ def read_history(database_url: str, experiment_id: str) -> History:
             exposed,
             met,
             as_of,
+            read_gains(log),
         )
 
 

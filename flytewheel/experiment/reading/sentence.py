@@ -11,15 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flytewheel.experiment.reading.findings import Finding
+from flytewheel.experiment.reading.gain_words import tell_gains
 from flytewheel.experiment.reading.history import ArmTotals, History, Look
+from flytewheel.experiment.reading.words import NAMES as NAMES
+from flytewheel.experiment.reading.words import say_number
 
-NAMES = {
-    "thumbs_up_rate": "share of thumbs up",
-    "error_rate": "error rate",
-    "latency_p95": "p95 latency",
-    "correction_rate": "share of corrected answers",
-    "conversion_rate": "share of requests with a thumbs up",
-}
 VERDICTS = {
     "draft": "draft",
     "hold": "cannot tell yet",
@@ -67,7 +63,9 @@ def tell(history: History) -> str:
     if verdict == "promote":
         if experiment.running:
             return f"{since} nothing is worse than allowed: {experiment.treatment} is to be the champion."
-        return f"{since} nothing was worse than allowed: {experiment.treatment} is the champion."
+        told = f"{since} nothing was worse than allowed: {experiment.treatment} is the champion."
+        brought = tell_gains(history.gains, experiment.control, experiment.treatment)
+        return f"{told} {brought}" if brought else told
     if verdict == "stopped":
         return f"{since} it ended without a verdict: {experiment.reason or 'no reason was given'}."
     assert last is not None
@@ -111,7 +109,7 @@ def describe_interval(found: Finding) -> str:
 def describe_margin(found: Finding) -> str:
     """What is allowed, in the interval's unit; empty where nothing was asked."""
     if found.relative is not None:
-        return f"{_number(100 * found.relative)} %"
+        return f"{say_number(100 * found.relative)} %"
     return "" if found.margin is None else _size(abs(found.margin), False, found)
 
 
@@ -150,7 +148,7 @@ def _tell_quantile(found: Finding, who: str, name: str, control: str, arms: Sequ
     told = f"{who} {name} "
     if before and after:
         by = (after / before - 1) * 100
-        told += f"is {after:,.0f} ms against {control}'s {before:,.0f} ms ({_number(abs(by))} % "
+        told += f"is {after:,.0f} ms against {control}'s {before:,.0f} ms ({say_number(abs(by))} % "
         told += f"{'slower' if by >= 0 else 'faster'}; {allowed} slower is allowed), and "
     else:
         told += f"may be {allowed} slower than {control}'s, and "
@@ -164,7 +162,7 @@ def _tell_quantile(found: Finding, who: str, name: str, control: str, arms: Sequ
 
 def _spread(found: Finding) -> str:
     ends = [max((found.control or 0.0) + end, 0.0) for end in (found.low or 0.0, found.high or 0.0)]
-    return f" ({_number(100 * ends[0])} % to {_percent(ends[1])})"
+    return f" ({say_number(100 * ends[0])} % to {_percent(ends[1])})"
 
 
 def _tell_split(look: Look) -> str:
@@ -203,34 +201,27 @@ def _compare(found: Finding, allowed: str) -> str:
 
 
 def _level(value: float | None) -> str:
-    return _percent(value) if value is not None and abs(value) <= 1 else _number(value or 0.0)
+    return _percent(value) if value is not None and abs(value) <= 1 else say_number(value or 0.0)
 
 
 def _range(near: float, far: float, relative: bool, found: Finding) -> str:
     if relative:
-        return f"{_number(100 * near)} % to {_number(100 * far)} %"
+        return f"{say_number(100 * near)} % to {say_number(100 * far)} %"
     return f"{_size(near, relative, found).removesuffix(' points')} to {_size(far, relative, found)}"
 
 
 def _size(value: float, relative: bool, found: Finding) -> str:
     if relative:
-        return f"{_number(100 * value)} %"
-    return f"{_number(100 * value)} points" if abs(found.control or 0.0) <= 1 else _number(value)
+        return f"{say_number(100 * value)} %"
+    return f"{say_number(100 * value)} points" if abs(found.control or 0.0) <= 1 else say_number(value)
 
 
 def _percent(value: float) -> str:
-    return f"{_number(100 * value)} %"
+    return f"{say_number(100 * value)} %"
 
 
 def _share(value: float | None) -> str:
     return "?" if value is None else _percent(value)
-
-
-def _number(value: float) -> str:
-    """Two or three figures, as people say them."""
-    size = abs(value)
-    digits = 0 if size >= 20 or value == round(value) else 1 if size >= 1 else 2
-    return f"{value:,.{digits}f}"
 
 
 def _count(number: int, noun: str) -> str:

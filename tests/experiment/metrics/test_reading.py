@@ -25,7 +25,7 @@ def count(
     database_url: str, experiment: Experiment, metrics: Iterable[Metric] = METRICS.values(), **more: Any
 ) -> StageCounts:
     with psycopg.connect(database_url) as connection:
-        return count_stages(connection, experiment.experiment_id, metrics, **more)[-1]
+        return count_stages(connection, experiment.experiment_id, metrics, keys=True, **more)[-1]
 
 
 def slower(margin: float) -> Metric:
@@ -136,7 +136,7 @@ def test_the_time_before_is_the_same_users_without_the_treatment(database_url: s
         put(connection, answer(experiment, 6, "bob", "control"))
         put(connection, answer(experiment, 7, "ada", "control"))
         put(connection, answer(experiment, 8, "ada", None, **plain))  # stored after it began
-    counts = count(database_url, experiment, before=True, keys=True)
+    counts = count(database_url, experiment, before=True)
     found = counts.sums["conversion_rate"]["control"]
     assert found.before is not None
     assert found.keys is not None

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from flytewheel.cli import main
 from flytewheel.errors import ExperimentError
 from flytewheel.experiment.analysis.e_values import log_e_value
+from flytewheel.experiment.metrics import METRICS
 from flytewheel.experiment.planning.desk import Given, foretell, make_plan, settle_traffic
 from flytewheel.experiment.planning.passage import find_boundaries, find_passage
 from flytewheel.experiment.planning.past import find_returning, read_traffic
@@ -123,7 +124,8 @@ def store_past(database_url: str, *, days: int, pool: int, returning: float, rat
 
 def test_the_past_is_read_as_it_was_drawn(database_url: str) -> None:
     store_past(database_url, days=6, pool=250, returning=0.3, rate=0.7)
-    traffic = read_traffic(database_url, "demo", ["thumbs_up_rate", "error_rate", "latency_p95"])
+    asked = ("thumbs_up_rate", "error_rate", "latency_p95")
+    traffic = read_traffic(database_url, "demo", [METRICS[each] for each in asked])
     assert traffic is not None
     assert traffic.users_per_day == pytest.approx(75, rel=0.1)
     assert traffic.returning == pytest.approx(0.3, abs=0.06)
@@ -135,7 +137,7 @@ def test_the_past_is_read_as_it_was_drawn(database_url: str) -> None:
     assert thumbs.spread == pytest.approx(0.4, abs=0.05)
     assert traffic.baselines["error_rate"].rate == pytest.approx(0.04, abs=0.02)
     assert traffic.baselines["latency_p95"].rate == pytest.approx(0.05, abs=0.002)
-    assert read_traffic(database_url, "nobody", ["error_rate"]) is None
+    assert read_traffic(database_url, "nobody", [METRICS["error_rate"]]) is None
     told = foretell(database_url, "demo", AbTestingSpec())
     assert told[0].startswith("traffic (the last 6 days of demo, ")
     assert told[-1] == "`flytewheel experiments plan RECIPE` says what would decide"

@@ -16,6 +16,7 @@ from tests.experiment.canary import Served, crowd, open_canary, store
 
 _PAST = (
     "UPDATE experiments SET created_at = created_at - %(by)s, stopped_at = stopped_at - %(by)s",
+    "UPDATE experiments SET holdback_since = holdback_since - %(by)s, holdback_until = holdback_until - %(by)s",
     "UPDATE rollouts SET stage_since = stage_since - %(by)s, created_at = created_at - %(by)s",
     "UPDATE rollout_log SET at = at - %(by)s",
     "UPDATE experiment_strata SET since = since - %(by)s",

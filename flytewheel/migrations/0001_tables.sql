@@ -1,4 +1,12 @@
--- Tables of the loop. Applied by flytewheel.database.migrate, which is idempotent.
+-- Tables of the loop. This file is frozen: what changes from here on is a file of its own.
+--
+-- To change the schema, add `NNNN_noun.sql` beside this one, with the next number. It runs once, in one transaction with the
+-- others that a database has not seen (so: no BEGIN, COMMIT or CONCURRENTLY), and is never edited after it was released: its
+-- digest is kept, and another content under a number that ran is refused. While routers of the version before still run, it may
+-- only add: tables, columns with a default, indexes, triggers with new names; what goes, goes one release later.
+--
+-- Only this first file is written to run also over tables that exist (IF NOT EXISTS …): it takes over the databases of before
+-- there were numbers.
 -- `xid` is the transaction that wrote a row: curation windows close on commit order (a row belongs to the first window whose
 -- snapshot sees its transaction), never on client time.
 CREATE TABLE IF NOT EXISTS interactions (
