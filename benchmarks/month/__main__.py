@@ -25,7 +25,7 @@ from benchmarks.month.place import NAME, Place
 from benchmarks.month.weeks import plan_weeks
 from flytewheel.database import connect
 from flytewheel.drift.triggers import check_triggers
-from flytewheel.experiment import rollout
+from flytewheel.experiment import driving
 from flytewheel.experiment.experiments import list_experiments
 from flytewheel.experiment.ledger import read_rollout
 from flytewheel.local.pyflyte import find_workflow, run_weekly
@@ -100,22 +100,26 @@ class Month:
         """The looks of a day at the rollout; the decisions that changed something."""
         taken = []
         for _ in range(LOOKS_A_DAY):
-            ticked = rollout.tick(
-                self.services.database_url, recipe.ab_testing, recipe.automation, actor=DRIVER, name=NAME
-            )
-            if ticked.decision in ("none", "hold"):
-                break
             began = time.monotonic()
-            rollout.carry_out(
+            found = driving.step(
                 self.services.database_url,
+                recipe.ab_testing,
+                recipe.automation,
                 router_url=self.services.router_url,
                 admin_key=self.services.admin_key,
-                experiment_id=ticked.experiment_id,
-                decision=ticked.decision,
-                fence=ticked.fence,
+                name=NAME,
+                actor=DRIVER,
+                rewards=recipe.feedback.rewards,
             )
-            self.seconds_back = max(self.seconds_back, time.monotonic() - began)
-            self.say(f"{ticked.decision}: {ticked.treatment} → {ticked.share:.0%}; {'; '.join(ticked.reasons)}")
+            ticked = found.tick
+            if found.drill is not None:
+                self.say(f"the way back was exercised: {found.drill['seconds']:.2f} s")
+                self.seconds_back = max(self.seconds_back, found.drill["seconds"])
+            if ticked.decision in ("none", "hold"):
+                break
+            if ticked.decision == "roll_back":
+                self.seconds_back = max(self.seconds_back, time.monotonic() - began)
+            self.say(f"{found.message}")
             self.decisions.append((self.day, ticked.decision, ticked.share, ticked.treatment))
             taken.append(ticked.decision)
         return taken
@@ -233,7 +237,7 @@ def _score(
         Goal("drift: named by the triggers", float(any("drift" in reason for reason in reasons)), 1, at_most=False),
         Goal("requests that nobody answered", float(month.totals["unanswered"]), 0),
         Goal("acknowledged reactions that are not stored", float(max(0, month.totals["feedback"] - stored)), 0),
-        Goal("seconds from a verdict to the router's following it", month.seconds_back, 10),
+        Goal("seconds of a way back, drilled or in earnest, at most", month.seconds_back, 10),
     ]
 
 

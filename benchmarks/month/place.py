@@ -1,5 +1,5 @@
-"""The stack of a month, embedded as on anybody's machine, with the replaying upstream behind its router; and what breaks
-in it.
+"""The stack of a month, embedded as on anybody's machine, with the replaying upstream behind its router; and what
+breaks in it.
 """
 
 from __future__ import annotations

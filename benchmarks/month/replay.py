@@ -1,8 +1,7 @@
-"""A local upstream that says llama.cpp's answers again: each version answers each distinct prompt once, by llama.cpp and
-from the file that is registered, and from then on what it said is replayed.
+"""A local upstream that says llama.cpp's answers again: each version answers each distinct prompt once, by llama.cpp
+and from the file that is registered, and from then on what it said is replayed.
 
 It speaks as a vLLM does, so that the router loads versions into it by name. What it serves is found by that name in the
-registry, held against its digests and signature as the router's own files are. `broken` and `slow` plant a fault of
 serving in whatever version's name ends with one of the given endings, which is told in a file that may change while it
 runs: answers that stop after a few words, as from a broken stop token.
 

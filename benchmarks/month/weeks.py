@@ -46,6 +46,8 @@ def make_recipe(*, steps: int, day_s: float, **sections: Mapping[str, Any]) -> R
             "max_duration_days": EXPIRES_DAYS * fast,
             "stale_after_hours": 48 * fast,
             "burn_in_users": 50,
+            "stage_checks": [["significant_improvement"]],
+            "holdback_days": 14 * fast,
             "guardrails": [
                 {"metric": "thumbs_up_rate", "absolute_margin": 0.15},
                 {"metric": "error_rate", "absolute_margin": 0.05},
