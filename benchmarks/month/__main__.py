@@ -98,7 +98,7 @@ class Month:
 
     def look(self, recipe: Recipe) -> list[str]:
         """The looks of a day at the rollout; the decisions that changed something."""
-        taken = []
+        taken: list[str] = []
         for _ in range(LOOKS_A_DAY):
             began = time.monotonic()
             found = driving.step(

@@ -24,7 +24,7 @@ PATIENCE_S = 120.0  # that a person tries again for, where no answer began
 PAUSE_S = 0.25
 PREAMBLE = (
     "Good morning, I hope this reaches the right place. I have read the runbook twice, asked two colleagues and "
-    "searched the archive of the channel before I came here, so please bear with me and answer as precisely as you can. "
+    "searched the archive of the channel before I came here, so please bear with me and answer as exactly as you can. "
 )
 
 

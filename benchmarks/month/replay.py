@@ -2,8 +2,8 @@
 and from the file that is registered, and from then on what it said is replayed.
 
 It speaks as a vLLM does, so that the router loads versions into it by name. What it serves is found by that name in the
-serving in whatever version's name ends with one of the given endings, which is told in a file that may change while it
-runs: answers that stop after a few words, as from a broken stop token.
+registry, held against digests and signature as the router's own files are. Versions that `broken.json` names, which may
+change while it runs, are served with a planted fault: answers stop after a few words, as by a broken stop token.
 
 `python -m benchmarks.month.replay --port N --folder FOLDER`, with the services in the environment.
 """
