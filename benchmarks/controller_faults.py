@@ -368,7 +368,12 @@ def try_tasks(services: TestServices, count: int) -> list[Goal]:
         verdict = ("cleared", "harm")[number % 2]
         with ExitStack() as stack:
             _serve_within(stack, place, shells)
-            recipe: Any = SimpleNamespace(name=place.name, ab_testing=RULES, automation=place.automation)
+            recipe: Any = SimpleNamespace(
+                name=place.name,
+                ab_testing=RULES,
+                automation=place.automation,
+                feedback=SimpleNamespace(rewards=None),
+            )
             stack.enter_context(scripted(verdict))
             for _ in range(2):  # the first answer is lost
                 found = shells.tick_rollout.task_function(recipe)

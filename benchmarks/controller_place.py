@@ -175,10 +175,10 @@ class Place:
 
     def route(self) -> Route:
         """What a router serves by both stores as they stand."""
-        running, holdbacks = read_running(self.database_url, self.name)
+        rows = read_running(self.database_url, self.name)
         contact = Contact(600.0)
         contact.made()
-        routing = Routing(contact, {self.name: Served(self.champion)}, running, holdbacks)
+        routing = Routing(contact, {self.name: Served(self.champion)}, rows.running, rows.holdbacks)
         return routing.find_wanted()[self.name]
 
     def experiments(self) -> list[Experiment]:
@@ -207,7 +207,7 @@ def scripted(verdict: str) -> Iterator[None]:
 
 
 def _gather(
-    connection: Connection, rollout: Rollout, ab_testing: AbTestingSpec, automation: AutomationSpec
+    connection: Connection, rollout: Rollout, ab_testing: AbTestingSpec, automation: AutomationSpec, rewards: Any = None
 ) -> dict[str, Any]:
     return write_evidence(connection, rollout, ab_testing, automation, _SCRIPT.verdict)
 

@@ -24,7 +24,8 @@ SELECT %(week)s || '-' || n, 'drifting', u, at, jsonb_build_object(
 FROM generate_series(1, %(count)s) AS n,
     LATERAL (SELECT 'u' || floor(200000 * power(random(), 2)) + n * 0 AS u,
         %(begun)s::timestamptz + random() * interval '7 days' AS at,
-        1 + floor(random() * %(texts)s)::int + n * 0 AS at_text) AS drawn JOIN texts AS text ON text.place = drawn.at_text
+        1 + floor(random() * %(texts)s)::int + n * 0 AS at_text) AS drawn
+    JOIN texts AS text ON text.place = drawn.at_text
 """
 
 
@@ -40,10 +41,9 @@ def measure_look(corpus: Corpus, count: int) -> list[Goal]:
         found = check_triggers(url, recipe, now=datetime(2026, 11, 16, 1, tzinfo=UTC))
         spent, wall = time.process_time() - begun, time.monotonic() - wall
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - resident
-        print(
-            f"look at {count:,} + {found.new_interactions:,} rows, {found.sampled} read: {spent:.1f} s of CPU, {wall:.1f} s,"
-        )
-        print(f"  {grown:.0f} MiB more; fired: {[each.said for each in found.figures if each.fired]}")
+        print(f"look at {count:,} + {found.new_interactions:,} rows, {found.sampled} read: {spent:.1f} s of CPU,")
+        fired = [each.said for each in found.figures if each.fired]
+        print(f"  {wall:.1f} s by the clock, {grown:.0f} MiB more; fired: {fired}")
         assert max(found.sampled) <= MOST_ROWS
         goals += [
             Goal(f"look at {count:,} interactions, CPU s", spent, CPU_S),

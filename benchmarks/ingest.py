@@ -38,6 +38,7 @@ from flytewheel.records import Interaction
 from registry.store import ObjectStore
 from router.receipts import Receipt, ReceiptBook
 
+WORKERS = 2  # as many as the cores that the goals are for
 SINGLES_S, BATCHED_S = 3_000, 30_000  # requests and events a second, on two cores
 PUSH_MS = 10.0
 BATCH = 100
@@ -344,5 +345,5 @@ def count_events(place: Place, acknowledged: int) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    more: dict[str, dict[str, Any]] = {"workers": {"type": int, "default": 1, "help": "processes of the router"}}
+    more: dict[str, dict[str, Any]] = {"workers": {"type": int, "default": WORKERS, "help": "processes of the router"}}
     sys.exit(report(measure, "durable feedback over HTTP, and how soon its reward is known", more))

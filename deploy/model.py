@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from smoke import Fault, Router, ask_model, read_key, wait_ready
+from deploy.smoke import Router, SmokeError, ask_model, read_key, wait_ready
 
 Undo = Callable[[str], None]
 
@@ -30,7 +30,7 @@ def deploy_model(
     """Gives `version` the share; says what was done.
 
     Raises:
-        Fault: it was taken back, and why; or nothing was changed.
+        SmokeError: it was taken back, and why; or nothing was changed.
     """
     wait_ready(router, ready_s)
     champion = _find(router, model)["champion"]
@@ -46,7 +46,7 @@ def deploy_model(
         deadline = time.monotonic() + ready_s
         while _find(router, model)["backends"].get(version, {}).get("state") != "ready":
             if time.monotonic() > deadline:
-                raise Fault(f"{version} is not ready within {ready_s:g} s")
+                raise SmokeError(f"{version} is not ready within {ready_s:g} s")
             time.sleep(0.2)
         deadline = time.monotonic() + watch_s
         while True:
@@ -55,9 +55,9 @@ def deploy_model(
             if time.monotonic() > deadline:
                 return done
             time.sleep(0.1)
-    except (Fault, KeyboardInterrupt) as fault:
+    except (SmokeError, KeyboardInterrupt) as fault:
         undo(str(fault) or "interrupted")
-        raise Fault(f"taken back: {fault or 'interrupted'}") from None
+        raise SmokeError(f"taken back: {fault or 'interrupted'}") from None
 
 
 def _find(router: Router, model: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def _find(router: Router, model: str) -> dict[str, Any]:
         if each["name"] == model:
             found: dict[str, Any] = each
             return found
-    raise Fault(f"the router has no model {model}")
+    raise SmokeError(f"the router has no model {model}")
 
 
 def _promote(router: Router, model: str, version: str, champion: str) -> tuple[str, Undo]:
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     router = Router(options.url, read_key(options.key_file))
     try:
         told = deploy_model(router, options.model, options.version, options.share, key=key, watch_s=options.watch_s)
-    except Fault as fault:
+    except SmokeError as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 1
     print(told)

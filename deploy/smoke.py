@@ -1,7 +1,8 @@
-"""Does a router answer? `python deploy/smoke.py URL --model NAME --key-file FILE [--version V]`; the standard library alone.
+"""Does a router answer? `python deploy/smoke.py URL --model NAME --key-file FILE [--version V]`
 
 It is alive (`/healthz`), takes traffic (`/readyz`), lists the model, and answers a question, at once and streamed; with
-`--version`, that version answers (the key needs the scope admin then). Exits 1 with the first thing that is not so.
+`--version`, that version answers (the key needs the scope admin then). Exits 1 with the first thing that is not so. It
+needs the standard library alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 ANSWER_S = 60.0
 
 
-class Fault(Exception):
+class SmokeError(Exception):
     """What is not as it should be, in one line."""
 
 
@@ -42,7 +43,7 @@ class Router:
         """Status, headers and body of an answer; 4xx and 5xx are answers too.
 
         Raises:
-            Fault: nobody answers.
+            SmokeError: nobody answers.
         """
         request = urllib.request.Request(self.url.rstrip("/") + path, method=method)
         request.add_header("user-agent", "flytewheel-deploy")
@@ -61,17 +62,17 @@ class Router:
             with error:
                 return error.code, {name.lower(): value for name, value in error.headers.items()}, error.read()
         except OSError as error:
-            raise Fault(f"{method} {self.url}{path}: {error}") from None
+            raise SmokeError(f"{method} {self.url}{path}: {error}") from None
 
     def ask(self, path: str, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON of an answer that has to be one.
 
         Raises:
-            Fault: it is not.
+            SmokeError: it is not.
         """
         status, _, text = self.send(method, path, body, headers)
         if not 200 <= status < 300:
-            raise Fault(f"{method} {path}: {status} {text[:300].decode(errors='replace')}")
+            raise SmokeError(f"{method} {path}: {status} {text[:300].decode(errors='replace')}")
         return json.loads(text)
 
 
@@ -87,7 +88,7 @@ def wait_ready(router: Router, timeout_s: float) -> None:
     """Returns when `/readyz` says 200.
 
     Raises:
-        Fault: it did not in time; what it said last.
+        SmokeError: it did not in time; what it said last.
     """
     deadline = time.monotonic() + timeout_s
     said = "nothing"
@@ -97,10 +98,10 @@ def wait_ready(router: Router, timeout_s: float) -> None:
             if status == 200:
                 return
             said = f"{status} {text[:200].decode(errors='replace')}"
-        except Fault as fault:
+        except SmokeError as fault:
             said = str(fault)
         if time.monotonic() > deadline:
-            raise Fault(f"not ready within {timeout_s:g} s: {said}")
+            raise SmokeError(f"not ready within {timeout_s:g} s: {said}")
         time.sleep(0.2)
 
 
@@ -108,21 +109,21 @@ def ask_model(router: Router, model: str, *, stream: bool = False, version: str 
     """Asks the model something; the version that answered.
 
     Raises:
-        Fault: there is no whole answer, or another version gave it.
+        SmokeError: there is no whole answer, or another version gave it.
     """
     body = {"model": f"flytewheel/{model}", "messages": [{"role": "user", "content": "Say hello."}], "stream": stream}
     headers = {"x-flytewheel-user": "smoke test"} | ({"x-flytewheel-want-version": version} if version else {})
     status, told, text = router.send("POST", "/v1/chat/completions", {**body, "max_tokens": 16}, headers)
     if status != 200:
-        raise Fault(f"chat with {model}: {status} {text[:300].decode(errors='replace')}")
+        raise SmokeError(f"chat with {model}: {status} {text[:300].decode(errors='replace')}")
     if stream:
         if b"data: [DONE]" not in text:
-            raise Fault(f"chat with {model}: the stream broke off after {len(text)} bytes")
+            raise SmokeError(f"chat with {model}: the stream broke off after {len(text)} bytes")
     elif not json.loads(text)["choices"]:
-        raise Fault(f"chat with {model}: no choices in {text[:300].decode(errors='replace')}")
+        raise SmokeError(f"chat with {model}: no choices in {text[:300].decode(errors='replace')}")
     answered = told.get("x-flytewheel-version", "")
     if version and answered != version:
-        raise Fault(f"chat with {model}: version {answered or 'unknown'} answered, {version} was asked for")
+        raise SmokeError(f"chat with {model}: version {answered or 'unknown'} answered, {version} was asked for")
     return answered
 
 
@@ -130,13 +131,13 @@ def smoke(router: Router, model: str, *, version: str = "", ready_s: float = 60.
     """Everything that a new router has to do before it gets traffic; the version that answered.
 
     Raises:
-        Fault: the first thing that it does not do.
+        SmokeError: the first thing that it does not do.
     """
     wait_ready(router, ready_s)
     router.ask("/healthz")
     listed = [each["id"] for each in router.ask("/v1/models")["data"]]
     if f"flytewheel/{model}" not in listed:
-        raise Fault(f"/v1/models does not list flytewheel/{model}: {', '.join(listed) or 'nothing'}")
+        raise SmokeError(f"/v1/models does not list flytewheel/{model}: {', '.join(listed) or 'nothing'}")
     answered = ask_model(router, model, version=version)
     ask_model(router, model, stream=True, version=version)
     return answered
@@ -159,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
     router = Router(options.url, read_key(options.key_file))
     try:
         answered = smoke(router, options.model, version=options.version, ready_s=options.ready_s)
-    except (Fault, ValueError, KeyError) as error:
+    except (SmokeError, ValueError, KeyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{options.url}: {options.model} {answered} answers")

@@ -9,7 +9,8 @@
 3. it is asked through the front for `--watch-s` seconds;
 4. the old one is told to end, which it does after its running answers.
 
-Where 1, 2 or 3 fails, nginx is pointed at the old one again and the new one is ended: users were never without a router.
+Where 1, 2 or 3 fails, nginx is pointed at the old one again and the new one is ended: users always had
+a router.
 `--pids` remembers who serves, as PORT.pid, so that a deployment that was killed is taken up by the next. On Kubernetes
 the Deployment's own surge does this (deploy/kubernetes); this is for machines without one.
 """
@@ -29,12 +30,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from smoke import Fault, Router, ask_model, read_key, smoke
+from deploy.smoke import Router, SmokeError, ask_model, read_key, smoke
 
 LOOPBACK = "127.0.0.1"
 END_S = 180.0  # notice, running answers and logs of a router that ends
+
+_children: dict[int, subprocess.Popen[bytes]] = {}  # whose end is ours to hear of
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,14 @@ class Site:
         """Sends users to the router on `port`.
 
         Raises:
-            Fault: nginx refuses.
+            SmokeError: nginx refuses.
         """
         part = self.upstream.with_name(f".{self.upstream.name}.part")
         part.write_text(f"server {LOOPBACK}:{port};\n", encoding="utf-8")
         os.replace(part, self.upstream)
         done = subprocess.run(self.reload, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Fault(f"{shlex.join(self.reload)}: {done.stderr.strip()[-300:] or done.returncode}")
+            raise SmokeError(f"{shlex.join(self.reload)}: {done.stderr.strip()[-300:] or done.returncode}")
 
     def start(self, command: Sequence[str]) -> int:
         """Starts a router on a free port, which is returned."""
@@ -81,6 +84,7 @@ class Site:
             process = subprocess.Popen(
                 spelled, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
+        _children[process.pid] = process
         (self.pids / f"{port}.pid").write_text(str(process.pid), encoding="utf-8")
         return port
 
@@ -112,21 +116,21 @@ def _send(pid: int, told: signal.Signals) -> None:
 
 
 def _is_there(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):  # where an earlier deployment started it
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return False
+    child = _children.get(pid)  # no entry: an earlier deployment started it
+    if child is not None:
+        return child.poll() is None
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
         return False
-    return True
+    return state != "Z"  # it has ended, and its parent has not looked yet
 
 
 def deploy(site: Site, command: Sequence[str]) -> int:
     """Puts the router that `command` starts in the place of the one that serves; its port.
 
     Raises:
-        Fault: it does not hold; the old one serves as before.
+        SmokeError: it does not hold; the old one serves as before.
     """
     old = site.find_serving()
     site.end_strays(old)
@@ -175,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         port = deploy(site, options.command)
-    except Fault as fault:
+    except SmokeError as fault:
         print(f"error: {fault}; the router of before serves", file=sys.stderr)
         return 1
     print(f"port {port} serves")

@@ -30,6 +30,7 @@ from flytewheel.keys_commands import keys
 from flytewheel.lineage_commands import lineage
 from flytewheel.migrate_commands import migrate
 from flytewheel.models_commands import models
+from flytewheel.notify_commands import notify
 from flytewheel.offline_commands import experiments_offline
 from flytewheel.plan_commands import plan
 from flytewheel.review_commands import review
@@ -180,6 +181,7 @@ main.add_command(lineage)
 main.add_command(keys)
 main.add_command(migrate)
 main.add_command(models)
+main.add_command(notify)
 main.add_command(plan)
 main.add_command(restore)
 main.add_command(review)

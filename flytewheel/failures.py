@@ -64,8 +64,7 @@ def note_on_run(database_url: str, name: str, execution: str, node: str, message
     """
     found = _TASK.search(message)
     station = found.group(1) if found else None if _NODE.fullmatch(node) else node
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    cause = to_line(lines[-1], 2000) if lines else "no message"
+    cause = find_cause(message)
     try:
         run = runs.fail_open_run(database_url, execution, station=station, error=cause)
     except DatabaseError:
@@ -74,6 +73,17 @@ def note_on_run(database_url: str, name: str, execution: str, node: str, message
     if run is None:
         return Failure(name, execution, station or "open_turn", cause, at)
     return Failure(name, execution, run.station or "unknown", cause, at, run.run_id)
+
+
+def find_cause(message: str) -> str:
+    """The line of Flyte's message that says what went wrong: a pod's stands behind `Message:`, a local one's behind the
+    line that names the task; else it is the last one with a word in it.
+    """
+    lines = [line.strip() for line in message.splitlines() if any(char.isalnum() for char in line)]
+    for number in range(len(lines) - 2, -1, -1):
+        if lines[number] == "Message:" or lines[number].startswith("Error encountered while executing"):
+            return to_line(lines[number + 1], 2000)
+    return to_line(lines[-1], 2000) if lines else "no message"
 
 
 def note_in_registry(open_registry: Callable[[], Registry], failure: Failure) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,10 +145,14 @@ for command in (rollout_pause, rollout_resume, rollout_force, rollout_abort, rol
 
 
 def _step(services: Services, name: str, path: Path | None, actor: str) -> Step:
+    """One look with all that follows from it; people are told of a step as they are on a cluster."""
+    from flytewheel.announcements import announce_decision
     from flytewheel.experiment.driving import step
+    from flytewheel.notify.telling import tell
+    from flytewheel.settings import read_settings
 
     recipe = read_recipe(services.database_url, name, path)
-    return step(
+    found = step(
         services.database_url,
         recipe.ab_testing,
         recipe.automation,
@@ -157,6 +162,18 @@ def _step(services: Services, name: str, path: Path | None, actor: str) -> Step:
         actor=actor,
         rewards=recipe.feedback.rewards,
     )
+    taken = found.tick
+    message = announce_decision(
+        name, taken.experiment_id, taken.decision, taken.reasons, fence=taken.fence, at=datetime.now(UTC)
+    )
+    if message is not None:
+        tell(
+            message,
+            read_settings(),
+            database_url=services.database_url,
+            mail_to=recipe.automation.notify.email,
+        )
+    return found
 
 
 def _facts(found: Step) -> dict[str, str]:

@@ -210,7 +210,9 @@ def _read_mounted(key: str, path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{PREFIX}{key.upper()}={path!r} cannot be read ({error}); mount the secret there") from None
+        raise SettingsError(
+            f"{PREFIX}{key.upper()}={path!r} cannot be read ({error}); mount the secret there"
+        ) from None
 
 
 def _validate(given: Mapping[str, Any]) -> Settings:

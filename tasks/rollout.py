@@ -14,8 +14,8 @@ from flytewheel.errors import ExperimentError
 from flytewheel.experiment import driving, rollout
 from flytewheel.recipe import Recipe
 from images import core
-from tasks import DECK, PLAIN, SECRETS, SHORT, SMALL
-from tasks.services import connect, name_execution
+from tasks import DECK, PLAIN, SECRETS, SHORT, SMALL, TELLING_SECRETS
+from tasks.services import connect, name_execution, tell_decision
 
 
 class Ticked(NamedTuple):
@@ -27,7 +27,7 @@ class Ticked(NamedTuple):
     message: str
 
 
-@task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
+@task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=TELLING_SECRETS, **DECK)
 def tick_rollout(recipe: Recipe) -> Ticked:
     """Looks at the running canary once, and decides the step that is due.
 
@@ -50,6 +50,7 @@ def tick_rollout(recipe: Recipe) -> Ticked:
     )
     ticked = found.tick
     Deck("rollout", decks.describe("rollout", ticked.facts()))
+    tell_decision(recipe, ticked)
     message = f"{ticked.decision}: {'; '.join(ticked.reasons)}"
     print(message, flush=True)
     return Ticked(ticked.decision, ticked.experiment_id, ticked.fence, message)
@@ -102,7 +103,16 @@ def keep_stage(message: str) -> str:
 
 @task(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
 def take_approval(rollout_id: str, fence: int, message: str) -> str:
-    """A person's word, given at Flyte's `approve` node, for the step that was waiting then; not for a later one."""
+    """A person's word, given at Flyte's `approve` node, for the step that was waiting then; not for a later one.
+
+    Args:
+        rollout_id: the release.
+        fence: its fencing token when it began to wait.
+        message: what the person was asked.
+
+    Returns:
+        What became of it.
+    """
     database_url = connect().database_url
     try:
         rollout.approve(database_url, rollout_id, _name_actor("approved in"), fence=fence)

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import os
 import secrets
+from datetime import UTC, datetime
 
 from flytekit import current_context
 from flytekit.exceptions.user import FlyteRecoverableException
 
+from flytewheel.announcements import announce_decision
 from flytewheel.errors import DatabaseError, RouterError, StoreError
+from flytewheel.experiment.rollout import Tick
 from flytewheel.local.services import Services, ensure_services
 from flytewheel.notify.message import Message
 from flytewheel.notify.telling import Telling, tell
@@ -18,6 +21,7 @@ from flytewheel.recipe import Recipe
 from flytewheel.settings import read_settings
 from flytewheel.turn import open_store
 from flytewheel.upkeep.retention import Place
+from registry.collection import collect
 from registry.versions import Registry
 
 _PROCESS = secrets.token_hex(4)
@@ -73,10 +77,24 @@ def tell_people(recipe: Recipe, message: Message) -> tuple[Telling, ...]:
     return tell(message, settings, database_url=database_url, mail_to=recipe.automation.notify.email)
 
 
+def tell_decision(recipe: Recipe, ticked: Tick) -> None:
+    """Tells people of a step of a release, once; of a hold nobody is told."""
+    message = announce_decision(
+        recipe.name,
+        ticked.experiment_id,
+        ticked.decision,
+        ticked.reasons,
+        fence=ticked.fence,
+        at=datetime.now(UTC),
+    )
+    if message is not None:
+        tell_people(recipe, message)
+
+
 def locate_retained(services: Services, recipe: Recipe) -> Place:
     """Where retention looks, and the runs that the model's aliases came from."""
     store = open_store(services)
     registry = Registry(store)
     versions = registry.aliases(recipe.name).values()
     kept = frozenset(str(registry.show(recipe.name, version).facts.get("run_id", "")) for version in set(versions))
-    return Place(services.database_url, store, services.home, kept)
+    return Place(services.database_url, store, services.home, kept, lambda: len(collect(store, apply=True).deleted))

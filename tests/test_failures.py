@@ -10,7 +10,7 @@ import pytest
 
 from flytewheel import runs
 from flytewheel.errors import StoreError
-from flytewheel.failures import Failure, note_in_registry, note_on_run
+from flytewheel.failures import Failure, find_cause, note_in_registry, note_on_run
 from flytewheel.recipe import Recipe
 from registry.versions import Registry
 
@@ -56,6 +56,26 @@ def test_a_failure_is_told_when_nobody_can_note_it() -> None:
         raise StoreError("the store at 127.0.0.1:9 is away")
 
     assert note_in_registry(away, failure) == "not in the registry's log: the store at 127.0.0.1:9 is away"
+
+
+POD = "[1/3] currentAttempt done. Trace:\n\n  raise X\nMessage:\n\n    OutOfMemoryError: 64 GiB\n\nUser error."
+HEADER = "Error encountered while executing 'tasks.a.b':"
+DATABASE = f'{HEADER}\n  relation "x" does not exist\nLINE 2: FROM x\n            ^'
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        (POD, "OutOfMemoryError: 64 GiB"),
+        (DATABASE, 'relation "x" does not exist'),
+        ("trace\nKeyError: 1\n   ^^^\n", "KeyError: 1"),
+        ("\n \n^", "no message"),
+        (HEADER, HEADER),
+    ],
+    ids=["pod", "database", "trace", "nothing", "header"],
+)
+def test_the_cause_is_one_line_with_words_in_it(message: str, cause: str) -> None:
+    assert find_cause(message) == cause
 
 
 def test_the_registrys_log_has_it_once_for_an_execution_and_station(store: Any) -> None:

@@ -169,7 +169,9 @@ def test_a_small_turn_takes_few_gentle_steps_and_keeps_ten_checkpoints() -> None
         figures = (part.batch_size, part.gradient_accumulation, part.max_steps, part.checkpoint_every)
         assert (part.learning_rate, figures) == (rate, (4, 8, 10, 1))
         assert part.keep_checkpoints == 10
-    assert settled.curation.min_interactions == full.automation.incremental.after_interactions == 1000
+    small = full.automation.incremental
+    assert (small.after_interactions, small.after_hours) == (1000, 24)
+    assert settled.curation.min_interactions == small.fewest == 200
     assert settled.settle() == settled
     assert settled.training.lora_rank == full.training.lora_rank
     assert Recipe.model_validate_json(settled.model_dump_json()) == settled

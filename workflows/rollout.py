@@ -18,10 +18,10 @@ from flytekit import approve, conditional, dynamic, sleep, workflow
 from flytewheel.experiment import driving
 from flytewheel.recipe import Recipe
 from images import core
-from tasks import DECK, SECRETS, SHORT, SMALL
+from tasks import DECK, SHORT, SMALL, TELLING_SECRETS
 from tasks.report import record_failure
 from tasks.rollout import advance, keep_stage, roll_back, take_approval, tick_rollout
-from tasks.services import connect, name_execution
+from tasks.services import connect, name_execution, tell_decision
 
 LOOKS = 24
 APPROVAL_WAITS = timedelta(days=7)
@@ -64,11 +64,16 @@ def rollout(recipe: Recipe) -> str:
     )
 
 
-@dynamic(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=SECRETS, **DECK)
+@dynamic(container_image=core, requests=SMALL, retries=3, timeout=SHORT, secret_requests=TELLING_SECRETS, **DECK)
 def follow_stages(recipe: Recipe, looks: int, after: str) -> str:
     """One look with all that follows from it, then the nodes to the next one; `after` only says what comes before.
 
     The look happens in this body, because what the graph is depends on it; it is a step that may be taken twice.
+
+    Args:
+        recipe: stages, metrics and margins of the release.
+        looks: that are left, this one among them.
+        after: what was said before.
     """
     services = connect()
     found = driving.step(
@@ -79,7 +84,9 @@ def follow_stages(recipe: Recipe, looks: int, after: str) -> str:
         admin_key=services.admin_key,
         name=recipe.name,
         actor=f"execution {name_execution()}",
+        rewards=recipe.feedback.rewards,
     )
+    tell_decision(recipe, found.tick)
     print(found.message, flush=True)
     if found.ended or looks <= 1:
         return keep_stage(message=found.message)
@@ -95,7 +102,11 @@ def follow_stages(recipe: Recipe, looks: int, after: str) -> str:
     return later
 
 
-@workflow
-def staged_rollout(recipe: Recipe, looks: int = LOOKS) -> str:
-    """(look → sleep | approve)* → the end of the rollout, or of the looks."""
-    return follow_stages(recipe=recipe, looks=looks, after="")
+@workflow(on_failure=record_failure)
+def staged_rollout(recipe: Recipe) -> str:
+    """(look → sleep | approve)* → the end of the rollout, or of the looks.
+
+    Args:
+        recipe: stages, metrics and margins of the release.
+    """
+    return follow_stages(recipe=recipe, looks=LOOKS, after="")

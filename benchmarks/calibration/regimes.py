@@ -12,6 +12,7 @@ from benchmarks.calibration.adaptive import Policy, add_up_weighted, play
 from benchmarks.calibration.crowd import Bools, Crowd, Floats, add_up, draw_events
 from benchmarks.calibration.latencies import draw_latencies
 from benchmarks.calibration.looks import (
+    ALPHA,
     LEVEL,
     Primaries,
     are_called_apart_by_t_test,
@@ -189,7 +190,7 @@ def _tell_errors(crowd: Crowd, generators: Generators) -> Told:
         "missed": misses_guardrail(ERRORS, moments, crowd.rate * crowd.effect).any(axis=1),
         "harmed": guarded.harmed(LEVEL).any(axis=1),
         "cleared": guarded.cleared(LEVEL).any(axis=1),
-        "worse": weigh_primary(ERRORS, moments).worse().any(axis=1),
+        "worse": weigh_primary(ERRORS, moments).worse(ALPHA / 2).any(axis=1),  # by Holm, one of two
     }
 
 
@@ -228,6 +229,11 @@ def _list_harm() -> list[Regime]:
             f"errors 0.8 → 3 %, correlation {ERROR_CORRELATION}, {canary}, by day 5",
             partial(_tell_errors, errors),
             (Bound("harmed", "harm", 0.99, at_most=False), _MISSED),
+        ),
+        Regime(
+            f"errors 0.8 → 3 %, correlation 0.2, a primary beside thumbs, {canary}, by day 5",
+            partial(_tell_errors, replace(errors, correlation=0.2)),
+            (Bound("worse", "worse", 0.99, at_most=False), _MISSED),
         ),
         Regime(
             f"thumbs 10 % down, {canary}, by day 4",

@@ -28,8 +28,11 @@ from flytewheel.settings import read_settings
 )
 @click.option("--build", "only_build", is_flag=True, help="build and import the images, run nothing")
 @click.option("--rebuild", is_flag=True, help="build the kept layers anew")
+@click.option("--once", is_flag=True, help="do not run each container of a turn a second time")
 @click.option("--json", "report", type=click.Path(path_type=Path), help="write what was found to this file, too")
-def main(scenes: tuple[str, ...], recipe: Path, only_build: bool, rebuild: bool, report: Path | None) -> None:
+def main(
+    scenes: tuple[str, ...], recipe: Path, only_build: bool, rebuild: bool, once: bool, report: Path | None
+) -> None:
     """Runs the tasks of the workflows in real containers, as a cluster would."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     started = time.monotonic()
@@ -39,6 +42,7 @@ def main(scenes: tuple[str, ...], recipe: Path, only_build: bool, rebuild: bool,
         with Progress() as progress, open_session(home, say=_say, tell=progress, rebuild=rebuild) as session:
             if only_build:
                 return
+            session.twice = not once
             for check in play(session, load_recipe(recipe), list(scenes or SCENES)):
                 checks.append(check)
                 _say(f"  {'held ' if check.holds else 'SHORT'} {check.name}: {check.found}")

@@ -27,6 +27,7 @@ KILLED = 137
 RECOVERABLE, FATAL = "RECOVERABLE", "NON_RECOVERABLE"
 _INDEX = "BATCH_JOB_ARRAY_INDEX_VAR_NAME"
 _DEADLINE_S = 3600.0
+SCRATCH = "/tmp"  # nosec B108: in the container, the one folder that it may write
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Attempts:
             folder = Path(writable)
             folder.chmod(0o1777)
             ended = self.runtime.run(
-                replace(pod, writable={"/tmp": folder}),
+                replace(pod, writable={SCRATCH: folder}),
                 self.scratch,
                 deadline_s=call.template.metadata.timeout.seconds or _DEADLINE_S,
                 meanwhile=self.watch(call, number),
@@ -197,15 +198,14 @@ class Attempts:
         return Pod(name, target.image, [_fill(arg, values) for arg in target.args], environ, memory, cpus)
 
     def _pick_secrets(self, template: Any) -> dict[str, str]:
-        """As Flyte's webhook puts them into a pod: only those asked for, under the name that the task gives them."""
+        """As Flyte's webhook puts them into a pod: those asked for, under the names that the task gives them; one that
+        there is not stays unset (its references are optional).
+        """
         found = {}
         for secret in template.security_context.secrets:
-            if secret.key not in self.cluster.secrets:
-                raise ContainersError(
-                    f"task {template.id.name} asks for the secret {secret.key}, which there is none of"
-                )
-            name = secret.env_var or f"_FSEC_{secret.group}_{secret.key}".upper()
-            found[name] = self.cluster.secrets[secret.key]
+            if secret.key in self.cluster.secrets:
+                name = secret.env_var or f"_FSEC_{secret.group}_{secret.key}".upper()
+                found[name] = self.cluster.secrets[secret.key]
         return found
 
     def _read(self, call: TaskCall, number: int, prefix: str, ended: Ended, memory_bytes: int) -> Attempt:

@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from deploy.containers.layers import EPOCH_S, Layer, Tell, pack_folder, read_lay
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK, PACKAGES = "/root", "/opt/flytewheel"  # the first is where Flyte's images start too
+LIBRARIES = "site-packages"  # dill, by which datasets fingerprints, takes for a library what has this in its path
 CODE = ("flytewheel", "registry", "router", "tasks", "workflows", "images", "recipes", "examples", "constraints.txt")
 SUITE = "bookworm"
 DEBIAN = ("python3", "ca-certificates", "libgomp1", "libstdc++6", "tzdata")
@@ -91,6 +92,7 @@ def build_layers(definition: Definition, cache: Path, programs: Mapping[str, Pat
     name = hashlib.sha256(json.dumps([FORMAT, SUITE, debian]).encode()).hexdigest()[:16]
     base = cache / f"debian-{name}.tar"
     packages = cache / f"{definition.name}-{definition.digest(constraints)}.tar"
+    steps: list[tuple[Path, Callable[[], None]]]
     steps = [(base, lambda: _build_debian(debian, base, programs)), (packages, lambda: _install(definition, packages))]
     for position, (target, build) in enumerate(steps):
         tell(f"layers of {definition.name}", position, len(steps))
@@ -111,6 +113,7 @@ def pack_code(target: Path) -> Layer:
             else:
                 shutil.copy2(source, staged / name)
         _compile(staged, WORK)
+        (staged / LIBRARIES).symlink_to(PACKAGES)
         return pack_folder(staged, target, into=WORK)
 
 
@@ -118,7 +121,7 @@ def configure(definition: Definition) -> dict[str, Any]:
     """The image's configuration: where it starts, as whom, and where Python finds its packages."""
     environ = {
         "PATH": f"{PACKAGES}/bin:/usr/local/bin:/usr/bin:/bin",
-        "PYTHONPATH": f"{WORK}:{PACKAGES}",
+        "PYTHONPATH": f"{WORK}:{WORK}/{LIBRARIES}",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "LANG": "C.UTF-8",

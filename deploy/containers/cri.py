@@ -156,7 +156,7 @@ class Runtime:
         try:
             return call(get_message(message)(**fields), timeout=120, wait_for_ready=False)
         except grpc.RpcError as error:
-            raise ContainersError(f"containerd refused {method}: {error.details()}") from error  # type: ignore[attr-defined]
+            raise ContainersError(f"containerd refused {method}: {error.details()}") from error
 
 
 def _describe_sandbox(pod: Pod, logs: Path) -> Any:

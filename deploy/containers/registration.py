@@ -53,7 +53,9 @@ def serialise(workflows: Iterable[Any], *, project: str, domain: str, version: s
     made: OrderedDict[Any, Any] = OrderedDict()
     for workflow in workflows:
         get_serializable(made, settings, workflow)
-    tasks, flows, images = {}, {}, {}
+    tasks: dict[str, Any] = {}
+    flows: dict[str, Any] = {}
+    images: dict[str, Any] = {}
     for entity, serialised in made.items():
         if isinstance(serialised, TaskSpec):
             template = serialised.to_flyte_idl().template

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deploy.containers import ContainersError
 from deploy.containers.attempts import FATAL, RECOVERABLE, Attempt, Attempts
 from deploy.containers.cri import Pod
 from deploy.containers.propeller import TaskCall, TaskFailedError
@@ -69,8 +70,10 @@ class Twice:
     def run_task(self, call: TaskCall) -> Any:
         made = self.attempts.run_task(call)
         services, store = self.session.services, open_store(self.session)
-        first = next(one for one in reversed(self.session.attempts) if one.path == call.path)
         self.between(call)
+        if not self.session.twice:
+            return made
+        first = next(one for one in reversed(self.session.attempts) if one.path == call.path)
         before = take_stock(services.database_url, store)
         second = self.attempts.try_task(call, SECOND)
         self.attempts.seen(call, second)
@@ -84,6 +87,14 @@ class Twice:
         if first.outcome == "outputs" and (found := self._compare(first, second)):
             self.differences[name] = found
         return made
+
+    def judge(self) -> Iterator[Check]:
+        """What the second runs showed, if there were any."""
+        if self.ran:
+            found = str(self.differences or f"{self.ran} containers")
+            yield Check("run twice, the outputs are the same", not self.differences, found)
+            found = str(self.effects or f"{self.ran} containers")
+            yield Check("run twice, nothing happens a second time", not self.effects, found)
 
     def _compare(self, first: Attempt, second: Attempt) -> list[str]:
         cluster = self.session.cluster
@@ -100,7 +111,7 @@ def play(session: Session, recipe: Recipe, names: list[str]) -> Iterator[Check]:
         session.say(f"\n{name}")
         try:
             yield from SCENES[name](session, recipe)
-        except TaskFailedError as failure:
+        except ContainersError as failure:
             yield Check(f"{name} comes to its end", False, str(failure))
 
 
@@ -135,12 +146,7 @@ def play_weekly(session: Session, recipe: Recipe) -> Iterator[Check]:
     )
     decks = [one.task for one in session.attempts if one.succeeded and one.number < SECOND and one.deck_bytes]
     yield Check("tasks with a deck wrote it", not _list_without_deck(session), f"{len(decks)} decks")
-    yield Check(
-        "run twice, the outputs are the same", not twice.differences, str(twice.differences or f"{twice.ran} tasks")
-    )
-    yield Check(
-        "run twice, nothing happens a second time", not twice.effects, str(twice.effects or f"{twice.ran} tasks")
-    )
+    yield from twice.judge()
     champion = open_registry(session.services).get_alias(recipe.name, "champion")
     yield Check("the registry has a champion", champion is not None, str(champion))
 
@@ -167,15 +173,19 @@ def play_rollout(session: Session, recipe: Recipe) -> Iterator[Check]:
     counted = itertools.count(0, 100_000)
 
     def meet(control: float, treatment: float) -> None:
-        experiment = list_experiments(database_url, name=recipe.name, running=True)[0]
+        running = list_experiments(database_url, name=recipe.name, running=True)
+        if not running:
+            raise ContainersError(f"{recipe.name} has no canary: play the scene `weekly` first")
+        experiment = running[0]
         others = round(60 * (1 - experiment.share) / experiment.share)
         rows = crowd("control", others, up=control) + crowd("treatment", 60, up=treatment)
         store(database_url, experiment, rows, start=next(counted))
 
+    looks: list[Twice] = []
+
     def look(name: str) -> str:
-        attempts = session.open_execution(name, ROLLOUT)
-        twice = Twice(session, attempts)
-        outputs = session.run(ROLLOUT, {"recipe": as_literal(eager)}, twice.run_task)
+        looks.append(Twice(session, session.open_execution(name, ROLLOUT)))
+        outputs = session.run(ROLLOUT, {"recipe": as_literal(eager)}, looks[-1].run_task)
         return read_text(outputs["o0"])
 
     said = look("look-1")
@@ -187,6 +197,8 @@ def play_rollout(session: Session, recipe: Recipe) -> Iterator[Check]:
     meet(0.7, 0.2)
     said = look("look-3")
     yield Check("harm is taken back", said.startswith("roll_back"), said)
+    effects = {task: found for one in looks for task, found in one.effects.items()}
+    yield Check("looked twice, nothing happens a second time", not effects, str(effects or f"{len(looks)} looks"))
 
 
 def play_triggers(session: Session, recipe: Recipe) -> Iterator[Check]:
@@ -309,6 +321,8 @@ def _list_without_deck(session: Session) -> list[str]:
 def _read_inputs(session: Session, task: str) -> dict[str, Any]:
     from flyteidl.core import literals_pb2
 
-    found = next(one for one in session.attempts if one.task == task)
+    found = next((one for one in session.attempts if one.task == task), None)
+    if found is None:
+        raise ContainersError(f"{task} has not run: play the scene `weekly` first")
     key = f"{found.prefix.rpartition('/')[0]}/inputs.pb"
     return dict(literals_pb2.LiteralMap.FromString(session.cluster.store.get_bytes(key)).literals)

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from deploy.containers import build, daemon, tools
-from deploy.containers.attempts import Attempt, Attempts, Changed, Cluster, Watched
+from deploy.containers.attempts import SCRATCH, Attempt, Attempts, Changed, Cluster, Watched
 from deploy.containers.cri import Runtime
 from deploy.containers.layers import Tell, pack_image
 from deploy.containers.propeller import Propeller, Registered, RunTask, TaskCall
@@ -33,12 +33,12 @@ _QUIET = {
     "WANDB_MODE": "offline",
     "WANDB_SILENT": "true",
 }
-_WRITABLE = {"HOME": "/tmp", "TMPDIR": "/tmp", "FLYTEWHEEL_HOME": "/tmp/flytewheel"}  # the root is read-only
+_WRITABLE = {"HOME": SCRATCH, "TMPDIR": SCRATCH, "FLYTEWHEEL_HOME": f"{SCRATCH}/flytewheel"}
 
 
 @dataclass
 class Session:
-    """All that a scene needs; `attempts` grows with every container that ran."""
+    """All that a scene needs; `attempts` grows with every container that ran. `twice`: whether tasks are run again."""
 
     runtime: Runtime
     cluster: Cluster
@@ -46,6 +46,7 @@ class Session:
     registered: Registered
     scratch: Path
     say: Callable[[str], None]
+    twice: bool = True
     attempts: list[Attempt] = field(default_factory=list)
 
     def open_execution(

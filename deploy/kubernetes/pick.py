@@ -1,4 +1,4 @@
-"""Lets through those documents of a stream of manifests whose kind is named: `… | python pick.py --only Job,ConfigMap`."""
+"""Lets through the manifests of a stream whose kind is named: `… | python pick.py --only Job,ConfigMap`."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ threshold *and* chance does not explain it. So size alone fires nothing, nor do 
 either, and says what is lacking.
 
 The level α that a window may spend is split evenly over the six figures, over a figure's columns (Bonferroni), and
-over the sampling levels that a growing window passes (½, ¼, …); looks cost nothing more (`differences`).
+over the sampling levels that a growing window passes (½, ¼, …); looks cost nothing more (`differences`), but for the
+wording, whose classifier is another at each: 1/(k(k + 1)) of α at the k-th six hours.
 """
 
 from __future__ import annotations
@@ -122,7 +123,10 @@ def _judge_wording(before: Sample, after: Sample, spec: DriftSpec, alpha: float)
         np.concatenate([paired.before_users, paired.after_users]),
         np.concatenate([paired.before, paired.after]),
     )[:, None]
-    found = compare(paired, ranks[: len(old)], ranks[len(old) :], alpha=alpha, shares=False)
+    # Each look teaches a model of its own: their looks are no single sequence, and α is spent over them one by one.
+    looks = 1 + int(after.blocks[kept[1]].max() - after.blocks[kept[1]].min())
+    spent = alpha / (looks * (looks + 1))
+    found = compare(paired, ranks[: len(old)], ranks[len(old) :], alpha=spent, shares=False)
     value = float(0.5 + found.after[0] - found.before[0])
     told = f"new prompts are told from old ones by their wording, AUC = {value:.3f}"
     return _close(finding, paired, value, float(found.beyond[0]), told)
@@ -194,7 +198,7 @@ def measure_distance(before: Floats, before_weights: Floats, after: Floats, afte
     order = np.argsort(values, kind="stable")
     steps = np.concatenate([-before_weights, after_weights])[order]
     ends = np.append(np.diff(values[order]) > 0, True)
-    return float(np.abs(np.cumsum(steps)[ends]).max())
+    return min(1.0, float(np.abs(np.cumsum(steps)[ends]).max()))
 
 
 def _pair(before: Sample, after: Sample, old: Mask, new: Mask, finding: Finding, spec: DriftSpec) -> Pairing | Finding:
@@ -232,7 +236,8 @@ def _below(values: Floats, edges: Floats) -> Floats:
 
 def _median(values: Floats, weights: Floats) -> float:
     order = np.argsort(values, kind="stable")
-    return float(values[order][min(np.searchsorted(np.cumsum(weights[order]), 0.5), len(values) - 1)])
+    place = int(np.searchsorted(np.cumsum(weights[order]), 0.5))
+    return float(values[order][min(place, len(values) - 1)])
 
 
 def _first(mask: Mask, most: int) -> Mask:

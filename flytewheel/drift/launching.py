@@ -36,9 +36,9 @@ ORDER BY l.entry DESC LIMIT 1
 """
 _SINCE = """
 SELECT extract(epoch FROM now() - greatest(
-    (SELECT max(at) FROM trigger_looks WHERE name = %(name)s AND execution IS NOT NULL
+    (SELECT max(at) FROM trigger_looks WHERE name = %(name)s AND execution <> %(own)s
         AND (%(any)s OR report ->> 'mode' = 'full')),
-    (SELECT max(started_at) FROM runs WHERE name = %(name)s
+    (SELECT max(started_at) FROM runs WHERE name = %(name)s AND execution IS DISTINCT FROM %(own)s
         AND (%(any)s OR coalesce(recipe ->> 'mode', 'full') = 'full'))))::float8 / 3600
 """
 
@@ -75,16 +75,16 @@ def find_hindrance(
         opening = connection.execute(_OPENING, given | {"hours": OPENING_HOURS}).fetchone()
         if opening is not None:
             return f"waits for {opening[0]}, which was launched and has not opened its run"
-        if not by_hand and (wait := _find_wait(connection, recipe)) is not None:
+        if not by_hand and (wait := _find_wait(connection, recipe, own)) is not None:
             return wait
     running = [] if list_running is None else [name for name in list_running() if name != own]
     return f"waits for {running[0]}, which runs on Flyte" if running else None
 
 
-def _find_wait(connection: Connection, recipe: Recipe) -> str | None:
+def _find_wait(connection: Connection, recipe: Recipe, own: str) -> str | None:
     automation, small = recipe.automation, recipe.mode == "incremental"
     least = automation.incremental.least_hours_between_turns if small else automation.least_hours_between_turns
-    row = connection.execute(_SINCE, {"name": recipe.name, "any": small}).fetchone()
+    row = connection.execute(_SINCE, {"name": recipe.name, "own": own, "any": small}).fetchone()
     if row is None or row[0] is None or row[0] >= least:
         return None
     return f"waits: the last turn was launched {row[0]:.1f} h ago, at least {least:g} h lie between two"

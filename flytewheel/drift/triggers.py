@@ -147,7 +147,8 @@ def _find_erasure_reason(connection: Connection, name: str) -> str | None:
 def _judge(recipe: Recipe, new: int, hours: float | None, figures: Sequence[Finding]) -> tuple[list[str], list[str]]:
     """What makes a full turn due, and why everything else does not."""
     automation, least = recipe.automation, recipe.curation.min_interactions
-    reasons, quiet = [], []
+    reasons: list[str] = []
+    quiet: list[str] = []
     volume = f"volume: {new:,} new interactions, due from {automation.retrain_after_interactions:,}"
     (reasons if new >= automation.retrain_after_interactions else quiet).append(volume)
     if hours is None:

@@ -51,7 +51,8 @@ def _hash(points: NDArray[np.uint64], rows: Integers, size: int) -> NDArray[np.i
         mixed ^= mixed >> np.uint64(29)
     inside = rows[:whole] == rows[size - 1 :]
     feature = (mixed[inside] >> np.uint64(64 - FEATURES_BITS)).astype(np.int64)
-    return (rows[:whole][inside] << FEATURES_BITS) | feature
+    keys: NDArray[np.int64] = (rows[:whole][inside] << FEATURES_BITS) | feature
+    return keys
 
 
 def rank_rows(features: csr_matrix, is_new: NDArray[np.bool_], users: Integers, weights: Floats) -> Floats:

@@ -42,7 +42,8 @@ ACTION = "holdback_look"
 @dataclass(frozen=True, slots=True)
 class Gain:
     """A metric since the promotion; differences are new champion − old, in the metric's units, None where not to be
-    had. `low` and `high` hold `held_back`'s truth at every look; `users` are those held back and those who were not.
+    had. `low` and `high` hold `held_back`'s truth at every look; `users` are those held back and those who were not;
+    they, `before` and `after` are of the present stratum (a canary beside a holdback begins another).
     """
 
     metric: str
@@ -135,10 +136,11 @@ def read_gains(log: Sequence[Entry]) -> tuple[Gain, ...]:
         return ()
     known = {each.name for each in fields(Gain)}
     stored = max(looks, key=lambda entry: entry.at).detail.get("gains") or ()
-    return tuple(
-        Gain(**{name: tuple(value) if name == "users" else value for name, value in one.items() if name in known})
-        for one in stored
-    )
+    return tuple(_read_gain({name: value for name, value in one.items() if name in known}) for one in stored)
+
+
+def _read_gain(stored: Mapping[str, Any]) -> Gain:
+    return Gain(**(dict(stored) | ({"users": tuple(stored["users"])} if "users" in stored else {})))
 
 
 # ------------------------------------------------------------------------------------------------------------ parts

@@ -117,12 +117,9 @@ def end_shadow(database_url: str, name: str, *, reason: str) -> None:
         _end(connection, name, reason)
 
 
-def list_open(database_url: str, name: str | None = None) -> dict[str, Shadow]:
+def list_open(connection: Connection, name: str | None = None) -> dict[str, Shadow]:
     """The shadows that are open and not over, by name of the model."""
-    with connect(database_url) as connection:
-        found = _select(
-            connection, "ended_at IS NULL AND until > now() AND (%s::text IS NULL OR name = %s)", (name, name)
-        )
+    found = _select(connection, "ended_at IS NULL AND until > now() AND (%s::text IS NULL OR name = %s)", (name, name))
     return {one.name: one for one in found}
 
 

@@ -4,7 +4,8 @@ What is still needed stays, and is counted by its reason:
 - *window*: it waits for the next window of a series, or lies in (or is revisited by) the newest one, which a run may
   take up again. A series that closed none for as long as rows are kept is not waited for: it would hold them for ever.
 - *suite*: a regression case was made of it.
-- *experiment*: the experiment that it was served in still runs.
+- *experiment*: the experiment that it was served in still runs. What else goes stays in the counters of experiments
+  that have counted it (the time before one that runs, one that stopped): age says nothing against what was seen.
 
 Older windows are noted anew over what is left, and imports note what went (`flytewheel.feedback.books`), so the audit
 holds before, between and after batches. Data sets are copies of their own and keep their rows; lineage goes on naming
@@ -177,6 +178,7 @@ def _expire_batch(connection: Connection, place: Mapping[str, Any]) -> tuple[Cou
     touched = [window for window in list_windows(connection) if _meets(window, place["source"], marks)]
     true = list_true(connection, touched)
     note_gone(connection, said, heard, EXPIRED)
+    connection.execute("SET LOCAL flytewheel.expiring = 'on'")  # marks nobody whose counters would be counted anew
     connection.execute("DELETE FROM held_votes WHERE event_id = ANY(%s)", (heard,))
     events = connection.execute("DELETE FROM feedback_events WHERE interaction_id = ANY(%s)", (said,)).rowcount
     connection.execute("DELETE FROM interactions WHERE interaction_id = ANY(%s)", (said,))

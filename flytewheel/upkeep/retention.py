@@ -27,12 +27,15 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where things lie: `home` is this machine's state, `kept` the runs whose pages stay."""
+    """Where things lie: `home` is this machine's state, `kept` the runs whose pages stay; `collect` makes one pass over
+    the registry's garbage and says how many objects went.
+    """
 
     database_url: str
     store: Store
     home: Path
     kept: frozenset[str]
+    collect: Callable[[], int] | None = None
 
 
 def carry_out_limits(
@@ -76,6 +79,8 @@ def carry_out_limits(
         figures["runs"] = "kept for ever"
     else:
         figures |= _clear_runs(place, recipe.name, now - timedelta(days=spec.runs_days), progress)
+    if spec.collect_garbage and place.collect is not None:
+        figures["registry_objects"] = place.collect()
     figures["notes_of_messages"] = forget_old(place.database_url, before=now - timedelta(days=TOLD_DAYS))
     return Report("retention", recipe.name, figures)
 

@@ -56,7 +56,7 @@ def make_event(item: Item, given: Receipt, now: datetime) -> Made:
     """
     assert item.feedback_type is not None
     at = _settle_time(item.timestamp, given, now) if item.timestamp is not None else None
-    row = _make_usual(item, given, at or now)
+    row = _make_usual(item, given, at or now, dated=at is not None)
     if row is not None:
         return Made(row, given, _KINDS[item.feedback_type], item.rating, None, item.metadata, at is not None)
     fields: dict[str, Any] = {
@@ -78,7 +78,7 @@ def make_event(item: Item, given: Receipt, now: datetime) -> Made:
     return Made(row, given, kind, item.rating, item.preferred, item.metadata, at is not None)
 
 
-def _make_usual(item: Item, given: Receipt, at: datetime) -> EventRow | None:
+def _make_usual(item: Item, given: Receipt, at: datetime, *, dated: bool) -> EventRow | None:
     """The row of a reaction as most of them are, names in order already; None where there is more to it."""
     kind, name = item.feedback_type, item.event_id
     if kind not in _EASY or name is None or item.metadata or (item.rating is None) is (kind == "rating"):
@@ -93,7 +93,7 @@ def _make_usual(item: Item, given: Receipt, at: datetime) -> EventRow | None:
     if item.rating is not None:
         fields["rating"] = item.rating
     fields["timestamp"], fields["user_id"] = at, given.user
-    return encode_plain(fields, proven=True, source=given.source, ordered=True)
+    return encode_plain(fields, proven=True, source=given.source, ordered=True, dated=dated)
 
 
 def make_observed(item: Item, given: Receipt, question: str | None) -> Iterator[Made]:
@@ -139,5 +139,5 @@ def _encode(
     fields["event_id"], fields["timestamp"] = event_id, at
     row = None
     if easy and is_name(fields["user_id"]) and is_time(at) and is_plain(fields["metadata"]):
-        row = encode_plain(fields, proven=True, source=source)
-    return row or encode_event(fields, proven=True, source=source)
+        row = encode_plain(fields, proven=True, source=source, dated=dated)
+    return row or encode_event(fields, proven=True, source=source, dated=dated)

@@ -21,10 +21,10 @@ import asyncio
 import time
 from typing import Any
 
-from flytewheel.errors import FlytewheelError, RouterError
+from flytewheel.errors import ExperimentError, FlytewheelError
 from flytewheel.experiment.assign import choose_arm
 from flytewheel.experiment.drills import store_drill
-from flytewheel.experiment.experiments import Experiment
+from flytewheel.experiment.experiments import Experiment, get_experiment
 from router.keeper.promoting import try_alias
 from router.keeper.state import KeeperState
 from router.table import Route
@@ -38,14 +38,15 @@ async def drill(state: KeeperState, experiment_id: str) -> dict[str, Any]:
     """Exercises the way back of a running experiment, stores how it went, and returns that.
 
     Raises:
-        RouterError: this router does not serve the experiment.
+        ExperimentError: there is none, or this router does not serve it.
         DatabaseError: how it went could not be stored.
     """
     route = next(
         (one for one in state.routes.values() if one.experiment and one.experiment.experiment_id == experiment_id), None
     )
     if route is None or route.experiment is None:
-        raise RouterError(f"experiment {experiment_id} does not run here; there is no way back to exercise")
+        found = await asyncio.to_thread(get_experiment, state.database_url, experiment_id)
+        raise ExperimentError(f"experiment {experiment_id} is {found.state} and not served here: no way back to try")
     async with state.lock(f"{route.name}/drill"):
         report = await _exercise(state, route.name, route.experiment)
     stored: dict[str, Any] = await asyncio.to_thread(store_drill, state.database_url, experiment_id, report)
@@ -117,7 +118,9 @@ def _find_user(state: KeeperState, experiment: Experiment) -> str:
         arm = choose_arm(state.assignment_key, experiment.experiment_id, user, experiment.share).arm
         if arm == "treatment" and experiment.layer.admits(state.assignment_key, user):
             return user
-    raise RouterError(f"{experiment.experiment_id} has a share of {experiment.share}: nobody would meet its treatment")
+    raise ExperimentError(
+        f"{experiment.experiment_id} has a share of {experiment.share}: nobody would meet its treatment"
+    )
 
 
 def _is_needed(state: KeeperState, name: str, experiment: Experiment) -> bool:

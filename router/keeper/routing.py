@@ -16,15 +16,17 @@ import time
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TypeVar
 
-from flytewheel.experiment import experiments
-from flytewheel.experiment.experiments import Experiment
-from flytewheel.experiment.shadows import Shadow
+from flytewheel.database import connect
+from flytewheel.experiment.experiments import Experiment, select_experiments
+from flytewheel.experiment.shadows import Shadow, list_open
 from registry.versions import Registry
 from router.blocked import Blocked, Served
 from router.table import Key, Route
 
 CHAMPION = "champion"
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -77,14 +79,27 @@ def read_champions(registry: Registry, only: str | None = None) -> Champions:
     return Champions({name: blocked.choose(name, at) for name, at in found.items() if at is not None}, blocked)
 
 
-def read_running(database_url: str, only: str | None = None) -> tuple[dict[str, Experiment], dict[str, Experiment]]:
-    """The running experiments and the holdbacks, of every name or of one.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What the database said, by name of the model: who is compared, who is held back, who sees copies."""
+
+    running: Mapping[str, Experiment]
+    holdbacks: Mapping[str, Experiment]
+    shadows: Mapping[str, Shadow]
+
+
+def read_running(database_url: str, only: str | None = None) -> Rows:
+    """The running experiments, holdbacks and shadows, of every name or of one, in one transaction.
 
     Raises:
         DatabaseError: PostgreSQL is away.
     """
-    found = experiments.list_experiments(database_url, name=only, running=True, held_back=True)
-    return {one.name: one for one in found if one.running}, {one.name: one for one in found if one.held_back}
+    condition = "state IN ('running', 'holdback') AND (%s::text IS NULL OR name = %s)"
+    with connect(database_url) as connection:
+        found = select_experiments(connection, condition, (only, only))
+        shadows = list_open(connection, only)
+    running = {one.name: one for one in found if one.running}
+    return Rows(running, {one.name: one for one in found if one.held_back}, shadows)
 
 
 @dataclass(slots=True)
@@ -118,14 +133,11 @@ class Routing:
         kept = {} if only is None else {name: one for name, one in (self.served or {}).items() if name != only}
         self.served = {**kept, **found.served}
 
-    def take_running(
-        self, found: Mapping[str, Experiment], holdbacks: Mapping[str, Experiment], only: str | None
-    ) -> None:
+    def take_running(self, found: Rows, only: str | None) -> None:
         """The database was read, for every name or for one."""
-        kept = {} if only is None else {name: one for name, one in (self.running or {}).items() if name != only}
-        self.running = {**kept, **found}
-        kept = {} if only is None else {name: one for name, one in self.holdbacks.items() if name != only}
-        self.holdbacks = {**kept, **holdbacks}
+        self.running = _replace(self.running or {}, found.running, only)
+        self.holdbacks = _replace(self.holdbacks, found.holdbacks, only)
+        self.shadows = _replace(self.shadows, found.shadows, only)
 
     def find_wanted(self) -> dict[str, Route]:
         """The routes as the sources have them."""
@@ -152,11 +164,6 @@ class Routing:
         found = None if self.control_only else self.shadows.get(name)
         return found if found is not None and found.champion == champion else None
 
-    def take_shadows(self, found: Mapping[str, Shadow], only: str | None) -> None:
-        """The database was read, for every name or for one."""
-        kept = {} if only is None else {name: one for name, one in self.shadows.items() if name != only}
-        self.shadows = {**kept, **found}
-
     def show(self, is_warm: Callable[[Key], bool], *, force: Set[str] = frozenset()) -> dict[str, Route]:
         """Brings `shown` as near to the wanted routes as loaded versions allow; returns those that need loading.
 
@@ -180,6 +187,11 @@ class Routing:
         """The versions that somebody may meet now or as soon as they are loaded."""
         routes = [*self.shown.values(), *self.find_wanted().values()]
         return {(route.name, version) for route in routes for version in route.versions}
+
+
+def _replace(before: Mapping[str, T], found: Mapping[str, T], only: str | None) -> dict[str, T]:
+    kept = {} if only is None else {name: one for name, one in before.items() if name != only}
+    return {**kept, **found}
 
 
 def _keep_old(before: Route, route: Route) -> Route:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,9 +21,7 @@ from typing import Any
 from flytewheel.database import last_line, migrate
 from flytewheel.errors import FlytewheelError
 from flytewheel.experiment import experiments
-from flytewheel.experiment.experiments import Experiment
 from flytewheel.experiment.holdback import end_due
-from flytewheel.experiment.shadows import list_open
 from registry.versions import Registry
 from router.access.keys import Keys
 from router.access.rates import Rates
@@ -30,7 +29,7 @@ from router.backends.pool import BackendPool
 from router.blocked import Blocked
 from router.keeper.lastgood import LastGood
 from router.keeper.promoting import undo_lost
-from router.keeper.routing import Contact, Routing, read_champions, read_running
+from router.keeper.routing import Contact, Routing, Rows, read_champions, read_running
 from router.keeper.workers import Workers
 from router.log import LogState
 from router.state import RouterState
@@ -40,6 +39,7 @@ logger = logging.getLogger("router.keeper")
 
 REFRESH_S = 5.0
 _CLOCKS_APART = timedelta(hours=2)
+_SETTLED_S = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +61,7 @@ class Keeping(RouterState):
     migrated: bool = False
     draining: bool = False
     _blocked: Blocked | None = None
+    _settled: tuple[float, Any] = (0.0, None)  # when no promotion was found lost, and of what
     _held: Counter[Key] = field(default_factory=Counter)
     _loads: dict[str, tuple[Route, asyncio.Task[None]]] = field(default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
@@ -159,7 +160,7 @@ class Keeping(RouterState):
         found = await asyncio.gather(self._read_champions(only), self._read_running(only))
         self.routing.asked = True
         if all(error is None for error in found):
-            await self._undo_lost()
+            await self._undo_lost(again=strict)
         await self._stop_blocked()
         await self._present()
         failed = [error for error in found if error is not None]
@@ -168,7 +169,8 @@ class Keeping(RouterState):
 
     async def refresh_running(self, only: str | None = None) -> None:
         """Reads experiments only."""
-        await self._read_running(only)
+        if await self._read_running(only) is None and self.routing.served is not None:
+            await self._undo_lost(again=True)
         await self._stop_blocked()
         await self._present()
 
@@ -196,34 +198,38 @@ class Keeping(RouterState):
                 if not self.migrated:
                     await asyncio.to_thread(migrate, self.database_url)
                     self.migrated = True
-                found, held = await asyncio.to_thread(read_running, self.database_url, only)
-                shadows = await asyncio.to_thread(list_open, self.database_url, only)
+                found = await asyncio.to_thread(read_running, self.database_url, only)
+                if self._is_due(found):
+                    await asyncio.to_thread(end_due, self.database_url, actor="router")
+                    found = await asyncio.to_thread(read_running, self.database_url, only)
             except Exception as error:
                 return self._note("database", error)
-            held = await self._end_due(held)
-            self.routing.take_running(found, held, only)
-            self.routing.take_shadows(shadows, only)
+            self.routing.take_running(found, only)
             self.contact.made()
             self._note("database", None)
         return None
 
-    async def _end_due(self, held: dict[str, Experiment]) -> dict[str, Experiment]:
-        """The holdbacks that go on; those whose time is over end here, if nobody else has ended them."""
+    def _is_due(self, found: Rows) -> bool:
+        """Whether a holdback's time may be over."""
         now = datetime.now(UTC)
         # This clock only says when to ask; the database's decides.
-        if not any(one.holdback_until is None or one.holdback_until <= now + _CLOCKS_APART for one in held.values()):
-            return held
-        ended = await asyncio.to_thread(end_due, self.database_url, actor="router")
-        return {name: one for name, one in held.items() if one.experiment_id not in ended}
+        held = found.holdbacks.values()
+        return any(one.holdback_until is None or one.holdback_until <= now + _CLOCKS_APART for one in held)
 
-    async def _undo_lost(self) -> Exception | None:
-        """Takes the champion's alias back where the rollout that moved it was taken back (promotion.py)."""
+    async def _undo_lost(self, *, again: bool) -> Exception | None:
+        """Takes the champion's alias back where the rollout that moved it was taken back (promotion.py). Not asked for
+        what was looked at in the last minute, but for `again`.
+        """
+        seen = (self.routing.served, self.routing.running, self.routing.holdbacks)
+        if not again and seen == self._settled[1] and time.monotonic() < self._settled[0] + _SETTLED_S:
+            return None
         served = {name: one.version for name, one in (self.routing.served or {}).items() if one.version is not None}
         try:
             undone = await asyncio.to_thread(undo_lost, self.registry, self.database_url, served)
         except Exception as error:
             return self._note("promotion", error)
         self._note("promotion", None)
+        self._settled = (time.monotonic(), seen)
         for name in undone:
             logger.warning("%s: its champion is the one of before: the rollout that moved it was taken back", name)
             await self._read_champions(name)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -57,13 +58,21 @@ VALUES (%(kind)s, %(source)s, %(count)s, 0, 0, jsonb_build_object(%(reason)s::te
 Refuse = Callable[[bytes, str], None]
 
 
+@dataclass(slots=True)
+class Wary:
+    """How many of the next rounds of events are looked up before they are copied."""
+
+    rounds: int = 0
+
+
 class Session:
     """A connection that is made when it is needed; errors are psycopg's, after which it is closed."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, wary: Wary | None = None) -> None:
+        """`wary` is shared by the sessions that store what comes by one door."""
         self._url = url
         self._connection: psycopg.Connection[Any] | None = None
-        self._wary = 0
+        self._wary = wary or Wary()
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -139,14 +148,14 @@ class Session:
         """Stores events of different ids by a COPY alone; false where nothing was stored and `store_events` is to tell
         them apart.
         """
-        if self._wary or not all([row.line for row in given]):
+        if self._wary.rounds or not all([row.line for row in given]):
             return False
         try:
             self._copy_events(sorted([row.line for row in given]))
         except psycopg.Error as error:
             if not is_fault_of_row(error):
                 raise
-            self._wary = _WARY
+            self._wary.rounds = _WARY
             return False
         return True
 
@@ -158,7 +167,7 @@ class Session:
             sources = {name: source for said, name, source in found if said}
             known = {name: digest for said, name, digest in found if not said}
             outcomes = [_judge(row, sources, known) for row in given]
-            self._wary = max(0, self._wary - 1) if outcomes.count("stored") == len(outcomes) else _WARY
+            self._wary.rounds = max(0, self._wary.rounds - 1) if outcomes.count("stored") == len(outcomes) else _WARY
             fresh = sorted(
                 events.copy_line(row, sources[row.interaction_id])
                 for row, outcome in zip(given, outcomes, strict=True)

@@ -33,7 +33,7 @@ class EventRow(msgspec.Struct, frozen=True, gc=False):
     `proven`: its interaction exists for certain, stored or not yet. `source`: the stream of its interaction; empty:
     only the table knows it. `line`: as COPY takes it, where the stream is known; it is made where the event is, so that
     the thread that stores it has nothing to do for each: two threads that take turns at Python for every event lose
-    half of the time to each other's caches.
+    half of the time to each other's caches. `dated`: its time is its sender's, and not that of its arrival here.
     """
 
     event_id: str
@@ -47,30 +47,34 @@ class EventRow(msgspec.Struct, frozen=True, gc=False):
     proven: bool
     source: str = ""
     line: bytes = b""
+    dated: bool = True
 
 
-def encode_event(fields: Mapping[str, Any], *, proven: bool = False, source: str = "") -> EventRow:
+def encode_event(fields: Mapping[str, Any], *, proven: bool = False, source: str = "", dated: bool = True) -> EventRow:
     """Checks an event and encodes it.
 
     Args:
         fields: of `FeedbackEvent`; what is None or missing is left out. `timestamp` is an aware datetime.
         proven: whether a receipt proves that its interaction exists, and is this user's.
         source: the stream of its interaction, where that is known.
+        dated: whether its time is its sender's.
 
     Raises:
         FeedbackError: it is no event, contradicts itself, or holds what cannot be stored; the message says which.
     """
     data = _plain_fields(fields)
-    row = encode_plain(data, proven=proven, source=source) if data is not None else None
+    row = encode_plain(data, proven=proven, source=source, dated=dated) if data is not None else None
     if row is not None:
         return row
     event, text, digest = encode_slowly(FeedbackEvent, fields)
     metadata = json.dumps(json.loads(text)["metadata"], ensure_ascii=False).encode() if event.metadata else b"{}"
     names = (event.event_id, event.interaction_id, event.user_id, event.feedback_type.value)
-    return _make_row(*names, event.timestamp, text.encode(), digest, metadata, proven, source)
+    return _make_row(*names, event.timestamp, text.encode(), digest, metadata, proven, source, dated)
 
 
-def encode_plain(data: dict[str, Any], *, proven: bool, source: str, ordered: bool = False) -> EventRow | None:
+def encode_plain(
+    data: dict[str, Any], *, proven: bool, source: str, ordered: bool = False, dated: bool = True
+) -> EventRow | None:
     """The row of fields that are what they must be, as `_plain_fields` gives them; None: only the long way can tell.
 
     `ordered`: as in `bodies.dump`.
@@ -90,6 +94,7 @@ def encode_plain(data: dict[str, Any], *, proven: bool, source: str, ordered: bo
         orjson.dumps(given) if given else b"{}",
         proven,
         source,
+        dated,
     )
 
 
@@ -103,12 +108,18 @@ def copy_line(row: EventRow, source: str) -> bytes:
 
 def _make_row(
     event: str, interaction: str, user: str, kind: str, at: datetime, body: bytes, digest: str, metadata: bytes,
-    proven: bool, source: str,
+    proven: bool, source: str, dated: bool,
 ) -> EventRow:  # fmt: skip
     line = b""
     if source:
         line = join_row((event, interaction, source, user, kind, _spell_time(at)), body, digest.encode(), metadata)
-    return EventRow(event, interaction, user, kind, at, body, digest, metadata, proven, source, line)
+    return EventRow(event, interaction, user, kind, at, body, digest, metadata, proven, source, line, dated)
+
+
+def digest_undated(body: bytes) -> bytes:
+    """What tells an event's body from others, its time left out: 16 bytes."""
+    said = {key: value for key, value in json.loads(body).items() if key != "timestamp"}
+    return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).digest()
 
 
 def spool_line(row: EventRow) -> bytes:

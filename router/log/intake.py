@@ -75,7 +75,7 @@ class Intake:
         fields = [{**orjson.loads(row.body), "timestamp": row.timestamp} for row in rows]
         if self._text == "none":
             return [
-                encode_event(drop_texts(each), proven=row.proven, source=row.source)
+                encode_event(drop_texts(each), proven=row.proven, source=row.source, dated=row.dated)
                 for each, row in zip(fields, rows, strict=True)
             ]
         texts = [list_texts(each) for each in fields]
@@ -83,7 +83,7 @@ class Intake:
             return rows
         changed = await self._redact(fields, texts)
         return [
-            row if now is before else encode_event(now, proven=row.proven, source=row.source)
+            row if now is before else encode_event(now, proven=row.proven, source=row.source, dated=row.dated)
             for row, before, now in zip(rows, fields, changed, strict=True)
         ]
 

@@ -54,4 +54,4 @@ def test_what_cannot_be_built_is_refused_by_name(changes: dict[str, object], nam
 def test_an_image_starts_where_the_code_is_and_is_not_root() -> None:
     config = configure(read_definition(spec(env={"LANG": "de", "X": "1"})))
     assert (config["WorkingDir"], config["User"]) == ("/root", "1000")
-    assert {"LANG=de", "X=1", "PYTHONPATH=/root:/opt/flytewheel"} <= set(config["Env"])
+    assert {"LANG=de", "X=1", "PYTHONPATH=/root:/root/site-packages"} <= set(config["Env"])

@@ -54,8 +54,8 @@ def add_votes(database_url: str, numbers: range, kind: str, *, hours_ago: float 
     with connect(database_url) as connection:
         for number in numbers:
             connection.execute(
-                "INSERT INTO feedback_events (event_id, interaction_id, source, user_id, feedback_type, timestamp, body,"
-                " digest) VALUES (%s, %s, 'demo', 'u', %s, %s, '{}', 'd')",
+                "INSERT INTO feedback_events (event_id, interaction_id, source, user_id, feedback_type, timestamp,"
+                " body, digest) VALUES (%s, %s, 'demo', 'u', %s, %s, '{}', 'd')",
                 (f"e{number}", f"i{number}", kind, NOW - timedelta(hours=hours_ago)),
             )
 

@@ -71,7 +71,7 @@ def test_the_holdback_tells_what_the_promotion_brought(database_url: str) -> Non
     assert 0.05 < gain.together < gain.corrected
     told = tell(history)
     assert "v2 is the champion. Since the promotion, against the 300 users who kept v1, v2's share of thumbs up" in told
-    assert "(the experiment saw +10.0 points, +10.0 points without its luck)" in told
+    assert "(the experiment saw +10 points, +10.0 points without its luck)" in told
 
 
 def test_a_look_is_due_every_six_hours_and_once_more_at_the_end(database_url: str) -> None:

@@ -81,14 +81,14 @@ def test_an_abort_during_a_look_wins(database_url: str, monkeypatch: pytest.Monk
     age_stage(database_url, 25)
     from flytewheel.experiment import evidence
 
-    counted: Callable[..., Any] = evidence.count_stages
+    counted: Callable[..., Any] = evidence.count_experiment
 
     def count_then_abort(*given: Any, **more: Any) -> Any:
         counts = counted(*given, **more)
         hands.abort(database_url, rollout_id(database_url), reason="no", actor="bob")  # does not wait for us
         return counts
 
-    monkeypatch.setattr(evidence, "count_stages", count_then_abort)
+    monkeypatch.setattr(evidence, "count_experiment", count_then_abort)
     assert look(database_url).decision == "none"
     assert state(database_url) == ("rolled_back", 0, 1, "stopped", 0.1)
     assert actions(database_url) == ["opened", "abort"]

@@ -15,7 +15,10 @@ import pytest
 
 from flytewheel.api_keys import create_key
 from flytewheel.experiment.experiments import Experiment, stop_experiment
+from flytewheel.experiment.gains import Gain
+from flytewheel.experiment.reading.history import History
 from flytewheel.recipe import AbTestingSpec, Guardrail
+from router.experiments_page.page import draw_page
 from tests.browser import open_browser
 from tests.experiment.reading.days import Day, live, open_days
 from tests.router.live import API_KEY, LiveRouter, wait_until
@@ -181,3 +184,13 @@ def test_only_a_key_that_reads_opens_it(router: LiveRouter, canary: Experiment) 
     assert ask(API_KEY, f"{router.url}/ui/experiments", "POST").status_code in (401, 405)
     broken = httpx.get(url, headers={"authorization": "Basic %%%"}, trust_env=False, timeout=60)
     assert broken.status_code == 401
+
+
+def test_what_a_promotion_brought_has_its_table() -> None:
+    gain = Gain("thumbs_up_rate", "lower", 0.08, 0.05, 0.6, 0.66, 0.06, 0.02, 0.1, 0.055, (310, 2700))
+    experiment = Experiment("exp-1", "paged", "holdback", "v1", "v2<b>", 0.9)
+    told = draw_page(History(experiment, None, (), (), gains=(gain,)))
+    assert 'id="brought"' in told
+    for part in ("60 % of 310 users", "66 % of 2,700 users", "+6 points (+2 points to +10 points)", "+8 points"):
+        assert f">{part}</td>" in told
+    assert "brought" not in draw_page(History(experiment, None, (), ()))

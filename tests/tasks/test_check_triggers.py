@@ -32,7 +32,8 @@ def turn(recipe: Recipe) -> str:
 
 
 @pytest.fixture
-def flyte() -> Iterator[tuple[Admin, FlyteRemote]]:
+def flyte(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Admin, FlyteRemote]]:
+    monkeypatch.setattr(LaunchPlan, "CACHE", {})  # where another test has loaded the real ones, whose names are taken
     with run_admin(LaunchPlan.get_or_create(turn, name=WEEKLY)) as running:
         yield running
 

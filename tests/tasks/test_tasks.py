@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from flytekit import LaunchPlan
 from flytekit.models.concurrency import ConcurrencyLimitBehavior
 
 from flytewheel.curation import build, prepare
@@ -39,6 +40,7 @@ PURE = {"curate", *TRAINED, "evaluate"}
 def test_the_weekly_workflow_is_the_loop_in_its_order() -> None:
     dealt, mapped, *stations = NODES
     stations.remove("read_mutes")  # what a person muted, before the evaluation
+    stations.remove("start_rollout")  # on a cluster: the release begins, and is not waited for
     at = stations.index("train")
     assert (*stations[:at], *TRAINING, *stations[at + 1 :]) == STATIONS
     assert train.container_image.name == "flytewheel-trainer"
@@ -132,30 +134,24 @@ def test_what_loads_a_model_asks_for_a_gpu_and_the_trainers_image(name: str) -> 
     assert bool(TASKS[name].metadata.interruptible) is (name in TRAINED)  # they go on from checkpoints
 
 
-def test_launch_plans_run_one_turn_at_a_time_on_sunday_night() -> None:
-    by_hand, on_sunday, hourly = (
-        launch_plans.weekly_by_hand,
-        launch_plans.weekly_on_sunday,
-        launch_plans.triggers_hourly,
-    )
-    assert on_sunday.schedule.cron_schedule.schedule == "0 2 * * 0"
-    assert hourly.schedule.cron_schedule.schedule == "0 * * * *"
-    assert by_hand.schedule is None
-    for plan in (by_hand, on_sunday, hourly):
-        assert plan.concurrency.max_concurrency == 1
-        assert plan.concurrency.behavior == ConcurrencyLimitBehavior.SKIP
-    assert set(on_sunday.fixed_inputs.literals) == set(hourly.fixed_inputs.literals) == {"recipe"}
+def test_nothing_starts_by_itself_in_development_and_each_launch_plan_runs_once_at_a_time() -> None:
+    """Other domains' schedules: tests/workflows/test_packages.py."""
+    plans = [found for found in vars(launch_plans).values() if isinstance(found, LaunchPlan)]
+    assert len(plans) == 9
+    for found in plans:
+        assert found.schedule is None
+        assert found.concurrency.max_concurrency == 1
+        assert found.concurrency.behavior == ConcurrencyLimitBehavior.SKIP
+        assert found.parameters.parameters["recipe"].required is not True
 
 
 def test_notifications_go_where_the_recipe_says() -> None:
-    def choose(**notify: list[str]) -> list[tuple[str, int]]:
+    def choose(endings: bool, **notify: list[str]) -> list[tuple[str, int]]:
         recipe = Recipe.model_validate({"name": "demo", "base": {"model": "pocket"}, "automation": {"notify": notify}})
-        found = launch_plans.choose_notifications(recipe)
+        found = launch_plans.choose_notifications(recipe, endings=endings)
         return [(type(each).__name__, len(each.phases)) for each in found]
 
-    assert choose() == []
-    assert choose(slack=["a@example.org"], pagerduty=["b@example.org"], email=["c@example.org"]) == [
-        ("Slack", 4),
-        ("Email", 4),
-        ("PagerDuty", 3),  # failures only
-    ]
+    people = {"slack": ["a@example.org"], "pagerduty": ["b@example.org"], "email": ["c@example.org"]}
+    assert choose(True) == []
+    assert choose(True, **people) == [("Slack", 4), ("Email", 4), ("PagerDuty", 3)]  # failures only
+    assert choose(False, **people) == [("Slack", 3), ("Email", 3), ("PagerDuty", 3)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from flytewheel import runs
 from flytewheel.training.uploads import MANIFEST, PREFIX, list_copies
@@ -66,6 +67,22 @@ def test_the_newest_run_and_one_that_runs_stay_however_old(database_url: str, st
     place = Place(database_url, store, tmp_path, frozenset())
     carry_out_limits(place, recipe(upkeep={"retention": {"runs_days": 1}}), days=None, now=NOW, by="test")
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {running, newest}
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_garbage_of_the_registry_goes_where_it_is_asked_for(
+    database_url: str, store: Any, tmp_path: Path, asked: bool
+) -> None:
+    passes: list[int] = []
+
+    def collect() -> int:
+        passes.append(3)
+        return 3
+
+    place = Place(database_url, store, tmp_path, frozenset(), collect)
+    limits = recipe(upkeep={"retention": {"collect_garbage": asked}})
+    figures = carry_out_limits(place, limits, days=None, now=NOW, by="test").figures
+    assert (figures.get("registry_objects"), passes) == ((3, [3]) if asked else (None, []))
 
 
 def test_interactions_go_by_the_recipes_limit_before_the_machines(

@@ -1,5 +1,6 @@
 """A small turn between two full ones, in child processes on the embedded stack, told in fixtures: a full turn makes a
-champion → a small one goes on from it → one at a harmful rate is taken back → after an erasure there is none.
+champion → the buffer is full, and a look at the triggers launches a small one that goes on from it → one at a harmful
+rate is taken back → after an erasure there is none.
 """
 
 from __future__ import annotations
@@ -7,6 +8,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ import pytest
 
 from flytewheel import runs
 from flytewheel.dataset import Dataset
+from flytewheel.drift.looks import look
 from flytewheel.feedback.simulate import simulate
 from flytewheel.feedback.store import FeedbackStore
 from flytewheel.local import stack
-from flytewheel.recipe import load_recipe
+from flytewheel.recipe import Recipe, load_recipe
 from flytewheel.settings import Settings
 from flytewheel.turn import fetch_dataset
 from registry.manifest import Manifest
@@ -28,7 +31,13 @@ FLYTEWHEEL = Path(sys.executable).with_name("flytewheel")
 SECTIONS: dict[str, dict[str, Any]] = {
     "automation": {
         "auto_experiment": False,
-        "incremental": {"after_interactions": 150, "max_steps": 6, "keep_checkpoints": 3},
+        "incremental": {
+            "enable": True,
+            "after_interactions": 150,
+            "least_hours_between_turns": 1e-6,
+            "max_steps": 6,
+            "keep_checkpoints": 3,
+        },
     },
     # A candidate that changed anything at all is released; the champion itself never is.
     "gate": {**NO_RULES, "regressions": {"max": 1000}},
@@ -63,7 +72,24 @@ def small(place: Place, champion: Manifest) -> Ended:
         source=NAME,
         quarantine_dir=place.folder / "quarantine",
     )
-    return run_small(place, "small.yaml")
+    ended: list[Ended] = []
+
+    def launch(recipe: Recipe, execution: str | None) -> str:
+        (place.folder / "launched.json").write_text(recipe.model_dump_json(), encoding="utf-8")
+        ended.append(place.run([FLYTEWHEEL, "run", "launched.json"], place.environ(), cwd=place.folder))
+        return str(execution)
+
+    recipe = load_recipe(place.folder / "small.yaml")
+    looks = [look(place.database_url, recipe, now=datetime.now(UTC), launch=launch) for _ in range(2)]
+    (reason,) = looks[0].report.reasons
+    assert reason.startswith("small turn: ")
+    assert reason.endswith(" interactions since the last turn, due from 150")
+    assert looks[0].said.startswith(f"a small turn because of {reason}: ")
+    assert looks[1].said.startswith("not due: ")
+    assert looks[1].report.new_interactions == looks[0].report.new_interactions  # for a full turn they are new still
+    (only,) = ended
+    assert only.code == 0, only.errors
+    return only
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.experiment.canary import crowd, store
 from tests.router import hosting
 from tests.router.live import LiveRouter
 from tests.services import TestServices
-from workflows.rollout import rollout, staged_rollout
+from workflows.rollout import follow_stages, rollout, staged_rollout
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +93,10 @@ def actions(router: LiveRouter, name: str) -> list[str]:
 
 
 def test_a_release_goes_to_everyone_and_leaves_a_holdback(
-    router: LiveRouter, visited: Callable[[Experiment], None]
+    router: LiveRouter, visited: Callable[[Experiment], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("tasks.services.tell", lambda message, *_, **__: told.append(message.title))
     experiment = launch(router, "whole")
     visited(experiment)
     said = staged_rollout(recipe=make_recipe("whole", auto_rollout=True))
@@ -103,6 +105,7 @@ def test_a_release_goes_to_everyone_and_leaves_a_holdback(
     assert router.registry.aliases("whole")["champion"] == experiment.treatment
     assert get_experiment(router.database_url, experiment.experiment_id).state == "holdback"
     assert len(router.registry.history("whole", "champion")) == 2
+    assert told == ["the canary grows", "promoted"]
     # Once more: nothing is left to do, and nothing is done.
     assert staged_rollout(recipe=make_recipe("whole", auto_rollout=True)) == "none: the rollout is promoted"
     assert rollout(recipe=make_recipe("whole", auto_rollout=True)) == "none: the rollout is promoted"
@@ -130,7 +133,7 @@ def test_a_person_is_asked_at_the_node_and_counts_for_that_step(
 
 def test_looks_are_bounded_where_nothing_can_be_told(router: LiveRouter) -> None:
     launch(router, "empty")
-    said = staged_rollout(recipe=make_recipe("empty", auto_rollout=True), looks=3)
+    said = follow_stages(recipe=make_recipe("empty", auto_rollout=True), looks=3, after="")
     assert said == "hold: thumbs_up_rate: no data in control and treatment"
     assert set(actions(router, "empty")) == {"opened", "hold"}
 

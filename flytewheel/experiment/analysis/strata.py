@@ -67,7 +67,7 @@ def _add_up_kept(weights: NDArray[np.float64], strata: Sequence[Stratum]) -> flo
     """(Σ over strata and arms of a user's parts)², added up over users: every two places' sums of products."""
     terms = [(weight * sign, np.array([1.0, -theta]), arm) for weight, one in zip(weights, strata, strict=True)
              for sign, theta, arm in one.kept]  # fmt: skip
-    squares = sum(
+    squares: float = sum(
         one_weight * other_weight * float(one @ arm.linearise(its) @ other)
         for one_weight, one, arm in terms
         for other_weight, other, its in terms

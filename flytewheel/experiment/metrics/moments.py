@@ -121,15 +121,15 @@ def _cut(vectors: Column, batches: int) -> list[tuple[Column, int]]:
     """The vectors as limbs, `(batches, 6, users a batch)`, each with its place in bits; the last one has the sign."""
     padded = np.zeros((SIZE, batches * _BATCH), dtype=np.int64)
     padded[:, : vectors.shape[1]] = vectors
-    padded = padded.reshape(SIZE, batches, _BATCH).transpose(1, 0, 2)
+    left = padded.reshape(SIZE, batches, _BATCH).transpose(1, 0, 2)
     limbs = []
     bits = 0
-    while bits < 64 and (bits == 0 or padded.any()):
-        if not ((padded >> (_LIMB - 1)) + 1 >> 1).any():  # fits, with its sign
-            limbs.append((padded, bits))
+    while bits < 64 and (bits == 0 or left.any()):
+        if not ((left >> (_LIMB - 1)) + 1 >> 1).any():  # fits, with its sign
+            limbs.append((left, bits))
             break
-        limbs.append((padded & ((1 << _LIMB) - 1), bits))
-        padded, bits = padded >> _LIMB, bits + _LIMB
+        limbs.append((left & ((1 << _LIMB) - 1), bits))
+        left, bits = left >> _LIMB, bits + _LIMB
     return limbs
 
 

@@ -109,7 +109,10 @@ class _Book:
             return UserSums(np.empty(0), np.empty(0), nobody, np.empty(0, dtype=np.int64))
         rows = rows.keep(rows.columns[metric.denominator] > 0)
         x, n = (rows.columns[name] / UNITS.get(name, 1) for name in _pair(metric))
-        earlier = UserSums(*(rows.before[name] / UNITS.get(name, 1) for name in _pair(metric))) if before else None
+        earlier = None
+        if before:
+            was, was_of = (rows.before[name] / UNITS.get(name, 1) for name in _pair(metric))
+            earlier = UserSums(was, was_of)
         return UserSums(x, n, earlier, rows.keys)
 
 

@@ -14,5 +14,5 @@ NAMES = {
 def say_number(value: float) -> str:
     """Two or three figures, as people say them."""
     size = abs(value)
-    digits = 0 if size >= 20 or value == round(value) else 1 if size >= 1 else 2
+    digits = 0 if size >= 20 or abs(value - round(value)) < 1e-9 else 1 if size >= 1 else 2
     return f"{value:,.{digits}f}"

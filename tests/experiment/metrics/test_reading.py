@@ -163,6 +163,13 @@ def test_thresholds_freeze_at_the_burn_in(database_url: str, experiment: Experim
     assert sum(slow for slow, _ in answers("treatment", [191.0, 199.4, 199.6], 300)) == 1  # 1.05 · 190 = 199.5
     other = pairs(count(database_url, experiment, [slower(0.0)]), "latency_p95", "treatment")
     assert sum(slow for slow, _ in other) == 3  # other terms
+    # Stored, and of the experiment's whole life: no new connection, restored server or emptied log moves them.
+    for unseen in ("seen = NULL", "seen = '9000000000:9000000000:'"):
+        with psycopg.connect(database_url) as connection:
+            connection.execute(f"UPDATE metric_looks SET {unseen}")
+        again = pairs(count(database_url, experiment, margin, burn_in_users=20), "latency_p95", "control")
+        assert sum(slow for slow, _ in again) == 110
+        assert read(database_url, "SELECT (thresholds ->> 'latency_ms')::float8 FROM metric_looks") == [(190.0,)]
 
 
 def test_other_terms_are_counted_anew_and_kept_for_who_has_none(database_url: str, experiment: Experiment) -> None:

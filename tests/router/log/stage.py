@@ -32,11 +32,13 @@ def record(name: str, **changes: Any) -> dict[str, Any]:
     return fields | {"query": f"What is {name}?", "response": "So.", "metadata": {}} | changes
 
 
-def event(name: str, about: str, *, proven: bool = True, source: str = "demo", **changes: Any) -> EventRow:
+def event(
+    name: str, about: str, *, proven: bool = True, source: str = "demo", dated: bool = True, **changes: Any
+) -> EventRow:
     """A thumb; without a `source` it does not know the stream of its interaction, and is looked up."""
     fields: dict[str, Any] = {"event_id": name, "interaction_id": about, "user_id": "ada", "feedback_type": "thumbs_up"}
     return encode_event(
-        fields | {"timestamp": datetime(2026, 11, 21, tzinfo=UTC)} | changes, proven=proven, source=source
+        fields | {"timestamp": datetime(2026, 11, 21, tzinfo=UTC)} | changes, proven=proven, source=source, dated=dated
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ def test_odd_texts_come_back_as_they_were(url: str, tmp_path: Path) -> None:
         for number, text in enumerate(texts):
             assert log.put(record(f"i{number}{text}", response=text, user_id=text, metadata={text: text}), text)
         assert not log.put(record("nul", response="a\0b"), "demo")
-        rows = [event(f"e{n}{text}", f"i{n}{text}", comment=text, user_id=text) for n, text in enumerate(texts)]
+        rows = [
+            event(f"e{n}{text}", f"i{n}{text}", comment=text, user_id=text, source=text) for n, text in enumerate(texts)
+        ]
         assert await log.store_events(rows) == ["stored"] * len(texts)
         await log.close()
         assert log.state.refused == 1
@@ -136,15 +139,20 @@ def test_an_outage_loses_nothing_and_doubles_nothing(server: Server, url: str, t
         assert told == ["stored"] * 3
         assert await log.store_events([event("e-1", NAMES[3])]) == ["duplicate"]
         assert await log.store_events([event("e-1", NAMES[3], comment="else")]) == ["conflict"]
+        later = datetime(2026, 11, 22, tzinfo=UTC)  # by our clock, where the sender says no time
+        assert await log.store_events([event("e-4", NAMES[3], dated=False)]) == ["stored"]
+        assert await log.store_events([event("e-4", NAMES[3], dated=False, timestamp=later)]) == ["duplicate"]
+        assert await log.store_events([event("e-4", NAMES[3], timestamp=later)]) == ["conflict"]
+        assert await log.store_events([event("e-4", NAMES[3], dated=False, comment="else")]) == ["conflict"]
         assert await log.settled(NAMES[20], 0.5)
         assert log.state.failing is not None
         assert log.state.waiting == 20
         await asyncio.to_thread(server.start)
-        await until(lambda: list_ids(url) == (NAMES[:30], ["e-1", "e-2"]), what="all of it, in its order")
+        await until(lambda: list_ids(url) == (NAMES[:30], ["e-1", "e-2", "e-4"]), what="all of it, in its order")
         assert log.state.failing is None
         # The third waits for its interaction, which is still being answered.
         put_all(log, NAMES[30:])
-        await until(lambda: list_ids(url) == (NAMES, ["e-1", "e-2", "e-3"]), what="the event that waited")
+        await until(lambda: list_ids(url) == (NAMES, ["e-1", "e-2", "e-4", "e-3"]), what="the event that waited")
         await log.close()
 
     asyncio.run(run())

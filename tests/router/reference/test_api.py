@@ -69,7 +69,7 @@ def test_an_experiment_is_created_started_counted_and_stopped(router: LiveRouter
     assert {one["variant"]: one["impressions"] for one in results["variants"]} == counts
     assert sum(one["conversions"] for one in results["variants"]) == 4
     assert all(one["latency_ms"]["p95"] > 0 for one in results["variants"] if one["impressions"])
-    assert (results["winner"], results["reason"]) == (None, "no winner yet: fewer than 50 users in an arm")
+    assert (results["winner"], results["reason"]) == (None, "no winner yet: burn-in: fewer than 50 users in an arm")
 
     stopped = router.send("POST", at + "/stop", {"reason": "seen enough"})
     assert (stopped.json()["state"], stopped.json()["reason"]) == ("stopped", "seen enough")
