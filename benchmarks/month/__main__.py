@@ -180,6 +180,7 @@ def _run(place: Place, quick: bool, people: int, seed: int) -> Sequence[Goal]:
     month = Month(place, place.up(), people, 150 if quick else 400, seed)
     ended = lambda taken: bool(taken) and taken[-1] not in ("advance",)  # noqa: E731
     good = month.turn(weeks["good"], "first week, on imported logs of what people said of the base")
+    month.people_of_a_day()  # llama.cpp gives its answers
     began = time.monotonic()
     month.people_of_a_day()
     month.day_s = max(LEAST_DAY_S, ROOM * (time.monotonic() - began))
