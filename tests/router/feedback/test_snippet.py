@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from router.feedback.snippet import LIMIT, shrink
@@ -187,7 +188,10 @@ def test_the_queue_outlives_the_page(context: Any, pages: Pages, open_router: Li
     answer = open_router.ask("shown", "returner")
     button = '<button data-say="thumbs_up" data-of="answer">+</button>'
     tab = visit(context, pages, build_page(open_router, mark(answer, "Run it.") + button))
+    assert open_router.process is not None
+    family = psutil.Process(open_router.process.pid).children(recursive=True)
     open_router.kill()
+    psutil.wait_procs(family, timeout=60)  # a worker answers on the page's own connection as long as it lives
     tab.click("text=+")
     tab.wait_for_function("localStorage.flytewheel?.includes('thumbs_up')")
     tab.close()
