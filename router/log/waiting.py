@@ -117,7 +117,7 @@ class WaitingEvents:
             for start in range(0, len(payloads), _MOST_ROWS):
                 kept += _replay_rows(payloads[start : start + _MOST_ROWS], session, refuses, hold)
             self.kept += len(kept)
-            if len(kept) < len(payloads) or len(chunk) > 1:
+            if len(kept) < len(payloads) or len(chunk) > 1 or not payloads:  # none: killed before its first record
                 fresh = replace_segment(chunk[0], kept)
                 chunk[:1] = [fresh] if fresh is not None else []
                 for segment in chunk[1 if fresh is not None else 0 :]:

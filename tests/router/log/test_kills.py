@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import get_args
 
+from flytewheel.spool import EVENTS, INTERACTIONS, create_segment
 from router.log import Log
 from router.log.log import Log as _Log
 from tests.router.log.kills import When, replay, write_through
@@ -51,6 +52,13 @@ def check(url: str, acknowledged: set[str]) -> None:
     assert len(stored) == len(said) + len(heard)
     assert acknowledged <= stored, sorted(acknowledged - stored)[:5]
     assert ask(url, "SELECT count(*) FROM quarantine") == [(0,)]
+
+
+def test_a_segment_that_never_got_a_record_goes(url: str, tmp_path: Path) -> None:
+    for kind in (EVENTS, INTERACTIONS):
+        create_segment(tmp_path, kind, durable=True).close()
+    assert len(list_left(tmp_path)) == 2
+    finish(url, tmp_path)
 
 
 def test_a_worker_that_is_killed_at_any_write_loses_nothing(url: str, tmp_path: Path) -> None:
