@@ -26,9 +26,9 @@ ENVIRON = {**os.environ, "PYTHONPATH": str(HOME.parents[1])}
 def find_base() -> Path:
     """The layer of Debian; skips the test, with how to get it, where it or something else is missing."""
     if os.name != "posix" or not hasattr(os, "geteuid") or os.geteuid() != 0:
-        pytest.skip("containers need root")
+        pytest.skip("containers need root: run the tests by sudo or as root")
     if not Path("/proc/self/ns/mnt").exists():
-        pytest.skip("containers need Linux")
+        pytest.skip("containers need Linux (Debian 12): run the tests there")
     found = sorted((HOME / "layers").glob("debian-*.tar"))
     if not found:
         pytest.skip("no image is built here: run `make containers` once")
